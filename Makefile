@@ -41,7 +41,7 @@ check: $(READY) ## format, lint, sizes, links, layers, types
 	@$(BIN)/ruff check .
 	@$(BIN)/python checks/sizes.py
 	@$(BIN)/python checks/links.py
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
 format: $(READY) ## format the code and mend what the linter can

@@ -1,0 +1,87 @@
+"""Programs and where they run: makes the environment a peer needs and runs its program there as a child process.
+
+Environments are kept in `benchmarks/.envs`, one per pinned requirement and Python version, and made once. A program
+without a requirement runs in the interpreter of the harness.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ROOT / "benchmarks" / ".envs"
+PATIENCE = 600.0
+
+
+class ProgramFailed(Exception):
+    """A program ended badly or printed no outcome; the text carries the end of what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A module that measures something, alone in a process.
+
+    `variants` are settings, as extra arguments, of which the best is to be found before the rounds begin;
+    `judged_by` is the figure that decides. `jobs` keep one run near a second or two on a small machine.
+    """
+
+    name: str
+    module: str
+    jobs: int
+    requirement: str = ""
+    variants: tuple[tuple[str, ...], ...] = ((),)
+    judged_by: str = "processed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run of a program printed; figures are in jobs per second."""
+
+    version: str
+    settings: Mapping[str, object]
+    figures: Mapping[str, float]
+
+
+def interpreter(requirement: str) -> Path:
+    """The Python that has `requirement`; its environment is made on first use, which needs a package index."""
+    if not requirement:
+        return Path(sys.executable)
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", requirement)
+    home = ENVIRONMENTS / f"{slug}-py{sys.version_info.major}.{sys.version_info.minor}"
+    python = home / "bin" / "python"
+    complete = home / "complete"  # written last, so that an interrupted installation is begun anew
+    if not complete.exists():
+        venv.create(home, clear=True, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
+        subprocess.run(install, check=True)
+        complete.touch()
+    return python
+
+
+def run(program: Program, *, jobs: int, scratch: Path, variant: tuple[str, ...]) -> Outcome:
+    """Run the program once in a fresh directory under `scratch`, which is removed afterwards."""
+    python = interpreter(program.requirement)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as directory:
+        command = [str(python), "-m", program.module, "--jobs", str(jobs), "--directory", directory, *variant]
+        try:
+            child = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise ProgramFailed(f"{program.name} did not end within {PATIENCE:.0f} s; try fewer --jobs") from error
+    if child.returncode != 0:
+        raise ProgramFailed(f"{program.name} failed:\n{child.stderr[-2000:]}")
+    return outcome(program, child.stdout)
+
+
+def outcome(program: Program, printed: str) -> Outcome:
+    """The outcome in the last line a program printed."""
+    lines = printed.splitlines()
+    try:
+        return Outcome(**json.loads(lines[-1]))
+    except (IndexError, ValueError, TypeError) as error:
+        raise ProgramFailed(f"{program.name} printed no outcome but: {printed[-500:]!r}") from error

@@ -1,0 +1,119 @@
+"""Interleaved rounds: every program runs once per round, so that a slow minute of the machine slows all alike.
+
+Rounds alternate in direction, so that none always runs after the same other. The raw figures of the machine are taken
+at the start of each round. Programs with variants are tried before the rounds, interleaved too; the best one stays.
+"""
+
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.envs import Outcome, Program, run
+from benchmarks.job import BODY, Stopwatch, noop
+
+BLOCK = b"\x5a" * 4096
+SYNCS = 1_000
+LOOPS = 200_000
+TRIALS = 3
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The median of a few values and how far they spread."""
+
+    median: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of a variant before the rounds."""
+
+    variant: tuple[str, ...]
+    figures: dict[str, float]
+
+
+@dataclass(slots=True)
+class Series:
+    """All runs of one program: the trials of its variants, the variant kept, one outcome per round."""
+
+    program: Program
+    jobs: int
+    variant: tuple[str, ...] = ()
+    trials: list[Trial] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def values(self, figure: str) -> list[float]:
+        """The figure in each round."""
+        return [outcome.figures[figure] for outcome in self.outcomes]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the rounds gave: a series per program name and the raw figures of the machine."""
+
+    series: dict[str, Series]
+    raw: dict[str, Summary]
+
+
+def summary(values: Sequence[float]) -> Summary:
+    return Summary(statistics.median(values), min(values), max(values), tuple(values))
+
+
+def measure(programs: Sequence[Program], *, rounds: int, jobs: int | None, scratch: Path, say: Say) -> Measured:
+    """Run all programs for `rounds` rounds; `jobs`, when given, replaces the number each program has."""
+    series = {program.name: Series(program, jobs or program.jobs) for program in programs}
+    for each in series.values():
+        choose_variant(each, scratch, say)
+    raw: dict[str, list[float]] = {"fdatasync": [], "loop": []}
+    for number in range(1, rounds + 1):
+        raw["fdatasync"].append(fdatasync_rate(scratch))
+        raw["loop"].append(loop_rate())
+        ordered = list(series.values())
+        for each in ordered if number % 2 else reversed(ordered):
+            say(f"round {number} of {rounds}: {each.program.name}")
+            each.outcomes.append(run(each.program, jobs=each.jobs, scratch=scratch, variant=each.variant))
+    return Measured(series, {name: summary(values) for name, values in raw.items()})
+
+
+def choose_variant(series: Series, scratch: Path, say: Say) -> None:
+    """Keep the variant whose deciding figure has the best median; this also warms up environment and disk."""
+    program = series.program
+    for _ in range(TRIALS if len(program.variants) > 1 else 1):
+        for variant in program.variants:
+            say(f"trying {program.name} {' '.join(variant)}".rstrip())
+            figures = run(program, jobs=series.jobs, scratch=scratch, variant=variant).figures
+            series.trials.append(Trial(variant, dict(figures)))
+
+    def deciding(variant: tuple[str, ...]) -> float:
+        tried = (trial for trial in series.trials if trial.variant == variant)
+        return statistics.median(trial.figures[program.judged_by] for trial in tried)
+
+    series.variant = max(program.variants, key=deciding)
+
+
+def fdatasync_rate(scratch: Path) -> float:
+    """4 KiB appends per second, each made durable before the next, in a file that grows."""
+    sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+    with tempfile.TemporaryFile(dir=scratch, buffering=0) as file:
+        watch = Stopwatch()
+        for _ in range(SYNCS):
+            file.write(BLOCK)
+            sync(file.fileno())
+        return watch.rate(SYNCS)
+
+
+def loop_rate() -> float:
+    """Times per second that one thread decodes the JSON arguments and calls the job: what no store can pass."""
+    watch = Stopwatch()
+    for _ in range(LOOPS):
+        noop(**json.loads(BODY))
+    return watch.rate(LOOPS)

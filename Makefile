@@ -15,7 +15,8 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-	@echo "  (PYTHON=python3.12 chooses the interpreter, PYTEST_ARGS='-k lease' goes to pytest)"
+	@echo "  (PYTHON=python3.12 chooses the interpreter, PYTEST_ARGS='-k lease' goes to pytest,"
+	@echo "   OTHERS=1 leaves that interpreter out of test-all and quick-all)"
 
 demo: $(READY) ## set up and run the main job on the embedded store
 	@$(BIN)/holdfast demo
@@ -24,7 +25,7 @@ test: check ## set up, check, and run all tests
 	$(PYTEST) $(PARALLEL) $(PYTEST_ARGS)
 
 test-all: $(READY) ## run all tests on every Python from 3.11 up that is found
-	@for python in $$($(BIN)/python checks/interpreters.py); do \
+	@for python in $$($(BIN)/python checks/interpreters.py $(if $(OTHERS),--others)); do \
 	  $(MAKE) --no-print-directory pytest-only PYTHON="$$python" || exit 1; \
 	done
 
@@ -32,7 +33,7 @@ quick: $(READY) ## run the tests that take under a minute together
 	$(PYTEST) $(PARALLEL) -m "not long and not slow" $(PYTEST_ARGS)
 
 quick-all: $(READY) ## run the quick tests on every Python from 3.11 up that is found
-	@for python in $$($(BIN)/python checks/interpreters.py); do \
+	@for python in $$($(BIN)/python checks/interpreters.py $(if $(OTHERS),--others)); do \
 	  $(MAKE) --no-print-directory quick PYTHON="$$python" || exit 1; \
 	done
 

@@ -1,4 +1,7 @@
-"""Prints the Python interpreters from 3.11 up found here, one for each minor version, oldest first."""
+"""Prints the Python interpreters from 3.11 up found here, one for each minor version, oldest first.
+
+With ``--others`` the version that runs this script is left out.
+"""
 
 import os
 import shutil
@@ -38,16 +41,17 @@ def version(interpreter: str) -> tuple[int, int] | None:
     return major, minor
 
 
-def main() -> int:
-    """Print the first working interpreter of each version; the number returned is the exit code."""
+def main(*, others: bool) -> None:
+    """Print the first working interpreter of each version, without the running one when others are asked for."""
     found: dict[tuple[int, int], str] = {}
     for interpreter in candidates():
         if (its := version(interpreter)) and OLDEST <= its <= NEWEST:
             found.setdefault(its, interpreter)
+    if others:
+        found.pop(sys.version_info[:2], None)
     for its in sorted(found):
         print(found[its])
-    return 0 if found else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(others="--others" in sys.argv[1:])

@@ -1,0 +1,122 @@
+"""Optional powers of a store, each a small Protocol that a store inherits when it has the power.
+
+The rules of :mod:`holdfast.contract` on threads, errors, time and blocking hold here too. Every change is durable on
+return to the store's level, may be repeated, and ignores ids it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from holdfast.delivery import JobView, Outcome, Page, State
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs of a queue are meant; what is None does not matter. ``reason`` must be equal, ``text`` contained
+    in the reason or the last error; ``since`` and ``until`` bound the time of sending, in ms, ``until`` exclusive.
+    """
+
+    states: tuple[State, ...] = tuple(State)
+    kind: str | None = None
+    reason: str | None = None
+    text: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """Jobs can be looked at. Nothing here changes a job; due and expired jobs read as such."""
+
+    def get(self, queue: str, job_id: str) -> JobView | None:
+        """Return one job with its runs, or None when it does not exist."""
+
+    def browse(self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """Return up to ``limit`` matching jobs, newest sent first, without their runs.
+
+        Looks at no more than 10 000 jobs a page, so a page may be short, even empty, and still have a cursor. Jobs
+        sent meanwhile do not shift later pages (keyset paging).
+        """
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """Jobs can be cancelled."""
+
+    def cancel(self, queue: str, job_ids: Sequence[str], reason: str = "cancelled") -> dict[str, State]:
+        """Cancel waiting jobs, ask for running ones, leave ended ones; return the state each known job is in then.
+
+        A running job stays ``running`` until its holder settles it: stopped, failed or given back it becomes
+        cancelled, ended normally it is done.
+        """
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """Ended jobs can run again. Both verbs touch only dead, cancelled and expired jobs and return the ids moved."""
+
+    def replay(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+        """Make the jobs ready as if new: attempts and crashes zero, no expiry, at the tail of their key."""
+
+    def reload(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+        """Make the jobs ready with exactly one more attempt: attempts kept, no expiry, at the tail of their key."""
+
+
+@runtime_checkable
+class Flushable(Protocol):
+    """A state can be emptied."""
+
+    def flush(self, queue: str, state: State) -> int:
+        """Remove every job in ``state`` with its body and result; return how many. ``UsageError`` for running.
+
+        Removed jobs' ids stay recognised for the queue's ``dedupe_window``.
+        """
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A queue can be paused, durably: sends and settles go on, no lease is granted to anyone."""
+
+    def pause(self, queue: str) -> None:
+        """Grant no lease from now on."""
+
+    def resume(self, queue: str) -> None:
+        """Grant leases again, and wake whoever waits."""
+
+
+class Watch(Protocol):
+    """A standing question "which of these have ended?", for one asking thread; ``add`` and ``interrupt`` may be
+    called from others. It holds one connection however many jobs it watches.
+    """
+
+    def add(self, queue: str, job_ids: Collection[str]) -> None:
+        """Watch these jobs as well."""
+
+    def discard(self, queue: str, job_ids: Collection[str]) -> None:
+        """Watch these jobs no longer."""
+
+    def wait(self, timeout: float) -> list[tuple[str, str]]:
+        """Block until watched jobs have ended, at most ``timeout`` seconds; return them, each once, as (queue, id).
+
+        A job that had ended before it was added, or that no longer exists, is returned too.
+        """
+
+    def interrupt(self) -> None:
+        """End the wait that is going on, or the next one."""
+
+    def close(self) -> None:
+        """Forget everything and leave nothing in the store."""
+
+
+@runtime_checkable
+class Results(Protocol):
+    """Outcomes are kept and can be waited for."""
+
+    def outcomes(self, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
+        """Return the outcomes of those jobs that have ended and are still known."""
+
+    def watch(self) -> Watch:
+        """Return a new watch; its owner closes it."""

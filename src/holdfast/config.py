@@ -1,0 +1,79 @@
+"""Settings parsed into values: store URLs and what a queue may be told. What does not parse is a ``ConfigError``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from holdfast.errors import ConfigError, nearest
+
+DAY = 86_400.0
+MIB = 1 << 20
+
+
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a queue can be told. Lengths are seconds, sizes bytes.
+
+    Of ended jobs those are kept that are younger than ``…_for`` and among the newest ``…_most``; ``done_…`` holds for
+    done, cancelled and expired jobs alike, ``dead_…`` for dead letters; 0 drops at the next tidy. A kept result
+    keeps its job. ``dedupe_window`` is how long the id of an ended job is recognised at least.
+    """
+
+    max_body: int = MIB
+    min_body: int = 0
+    done_for: float = DAY
+    done_most: int = 10_000
+    dead_for: float = 30 * DAY
+    dead_most: int = 100_000
+    dedupe_window: float = 3600.0
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) < 0:
+                raise ConfigError(f"queue setting {name} must be 0 or more, not {getattr(self, name)!r}")
+
+
+class StoreURL(msgspec.Struct, frozen=True):
+    """A store's URL taken apart; ``text`` is what the user wrote, passwords masked."""
+
+    scheme: str
+    text: str
+    path: str = ""
+    host: str = ""
+    options: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def check_options(self, known: Iterable[str]) -> None:
+        """Raise ``ConfigError`` for an option that is not ``known``, suggesting the nearest."""
+        names = sorted(known)
+        for name in self.options:
+            if name not in names:
+                listed = ", ".join(names) or "none"
+                raise ConfigError(f"{self.text}: unknown option {name!r}{nearest(name, names)}; known: {listed}")
+
+
+def parse_url(text: str) -> StoreURL:
+    """Take a store URL apart: ``memory:``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``x://host/…?a=b``.
+
+    ``ConfigError`` when there is no scheme.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon or not scheme.replace("+", "").replace("-", "").isalnum():
+        raise ConfigError(f"{text!r} is not a store URL; write for example sqlite:///jobs.db or memory:")
+    rest, _, query = rest.partition("?")
+    host, path = ("", rest) if not rest.startswith("//") else rest[2:].partition("/")[::2]
+    return StoreURL(
+        scheme=scheme.lower(),
+        text=_masked(text),
+        path=unquote(path),
+        host=host,
+        options=dict(parse_qsl(query, keep_blank_values=True)),
+    )
+
+
+def _masked(text: str) -> str:
+    head, at, tail = text.rpartition("@")
+    if not at or ":" not in head.partition("//")[2]:
+        return text
+    return f"{head.rpartition(':')[0]}:***@{tail}"

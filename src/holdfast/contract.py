@@ -1,0 +1,157 @@
+"""What a store implements to serve queues: one Protocol, and what it promises, as data.
+
+Every docstring answers six questions: how long the call may block, what is durable on return, which threads may
+call it, whether it may be repeated, what a partly good batch does, and which errors it raises. What they have in
+common is said here once:
+
+*Threads*: every method may be called from any thread at any time, ``close`` included. *Errors*: ``BackendError``
+for whatever the store itself could not do (``retryable`` and ``outcome_unknown`` say what that means); ``Closed``
+after ``close``. A store never retries, delays or re-sends by itself; where a sync is dear it may join callers that
+are already waiting into one commit. *Time* is the store's: due times and expiries by its wall clock, heartbeats by a
+clock nobody can set. *Blocking*: a call blocks for one round trip to the store and the sync it promises, unless it
+says otherwise. Optional powers live in :mod:`holdfast.capabilities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from holdfast.config import QueueSettings
+from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, Settlement, Tidied
+from holdfast.message import Level, Message, Stored
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """A store's promises as data. The App checks them once at open and refuses what cannot be kept, before any I/O.
+
+    ``level`` is what ``send`` reaches on return; ``max_body`` the largest body in bytes the store can hold at all;
+    ``grain`` the resolution of its clock in seconds.
+    """
+
+    level: Level
+    durable: bool
+    multi_process: bool
+    multi_host: bool
+    max_body: int
+    grain: float = 0.001
+
+
+@runtime_checkable
+class QueueBackend(Protocol):
+    """A store that holds queues."""
+
+    features: Features
+
+    def declare(self, queue: str, settings: QueueSettings) -> None:
+        """Make the queue exist with these settings; on return both are durable.
+
+        May be repeated: the last settings win. Sending to a queue nobody declared declares it with the defaults.
+        """
+
+    def destroy(self, queue: str) -> int:
+        """Remove the queue with every job, result, count, pause and setting; return how many jobs went.
+
+        Durable on return; repeating it returns 0. Leases on its jobs become lost. A queue of the same name made
+        later finds nothing old.
+        """
+
+    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+        """Store the messages, in their order; on return each is as safe as ``features.level`` says.
+
+        Sending is per item: the answer has one ``Stored`` a message, in order. A message whose id is known (its job
+        exists in any state, or ended within the queue's ``dedupe_window``) stores nothing and is a ``duplicate``,
+        so the whole call may be repeated with the same messages. Of one id twice in a batch the first counts.
+        Raises ``BodyTooLarge`` or ``QueueFull`` with nothing stored; after ``BackendError(outcome_unknown=True)``
+        any subset may be stored.
+        """
+
+    def lease(
+        self,
+        queue: str,
+        holder: str,
+        lease_id: str,
+        *,
+        limit: int,
+        kinds: Collection[str],
+        max_format: int,
+    ) -> list[Delivery]:
+        """Grant up to ``limit`` ready jobs of these kinds to ``holder``, best first. Never waits for work.
+
+        Every grant raises the job's token and counts an attempt, and is durable to the level ``written`` at least
+        before the deliveries are returned. Order: higher priority, then the ms of becoming ready, then send order.
+        Only records of a format up to ``max_format`` are granted, only heads of their keys, nothing that has
+        expired, and nothing while the queue is paused. First whatever has become due is made ready, oldest due
+        first, in bounded steps.
+
+        ``lease_id`` is fresh for every call and written on each grant. When this call raises with an unknown
+        outcome, settle ``GiveBack(queue=…, lease_id=…)`` before leasing again. Raises ``LeaseLost`` when the holder
+        never beat or has ended: an unwatched lease would be for ever.
+        """
+
+    def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
+        """Block until one of the queues may have something to lease, at most ``timeout`` seconds; True if it may.
+
+        What ends it: a send, a due time, a give-back, a nack, a key freed, a resume, a holder's end, from any
+        process. A wake-up may be false, but not twice without a change; a missed one costs at most the timeout, so
+        callers pass their poll interval. Returns False at once when interrupted. Changes nothing.
+        """
+
+    def interrupt(self) -> None:
+        """End every ``wait`` of this object that is going on, or else the next one to come. Never blocks."""
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Receipt]:
+        """Carry out the settlements, each whole or not at all; return the receipts that were lost.
+
+        On return every effect is as durable as a send. A receipt is lost when its job is gone, ended, or granted
+        again: id and token are compared, nothing else. Lost items change nothing, never raise and never spoil the
+        batch. Repeating a call is harmless: what took effect the first time is reported lost the second. The
+        follow-ups of an ``Ack`` are stored in the same step as the ack, or not at all. ``GiveBack`` by lease id is
+        never lost. Settling the head of a key frees the next of that key in the same step.
+        """
+
+    def beat(self, holder: HolderInfo) -> Beat:
+        """Keep the holder, and with it all its leases, alive for ``holder.ttl`` seconds from now.
+
+        The first beat registers it. A holder that was retired or rescued stays ended: the answer is ``alive=False``
+        and nothing is changed; take a new incarnation. One whose ttl passed without anybody noticing lives on.
+        Need not be synced to the disk. May be repeated at will.
+        """
+
+    def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
+        """End the holder and take its jobs back, each to its place; return how many.
+
+        ``charged`` are the runs during which the process died: each is charged its attempt and a crash, and is
+        buried with ``reason`` when the attempt was its last or the crash its third. All others come back unburned.
+        None means nobody knows what ran: every job is charged its attempt and no crash. A job that was asked to be
+        cancelled becomes cancelled. Durable on return. Repeating it, or naming an unknown holder, returns 0.
+        """
+
+    def holders(self) -> list[HolderInfo]:
+        """Return the holders that have not ended, those past their ttl included. Changes nothing."""
+
+    def tidy(self, limit: int = 1000) -> Tidied:
+        """Do a bounded round of housekeeping on every queue; call again while ``more``.
+
+        Takes back the jobs of holders whose ttl has passed, writes down what expired, makes ready what is due, and
+        drops ended jobs and results that their queue's retention no longer keeps. Needs no leader: any number of
+        callers may do it at the same time. ``limit`` bounds each of the four.
+        """
+
+    def stats(self, queue: str) -> QueueStats:
+        """Return exact counts, without scanning jobs; all zero for a queue that does not exist.
+
+        Jobs that have become due or expired by now are counted as such; the call may write that down.
+        """
+
+    def queues(self) -> dict[str, QueueSettings]:
+        """Return every queue by name with its settings. Changes nothing."""
+
+    def close(self) -> int:
+        """End waits, finish calls under way, release everything; return how many jobs are lost by it.
+
+        The count is 0 unless the store is not durable. Idempotent, and the second call returns 0 too. Every later
+        call of another method raises ``Closed``.
+        """

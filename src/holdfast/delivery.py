@@ -1,0 +1,308 @@
+"""What goes back and forth between a store and who works for it: deliveries, settlements, heartbeats, views of jobs.
+
+A delivery is settled in one of five ways, each a value: :class:`Ack` (done), :class:`Nack` (deliver again after a
+delay), :class:`Burial` (give up, with a reason), :class:`Cancellation` (stopped on request) and :class:`GiveBack`
+(return unstarted, unburned). A store takes them in mixed batches.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from holdfast.message import NO_HEADERS, Message
+
+MAX_CRASHES = 3
+"""A job whose process died this often is buried, even if attempts are left."""
+FIRST_ERRORS, LAST_ERRORS = 2, 8
+"""Of a job's failed attempts the first two and the last eight are kept."""
+
+
+class State(enum.StrEnum):
+    """Where a job is in its life; ``machine.MOVES`` lists the legal moves between them."""
+
+    SCHEDULED = "scheduled"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+ENDED = frozenset({State.DONE, State.DEAD, State.CANCELLED, State.EXPIRED})
+WAITING = frozenset({State.SCHEDULED, State.READY})
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The proof of a lease. ``token`` rises at every grant of this job and is never lowered or reset."""
+
+    queue: str
+    id: str
+    token: int
+
+
+class ErrorInfo(msgspec.Struct, frozen=True):
+    """An error as stored with an attempt: its class, its text, and its traceback, trimmed."""
+
+    type: str
+    message: str = ""
+    traceback: str = ""
+
+
+# -- settlements ----------------------------------------------------------------------------------------------
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """Done. ``result`` is kept ``keep_result`` seconds; ``then`` is stored in the same queue in the same step."""
+
+    receipt: Receipt
+    result: bytes | None = None
+    keep_result: float = 0.0
+    then: tuple[Message, ...] = ()
+
+
+class Nack(msgspec.Struct, frozen=True):
+    """Deliver again after ``delay`` seconds; ``count=False`` gives the attempt back. Never dead-letters.
+
+    ``reason`` is ``error`` or ``timeout``. A job that was asked to be cancelled becomes cancelled instead.
+    """
+
+    receipt: Receipt
+    delay: float = 0.0
+    error: ErrorInfo | None = None
+    count: bool = True
+    reason: str = "error"
+
+
+class Burial(msgspec.Struct, frozen=True):
+    """Give up: the job becomes a dead letter with this reason."""
+
+    receipt: Receipt
+    reason: str
+    error: ErrorInfo | None = None
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """The job was stopped on request, or cancelled itself."""
+
+    receipt: Receipt
+    reason: str = "cancelled"
+
+
+class GiveBack(msgspec.Struct, frozen=True):
+    """Return unstarted, with its attempt given back and its place kept.
+
+    Either one delivery by ``receipt``, or whatever ``lease_id`` was granted in ``queue``: the second form needs no
+    answer from the store to have arrived, and may be repeated.
+    """
+
+    receipt: Receipt | None = None
+    queue: str = ""
+    lease_id: str = ""
+
+
+Settlement = Ack | Nack | Burial | Cancellation | GiveBack
+
+
+# -- deliveries -----------------------------------------------------------------------------------------------
+
+
+class Delivery(msgspec.Struct):
+    """One message handed to one holder.
+
+    ``attempt`` counts this run (1 is the first), ``crashes`` the runs in which the process died; ``sent`` and
+    ``leased`` are instants in ms. The four verbs only set ``settlement``; whoever handed the delivery out settles
+    it. A delivery belongs to one thread at a time.
+    """
+
+    queue: str
+    id: str
+    token: int
+    attempt: int
+    body: bytes
+    kind: str = ""
+    headers: Mapping[str, str] = NO_HEADERS
+    key: str | None = None
+    priority: int = 0
+    crashes: int = 0
+    max_attempts: int | None = None
+    timeout: float | None = None
+    sent: int = 0
+    leased: int = 0
+    settlement: Settlement | None = None
+
+    @property
+    def receipt(self) -> Receipt:
+        """The proof that settles this delivery."""
+        return Receipt(self.queue, self.id, self.token)
+
+    @property
+    def last_attempt(self) -> bool:
+        """Whether no attempt is left after this one."""
+        return self.max_attempts is not None and self.attempt >= self.max_attempts
+
+    def ack(self, result: bytes | None = None, *, keep_result: float = 0.0) -> None:
+        """Mark as done."""
+        self.settlement = Ack(self.receipt, result, keep_result)
+
+    def nack(self, delay: float = 0.0, *, error: ErrorInfo | None = None, count: bool = True) -> None:
+        """Mark to be delivered again after ``delay`` seconds, or buried when its attempts are used."""
+        self.settlement = self.failure(delay, error, count=count)
+
+    def bury(self, reason: str, *, error: ErrorInfo | None = None) -> None:
+        """Mark as given up, with the reason that its dead letter will carry."""
+        self.settlement = Burial(self.receipt, reason, error)
+
+    def give_back(self) -> None:
+        """Mark to be returned unstarted: no attempt is burned and its place is kept."""
+        self.settlement = GiveBack(self.receipt)
+
+    def failure(
+        self, delay: float, error: ErrorInfo | None = None, *, count: bool = True, reason: str = "error"
+    ) -> Nack | Burial:
+        """Return what settles a failed run: the one place that turns a used-up nack into a burial."""
+        if count and self.last_attempt:
+            return Burial(self.receipt, reason if error is None or reason != "error" else error.type, error)
+        return Nack(self.receipt, delay, error, count, reason)
+
+
+# -- holders --------------------------------------------------------------------------------------------------
+
+
+class HolderInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A live process that holds leases. ``id`` is ``name#incarnation`` and never used twice.
+
+    ``ttl`` is the seconds after the last beat at which its jobs may be taken back. ``host`` and ``boot`` say on
+    which machine, boot and process namespace ``pid`` means something; ``pid_start`` tells a reused pid from it.
+    ``queues`` are those it may hold leases in, ``kinds`` those it has handlers for.
+    """
+
+    id: str
+    ttl: float
+    host: str = ""
+    boot: str = ""
+    pid: int = 0
+    pid_start: int = 0
+    queues: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The part of the id that a new incarnation shares."""
+        return self.id.partition("#")[0]
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """What a heartbeat answers. ``alive`` false: this incarnation has ended and its leases are lost.
+
+    ``cancels`` are running jobs of this holder that somebody asked to cancel, ``paused`` its paused queues.
+    """
+
+    alive: bool
+    cancels: tuple[Receipt, ...] = ()
+    paused: frozenset[str] = frozenset()
+
+
+class Tidied(msgspec.Struct, frozen=True):
+    """What one round of tidying did; ``more`` says that it stopped at its limit. ``dead_dropped`` are dead letters."""
+
+    rescued: int = 0
+    expired: int = 0
+    promoted: int = 0
+    dropped: int = 0
+    dead_dropped: int = 0
+    more: bool = False
+
+
+# -- views ----------------------------------------------------------------------------------------------------
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One run that ended: ``outcome`` is ``done``, ``error``, ``timeout``, ``buried``, ``crashed`` or ``lost``."""
+
+    number: int
+    holder: str
+    started: int
+    ended: int
+    outcome: str
+    error: ErrorInfo | None = None
+
+
+def keep_runs(runs: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Return the runs worth keeping of all failed ones: the first two and the last eight."""
+    if len(runs) <= FIRST_ERRORS + LAST_ERRORS:
+        return tuple(runs)
+    return (*runs[:FIRST_ERRORS], *runs[-LAST_ERRORS:])
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it stands at the instant of looking; instants are ms. ``held`` means behind the head of its key."""
+
+    queue: str
+    id: str
+    kind: str
+    state: State
+    key: str | None
+    priority: int
+    attempts: int
+    max_attempts: int | None
+    crashes: int
+    token: int
+    sent: int
+    due: int | None
+    expires: int | None
+    started: int | None
+    ended: int | None
+    holder: str | None
+    held: bool
+    cancel_requested: bool
+    reason: str | None
+    timeout: float | None
+    format: int
+    body: bytes
+    headers: Mapping[str, str]
+    runs: tuple[Attempt, ...] = ()
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a listing; pass ``cursor`` to get the next, None means that was the last."""
+
+    jobs: tuple[JobView, ...]
+    cursor: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a job ended, as its waiters need it. ``value`` is the encoded result, None when none is kept."""
+
+    state: State
+    value: bytes | None = None
+    reason: str | None = None
+    error: ErrorInfo | None = None
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Exact counts of one queue. ``ready`` includes ``held``; ``oldest_ready`` is seconds, held jobs left out.
+
+    ``unhandled`` counts waiting jobs by kind (and format) that no live holder takes.
+    """
+
+    queue: str
+    scheduled: int = 0
+    ready: int = 0
+    held: int = 0
+    running: int = 0
+    done: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    paused: bool = False
+    oldest_ready: float | None = None
+    unhandled: Mapping[str, int] = msgspec.field(default_factory=dict)
+
+    @property
+    def depth(self) -> int:
+        """How many jobs could start now."""
+        return self.ready - self.held

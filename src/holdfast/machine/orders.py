@@ -1,0 +1,162 @@
+"""The orders jobs stand in: heaps whose entries can be withdrawn, the line of each key, and who may be leased next.
+
+Ready jobs stand in lanes, one a kind, priority and format, by the ms of becoming ready. A key stands in its lane
+with its head alone; those behind it are held. All ties go by send order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Collection, Iterator
+from typing import ClassVar
+
+from holdfast.machine.moves import Head
+
+Place = tuple[int, ...]
+
+
+class Heap:
+    """A heap of heads whose entries can be withdrawn; withdrawn ones go when they surface or outnumber the rest."""
+
+    __slots__ = ("_alive", "_entries")
+    _serial: ClassVar[Iterator[int]] = itertools.count()
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[Place, int, Head]] = []
+        self._alive: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def push(self, place: Place, head: Head) -> None:
+        serial = next(self._serial)
+        self._alive[head.id] = serial
+        heapq.heappush(self._entries, (place, serial, head))
+        if len(self._entries) > 2 * len(self._alive) + 64:
+            self._entries = [entry for entry in self._entries if self._alive.get(entry[2].id) == entry[1]]
+            heapq.heapify(self._entries)
+
+    def withdraw(self, head: Head) -> None:
+        self._alive.pop(head.id, None)
+
+    def first(self) -> tuple[Place, int, Head] | None:
+        entries, alive = self._entries, self._alive
+        while entries and alive.get(entries[0][2].id) != entries[0][1]:
+            heapq.heappop(entries)
+        return entries[0] if entries else None
+
+    def pop(self) -> Head | None:
+        if self.first() is None:
+            return None
+        head = heapq.heappop(self._entries)[2]
+        del self._alive[head.id]
+        return head
+
+    def pop_until(self, until: int, limit: int) -> list[Head]:
+        """Pop the heads whose place begins with at most ``until``, at most ``limit`` of them."""
+        popped: list[Head] = []
+        while len(popped) < limit and (entry := self.first()) is not None and entry[0][0] <= until:
+            popped.append(entry[2])
+            self.pop()
+        return popped
+
+
+class Line:
+    """The jobs of one key that are ready, running or waiting for a retry: the head, and those it holds."""
+
+    __slots__ = ("front", "waiting")
+
+    def __init__(self, front: Head) -> None:
+        self.front = front
+        self.waiting = Heap()
+
+
+class ReadyOrder:
+    """The ready jobs of a queue; ``held`` counts those behind the head of their key."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._lanes: dict[str, dict[tuple[int, int], Heap]] = {}
+        self._lines: dict[str, Line] = {}
+
+    def lanes(self, kinds: Collection[str], max_format: int) -> list[Heap]:
+        """Return the lanes of these kinds that are not empty; forget empty ones."""
+        found = []
+        for kind in kinds:
+            lanes = self._lanes.get(kind)
+            if lanes is None:
+                continue
+            for order in [order for order, lane in lanes.items() if not lane]:
+                del lanes[order]
+            found += [lane for (_, format_), lane in lanes.items() if format_ <= max_format]
+        return found
+
+    def enter(self, head: Head) -> None:
+        """Let a job that has become ready stand in its lane if it is the head of its key or has none, else hold it."""
+        line = None if head.key is None else self._lines.get(head.key)
+        if head.key is None or (line is not None and line.front is head):
+            self._stand(head)
+            return
+        head.joined = head.ready
+        if line is None:
+            self._lines[head.key] = Line(head)
+            self._stand(head)
+        elif (head.joined, head.seq) < (line.front.joined, line.front.seq):
+            self.withdraw(line.front)
+            self._hold(line, line.front)
+            line.front = head
+            self._stand(head)
+        else:
+            self._hold(line, head)
+
+    def withdraw(self, head: Head) -> None:
+        """Take a ready job out of its lane, if it stands there; it stays in the line of its key."""
+        if not head.held:
+            self._lanes[head.kind][-head.priority, head.format].withdraw(head)
+
+    def leave(self, head: Head) -> None:
+        """Take a job out of the line of its key; if it was the head, the next one stands in its lane at once."""
+        line = None if head.key is None else self._lines.get(head.key)
+        if line is None or head.key is None:
+            return
+        if head.held:
+            head.held = False
+            self.held -= 1
+            line.waiting.withdraw(head)
+        elif line.front is head:
+            following = line.waiting.pop()
+            if following is None:
+                del self._lines[head.key]
+                return
+            line.front = following
+            following.held = False
+            self.held -= 1
+            self._stand(following)
+
+    def by_kind(self) -> dict[tuple[str, int], int]:
+        """Return how many jobs stand in lanes, by kind and format."""
+        ready: dict[tuple[str, int], int] = {}
+        for kind, lanes in self._lanes.items():
+            for (_, format_), lane in lanes.items():
+                ready[kind, format_] = ready.get((kind, format_), 0) + len(lane)
+        return ready
+
+    def oldest(self) -> int | None:
+        """Return the earliest ms at which a job that stands in a lane became ready."""
+        firsts = (lane.first() for lanes in self._lanes.values() for lane in lanes.values())
+        return min((entry[2].ready for entry in firsts if entry is not None), default=None)
+
+    def _stand(self, head: Head) -> None:
+        self._lanes.setdefault(head.kind, {}).setdefault((-head.priority, head.format), Heap()).push(head.place, head)
+
+    def _hold(self, line: Line, head: Head) -> None:
+        head.held = True
+        self.held += 1
+        line.waiting.push((head.joined, head.seq), head)
+
+
+def first_place(lane: Heap) -> Place:
+    """Return where the first of a lane stands; an empty lane sorts last."""
+    entry = lane.first()
+    return (2**63,) if entry is None else entry[0]

@@ -1,0 +1,347 @@
+"""The life of the jobs of one queue: commands in, changed jobs out, no I/O, no clock, no bodies.
+
+:class:`Machine` carries the table of legal moves out in memory: the memory store is this machine behind a lock, and
+other stores are driven beside it in tests. It is deterministic: the same commands with the same ``now`` lead to the
+same state, so a journal of commands rebuilds it. An illegal command changes nothing and says so by returning None.
+Not thread-safe: its owner holds a lock. A job that was leased once counts as having joined its key at ms 0, so it
+stays the head of its key until it ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection
+from typing import Any, ClassVar
+
+from holdfast.config import QueueSettings
+from holdfast.delivery import (
+    ENDED,
+    MAX_CRASHES,
+    WAITING,
+    Ack,
+    Burial,
+    Cancellation,
+    GiveBack,
+    Nack,
+    Receipt,
+    Settlement,
+    State,
+)
+from holdfast.machine.moves import MOVES, REVIVABLE, Head
+from holdfast.machine.orders import Heap, ReadyOrder, first_place
+from holdfast.message import Message
+
+STEP = 1000
+"""How many jobs one command makes ready, and writes down as expired, at the most."""
+
+
+class Machine:
+    """The jobs of one queue. ``token`` is the highest token an earlier queue of this name may have given out.
+
+    Commands return the heads they changed, or None where the command was illegal; owners keep the bodies, results
+    and errors. Whoever reads ``counts`` calls ``advance`` first.
+    """
+
+    def __init__(self, settings: QueueSettings, token: int = 0) -> None:
+        self.settings = settings
+        self.paused = False
+        self.heads: dict[str, Head] = {}
+        self.counts: dict[State, int] = dict.fromkeys(State, 0)
+        self._token = token
+        self.ready = ReadyOrder()
+        self._scheduled = Heap()
+        self._expiring = Heap()
+        self._leases: dict[str, dict[str, Head]] = {}
+        self._cancelling: dict[str, Head] = {}
+        self._ended: dict[State, dict[str, Head]] = {state: {} for state in ENDED}
+        self._kept = Heap()
+        self._forgotten: dict[str, int] = {}
+
+    # -- sending and time -----------------------------------------------------------------------------------------
+
+    def send(self, message: Message, seq: int, now: int) -> Head | None:
+        """Store a message; None when its id is known."""
+        if message.id in self.heads or message.id in self._forgotten:
+            return None
+        head = Head.of(message, seq, now, self._token)
+        self.heads[head.id] = head
+        self.counts[State.SCHEDULED] += 1
+        self._expect_expiry(head)
+        if head.due > now:
+            self._scheduled.push((head.due, head.seq), head)
+        else:
+            self._become_ready("due", head)
+        return head
+
+    def advance(self, now: int, limit: int = STEP) -> tuple[list[Head], int]:
+        """Write down what has expired and make ready what is due; return the expired heads and how many were due."""
+        expired = self._expiring.pop_until(now, limit)
+        for head in expired:
+            self._remove_waiting(head)
+            self._end("expire", head, State.EXPIRED, now, "expired")
+        due = self._scheduled.pop_until(now, limit)
+        for head in due:
+            head.ready = head.due
+            self._become_ready("due", head)
+        return expired, len(due)
+
+    # -- leasing --------------------------------------------------------------------------------------------------
+
+    def next_chance(self, kinds: Collection[str], max_format: int, now: int) -> int | None:
+        """Return when a lease of these kinds may next find something: ``now``, a later ms, or None for never."""
+        if self.paused:
+            return None
+        if self.ready.lanes(kinds, max_format):
+            return now
+        entry = self._scheduled.first()
+        return None if entry is None else max(now, entry[2].due)
+
+    def lease(
+        self, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int, now: int
+    ) -> list[Head]:
+        """Grant up to ``limit`` ready jobs of these kinds, best first. Call ``advance`` before."""
+        granted: list[Head] = []
+        lanes = [] if self.paused else self.ready.lanes(kinds, max_format)
+        while lanes and len(granted) < limit:
+            lane = lanes[0] if len(lanes) == 1 else min(lanes, key=first_place)
+            head = lane.pop()
+            if head is None:
+                lanes.remove(lane)
+            elif head.expires is not None and head.expires <= now:
+                self._expiring.withdraw(head)
+                self._end("expire", head, State.EXPIRED, now, "expired")
+            else:
+                self._grant(head, holder, lease_id, now)
+                granted.append(head)
+        return granted
+
+    def cancels(self, holder: str) -> list[Head]:
+        """Return the running jobs of ``holder`` that somebody asked to cancel."""
+        return [head for head in self._cancelling.values() if head.holder == holder]
+
+    # -- settling -------------------------------------------------------------------------------------------------
+
+    def running(self, receipt: Receipt) -> Head | None:
+        """Return the head that ``receipt`` is the valid proof of, or None when the lease is lost."""
+        head = self.heads.get(receipt.id)
+        if head is None or head.token != receipt.token or head.state is not State.RUNNING:
+            return None
+        return head
+
+    def settle(self, settlement: Settlement, now: int) -> Head | None:
+        """Carry out one settlement by receipt; None when the lease is lost."""
+        head = None if settlement.receipt is None else self.running(settlement.receipt)
+        if head is not None:
+            self._settlers[type(settlement)](self, head, settlement, now)
+        return head
+
+    def granted(self, lease_id: str) -> list[Head]:
+        """Return the running jobs that one lease call granted."""
+        return [head for held in self._leases.values() for head in held.values() if head.lease_id == lease_id]
+
+    def retire(
+        self, holder: str, reason: str, charged: Collection[Receipt] | None, now: int
+    ) -> list[tuple[Head, bool]]:
+        """Take back every job of ``holder``; tell of each whether it was charged. See ``QueueBackend.retire``."""
+        guilty = None if charged is None else {(receipt.id, receipt.token) for receipt in charged}
+        taken = []
+        for head in list(self._leases.get(holder, {}).values()):
+            counted = guilty is None or (head.id, head.token) in guilty
+            taken.append((head, counted))
+            if not counted:
+                head.attempts -= 1
+            elif guilty is not None:
+                head.crashes += 1
+            if counted and (_used_up(head) or head.crashes >= MAX_CRASHES) and head.cancel is None:
+                self._end("take_back", head, State.DEAD, now, reason)
+            else:
+                self._return("take_back", head, now)
+        return taken
+
+    # -- commands of operators ------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: str, reason: str, now: int) -> State | None:
+        """Cancel a waiting job, ask for a running one; return the state it is in then, None when unknown."""
+        head = self.heads.get(job_id)
+        if head is None:
+            return None
+        if not self._expire_if_over(head, now) and head.state in WAITING:
+            self._remove_waiting(head)
+            self._end("cancel", head, State.CANCELLED, now, reason)
+        elif head.state is State.RUNNING and head.cancel is None:
+            head.cancel = reason
+            self._cancelling[head.id] = head
+        return head.state
+
+    def revive(self, verb: str, job_id: str, now: int) -> Head | None:
+        """Make an ended job ready again: ``replay`` as if new, ``reload`` with exactly one more attempt."""
+        head = self.heads.get(job_id)
+        if head is None or (not self._expire_if_over(head, now) and head.state not in REVIVABLE):
+            return None
+        del self._ended[head.state][job_id]
+        if verb == "replay":
+            head.attempts = head.crashes = 0
+        elif head.max_attempts is not None:
+            head.max_attempts = head.attempts + 1
+        head.ready = head.due = now
+        head.expires = head.ended = head.started = head.reason = head.cancel = None
+        self._become_ready(verb, head)
+        return head
+
+    def flush(self, state: State, now: int) -> list[Head]:
+        """Remove every job in ``state``, which is not running. Call ``advance`` before, until nothing is left to do."""
+        flushed = [head for head in self.heads.values() if head.state is state]
+        for head in flushed:
+            if state in WAITING:
+                self._remove_waiting(head)
+                self.ready.leave(head)
+            self._remove("flush", head, now)
+        return flushed
+
+    def drop(self, now: int, limit: int) -> tuple[list[Head], list[Head]]:
+        """Remove ended jobs that retention no longer keeps; return those whose result ran out, and those removed."""
+        lapsed = self._kept.pop_until(now, limit)
+        for head in lapsed:
+            head.keep_until = 0
+            self._ended[head.state][head.id] = head
+        dropped: list[Head] = []
+        for state, ended in self._ended.items():
+            keep_for, most = self._retention(state)
+            while ended and len(dropped) < limit:
+                head = next(iter(ended.values()))
+                if len(ended) <= most and (head.ended or 0) + keep_for > now:
+                    break
+                self._remove("drop", head, now)
+                dropped.append(head)
+        self._forget(now, limit)
+        return lapsed, dropped
+
+    # -- how it is done -------------------------------------------------------------------------------------------
+
+    def _change(self, verb: str, head: Head, target: State) -> None:
+        assert (verb, head.state, target) in MOVES, (verb, head.state, target)
+        self.counts[head.state] -= 1
+        self.counts[target] += 1
+        head.state = target
+
+    def _become_ready(self, verb: str, head: Head) -> None:
+        self._change(verb, head, State.READY)
+        self.ready.enter(head)
+
+    def _grant(self, head: Head, holder: str, lease_id: str, now: int) -> None:
+        self._change("lease", head, State.RUNNING)
+        head.token += 1
+        head.attempts += 1
+        head.holder, head.lease_id, head.started, head.joined = holder, lease_id, now, 0
+        self._leases.setdefault(holder, {})[head.id] = head
+        if head.expires is not None:
+            self._expiring.withdraw(head)
+
+    def _remove_waiting(self, head: Head) -> None:
+        """Take a waiting job out of the order it stands in."""
+        self._expiring.withdraw(head)
+        if head.state is State.SCHEDULED:
+            self._scheduled.withdraw(head)
+        else:
+            self.ready.withdraw(head)
+
+    def _expect_expiry(self, head: Head) -> None:
+        if head.expires is not None:
+            self._expiring.push((head.expires,), head)
+
+    def _expire_if_over(self, head: Head, now: int) -> bool:
+        if head.state not in WAITING or head.expires is None or head.expires > now:
+            return False
+        self._remove_waiting(head)
+        self._end("expire", head, State.EXPIRED, now, "expired")
+        return True
+
+    def _end(self, verb: str, head: Head, state: State, now: int, reason: str | None) -> None:
+        """End a job that stands in no order any more; ``advance`` and ``pop`` have taken it out."""
+        if head.state is State.RUNNING:
+            self._release(head)
+        self._change(verb, head, state)
+        head.ended, head.reason, head.cancel = now, reason, None
+        if head.keep_until > now:
+            self._kept.push((head.keep_until,), head)
+        else:
+            self._ended[state][head.id] = head
+        self.ready.leave(head)
+
+    def _release(self, head: Head) -> None:
+        """Take a running job from its holder."""
+        if head.holder is not None:
+            leases = self._leases[head.holder]
+            del leases[head.id]
+            if not leases:
+                del self._leases[head.holder]
+        if head.cancel is not None:
+            del self._cancelling[head.id]
+        head.lease_id = None
+
+    def _return(self, verb: str, head: Head, now: int) -> None:
+        """Return a running job to its place; one that was asked to be cancelled ends instead."""
+        if head.cancel is not None:
+            self._end(verb, head, State.CANCELLED, now, head.cancel)
+            return
+        self._release(head)
+        self._expect_expiry(head)
+        if verb == "nack" and head.due > now:
+            self._change(verb, head, State.SCHEDULED)
+            self._scheduled.push((head.due, head.seq), head)
+        else:
+            self._become_ready(verb, head)
+
+    def _remove(self, verb: str, head: Head, now: int) -> None:
+        assert (verb, head.state, None) in MOVES, (verb, head.state)
+        self.counts[head.state] -= 1
+        if head.state in ENDED and self._ended[head.state].pop(head.id, None) is None:
+            self._kept.withdraw(head)
+        del self.heads[head.id]
+        self._forgotten[head.id] = now if head.ended is None else head.ended
+
+    def _retention(self, state: State) -> tuple[int, int]:
+        settings = self.settings
+        if state is State.DEAD:
+            return int(settings.dead_for * 1000), settings.dead_most
+        return int(settings.done_for * 1000), settings.done_most
+
+    def _forget(self, now: int, limit: int) -> None:
+        window = int(self.settings.dedupe_window * 1000)
+        for job_id, ended in list(itertools.islice(self._forgotten.items(), limit)):
+            if ended + window <= now:
+                del self._forgotten[job_id]
+
+    # -- settlers -------------------------------------------------------------------------------------------------
+
+    def _ack(self, head: Head, ack: Ack, now: int) -> None:
+        head.keep_until = now + int(ack.keep_result * 1000) if ack.result is not None else 0
+        self._end("ack", head, State.DONE, now, None)
+
+    def _nack(self, head: Head, nack: Nack, now: int) -> None:
+        head.attempts -= not nack.count
+        head.due = now + int(nack.delay * 1000)
+        head.ready = now + 1  # behind everything that is ready at this very ms
+        self._return("nack", head, now)
+
+    def _bury(self, head: Head, burial: Burial, now: int) -> None:
+        self._end("bury", head, State.DEAD, now, burial.reason)
+
+    def _stop(self, head: Head, cancellation: Cancellation, now: int) -> None:
+        self._end("stop", head, State.CANCELLED, now, cancellation.reason)
+
+    def _give_back(self, head: Head, _: GiveBack, now: int) -> None:
+        head.attempts -= 1
+        self._return("give_back", head, now)
+
+    _settlers: ClassVar[dict[type, Callable[[Machine, Head, Any, int], None]]] = {
+        Ack: _ack,
+        Nack: _nack,
+        Burial: _bury,
+        Cancellation: _stop,
+        GiveBack: _give_back,
+    }
+
+
+def _used_up(head: Head) -> bool:
+    return head.max_attempts is not None and head.attempts >= head.max_attempts

@@ -1,0 +1,158 @@
+"""What is sent, and what sending it returns.
+
+A :class:`Message` is immutable and carries everything needed to serve it again. Instants that the store decides
+(when it becomes due, when it expires) travel as lengths, because time is the store's and not the sender's.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+import msgspec
+
+from holdfast.errors import UsageError
+
+FORMAT = 1
+"""The newest record format this release writes and reads; a lease leaves newer records alone."""
+
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+DEFAULT_ATTEMPTS = 5
+NO_HEADERS: Mapping[str, str] = {}
+
+Seconds = float | timedelta
+"""A length of time as users write it: seconds, or a ``timedelta``."""
+
+
+class Level(enum.StrEnum):
+    """How safe a stored message is, weakest first."""
+
+    MEMORY = "memory"
+    """In the memory of one process: gone when it ends."""
+    SPOOLED = "spooled"
+    """Kept on this side while the store is away."""
+    WRITTEN = "written"
+    """Handed to the operating system: survives the death of the process, not of the machine."""
+    SYNCED = "synced"
+    """On the disk: survives a power cut."""
+    REPLICATED = "replicated"
+    """Also on another machine."""
+
+
+def new_id() -> str:
+    """Return a new id: 32 hexadecimal digits, the first twelve the time in ms, so that ids sort by age (RFC 9562)."""
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to be done. ``kind`` says which handler it is for; raw messages have kind ``""``.
+
+    ``delay`` and ``expires_in`` are seconds from the moment of storing; ``due`` is an absolute instant in
+    milliseconds and wins over ``delay``. ``max_attempts=None`` means no limit. ``timeout`` is the run's own limit in
+    seconds. A message is recognised by its ``id``: sending the same id again stores nothing.
+    """
+
+    body: bytes
+    id: str = msgspec.field(default_factory=new_id)
+    kind: str = ""
+    headers: Mapping[str, str] = NO_HEADERS
+    key: str | None = None
+    priority: int = 0
+    delay: float = 0.0
+    due: int | None = None
+    expires_in: float | None = None
+    max_attempts: int | None = DEFAULT_ATTEMPTS
+    timeout: float | None = None
+    format: int = FORMAT
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What a send returns: where the message is, how safe it is, and whether it had been there already."""
+
+    queue: str
+    id: str
+    level: Level
+    duplicate: bool = False
+
+
+class SendOptions(TypedDict, total=False):
+    """The options of one send, as users write them."""
+
+    id: str
+    delay: Seconds
+    run_at: datetime
+    priority: int
+    key: str | None
+    expires_in: Seconds | None
+    max_attempts: int | None
+    timeout: Seconds | None
+    headers: Mapping[str, str]
+
+
+def message(body: bytes, options: SendOptions, *, kind: str = "") -> Message:
+    """Return ``body`` as a :class:`Message` with these options; ``UsageError`` names the option that does not fit."""
+    if not options:
+        return Message(body=body, kind=kind)
+    if unknown := options.keys() - SendOptions.__annotations__.keys():
+        raise UsageError(f"unknown send option {min(unknown)!r}; known: {', '.join(SendOptions.__annotations__)}")
+    if "delay" in options and "run_at" in options:
+        raise UsageError("give delay or run_at, not both")
+    expires_in, timeout = options.get("expires_in"), options.get("timeout")
+    return Message(
+        body=body,
+        kind=kind,
+        id=_text(options["id"], "id") if "id" in options else new_id(),
+        headers=_headers(options.get("headers", NO_HEADERS)),
+        key=None if (key := options.get("key")) is None else _text(key, "key"),
+        priority=_whole(options.get("priority", 0), "priority", LOWEST_PRIORITY, HIGHEST_PRIORITY),
+        delay=seconds(options.get("delay", 0.0), "delay"),
+        due=instant(options["run_at"], "run_at") if "run_at" in options else None,
+        expires_in=None if expires_in is None else seconds(expires_in, "expires_in"),
+        max_attempts=attempts_limit(options.get("max_attempts", DEFAULT_ATTEMPTS), "max_attempts"),
+        timeout=None if timeout is None else seconds(timeout, "timeout"),
+    )
+
+
+def attempts_limit(limit: int | None, what: str) -> int | None:
+    """Return ``limit`` when it is None (no limit) or 1 and more; else ``UsageError`` naming ``what``."""
+    return None if limit is None else _whole(limit, what, 1, 1_000_000)
+
+
+def seconds(length: Seconds, what: str) -> float:
+    """Return ``length`` in seconds; ``UsageError`` naming ``what`` when it is negative or no length of time."""
+    value = length.total_seconds() if isinstance(length, timedelta) else length
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _CENTURY:
+        raise UsageError(f"{what} must be seconds (0 or more) or a timedelta, not {length!r}")
+    return float(value)
+
+
+_CENTURY = 3_200_000_000.0
+
+
+def instant(moment: datetime, what: str) -> int:
+    """Return an aware ``datetime`` as milliseconds; ``UsageError`` naming ``what`` when it has no zone."""
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise UsageError(f"{what} must be a datetime with a time zone, such as datetime.now(UTC), not {moment!r}")
+    return int(moment.timestamp() * 1000)
+
+
+def _whole(number: int, what: str, low: int, high: int) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
+        raise UsageError(f"{what} must be a whole number from {low} to {high}, not {number!r}")
+    return number
+
+
+def _text(text: str, what: str) -> str:
+    if not isinstance(text, str) or not 1 <= len(text) <= 255:
+        raise UsageError(f"{what} must be a text of 1 to 255 characters, not {text!r:.80}")
+    return text
+
+
+def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    if not all(isinstance(name, str) and isinstance(value, str) for name, value in headers.items()):
+        raise UsageError("headers must map texts to texts")
+    return dict(headers)

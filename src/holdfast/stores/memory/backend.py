@@ -1,0 +1,327 @@
+"""The contract of a queue store, kept by machines behind one lock and one condition."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from holdfast.clock import SYSTEM, Clock
+from holdfast.config import QueueSettings
+from holdfast.contract import Features, QueueBackend
+from holdfast.delivery import (
+    Ack,
+    Beat,
+    Delivery,
+    GiveBack,
+    HolderInfo,
+    QueueStats,
+    Receipt,
+    Settlement,
+    State,
+    Tidied,
+)
+from holdfast.errors import BodyTooLarge, Closed, LeaseLost, QueueFull
+from holdfast.message import FORMAT, Level, Message, Stored
+from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
+from holdfast.stores.memory.place import Place
+
+MAX_BODY = 1 << 30
+DEFAULT_MAX_JOBS = 1_000_000
+DEFAULT_MAX_BYTES = 1 << 30
+HOLDER_KEPT_MS = 3_600_000
+"""How long an ended holder is remembered, so that its late beat is told that it has ended."""
+
+
+class _Holder:
+    __slots__ = ("ended", "expires", "info")
+
+    def __init__(self, info: HolderInfo) -> None:
+        self.info = info
+        self.expires = 0
+        self.ended: int | None = None
+
+
+class MemoryBackend(Operations, QueueBackend):
+    """Queues in the memory of this process. ``max_jobs`` and ``max_bytes`` (of bodies) bound it: ``QueueFull``."""
+
+    features = Features(level=Level.MEMORY, durable=False, multi_process=False, multi_host=False, max_body=MAX_BODY)
+
+    def __init__(
+        self, clock: Clock = SYSTEM, *, max_jobs: int = DEFAULT_MAX_JOBS, max_bytes: int = DEFAULT_MAX_BYTES
+    ) -> None:
+        self._clock = clock
+        self._max_jobs, self._max_bytes = max_jobs, max_bytes
+        self._changed = threading.Condition(threading.RLock())
+        self._closed = False
+        self._interrupts = 0
+        self._interrupt_next = False
+        self._waiting = 0
+        self._seq = itertools.count(1)
+        self._bytes = 0
+        self._places: dict[str, Place] = {}
+        self._tokens: dict[str, int] = {}
+        self._holders: dict[str, _Holder] = {}
+        self._watches: set[MemoryWatch] = set()
+        clock.on_move(self._wake)
+
+    # -- places ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        with self._changed:
+            if self._closed:
+                raise Closed("the memory store is closed")
+            yield
+            if self._waiting:
+                self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _place(self, queue: str) -> Place:
+        if queue not in self._places:
+            self._places[queue] = Place(QueueSettings(), self._tokens.get(queue, 0))
+        return self._places[queue]
+
+    def declare(self, queue: str, settings: QueueSettings) -> None:
+        with self._open():
+            self._place(queue).machine.settings = settings
+
+    def destroy(self, queue: str) -> int:
+        with self._open():
+            place = self._places.pop(queue, None)
+            if place is None:
+                return 0
+            heads = place.machine.heads
+            self._tokens[queue] = max((head.token for head in heads.values()), default=self._tokens.get(queue, 0))
+            self._bytes -= place.forget(list(heads.values()))
+            self._tell_watches(queue, list(heads))
+            return len(heads)
+
+    def queues(self) -> dict[str, QueueSettings]:
+        with self._open():
+            return {name: place.machine.settings for name, place in self._places.items()}
+
+    # -- send, lease, wait ----------------------------------------------------------------------------------------
+
+    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+        with self._open():
+            place, now = self._place(queue), self._clock.wall()
+            self._check_room(queue, place, messages, now)
+            return [self._store(queue, place, message, now) for message in messages]
+
+    def _store(self, queue: str, place: Place, message: Message, now: int) -> Stored:
+        new = place.send(message, next(self._seq), now)
+        if new:
+            self._bytes += len(message.body)
+        return Stored(queue, message.id, Level.MEMORY, not new)
+
+    def _check_room(self, queue: str, place: Place, messages: Sequence[Message], now: int) -> None:
+        settings = place.machine.settings
+        for message in messages:
+            if not settings.min_body <= len(message.body) <= settings.max_body:
+                raise BodyTooLarge(
+                    f"queue {queue!r}: a body of {len(message.body)} bytes is outside {settings.min_body} … "
+                    f"{settings.max_body}; store it elsewhere and send its address, or raise max_body"
+                )
+        if not self._has_room(messages):
+            for other in self._places.values():
+                self._drop(other, now, len(other.records))
+        if not self._has_room(messages):
+            raise QueueFull(f"the memory store is full ({self._max_jobs} jobs, {self._max_bytes} bytes of bodies)")
+
+    def _has_room(self, messages: Sequence[Message]) -> bool:
+        jobs = sum(len(place.records) for place in self._places.values()) + len(messages)
+        return jobs <= self._max_jobs and self._bytes + sum(len(m.body) for m in messages) <= self._max_bytes
+
+    def lease(
+        self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int
+    ) -> list[Delivery]:
+        with self._open():
+            known = self._holders.get(holder)
+            if known is None or known.ended is not None:
+                raise LeaseLost(f"holder {holder!r} has ended or never beat; take a new incarnation")
+            place, now = self._places.get(queue), self._clock.wall()
+            if place is None:
+                return []
+            expired, _ = place.machine.advance(now)
+            self._tell_watches(queue, [head.id for head in expired])
+            granted = place.machine.lease(holder, lease_id, limit=limit, kinds=kinds, max_format=max_format, now=now)
+            return [place.deliver(queue, head) for head in granted]
+
+    def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
+        end = self._clock.boot() + timeout * 1000
+        with self._changed:
+            if self._interrupt_next:
+                self._interrupt_next = False
+                return False
+            interrupts = self._interrupts
+            self._waiting += 1
+            try:
+                while not self._closed and self._interrupts == interrupts:
+                    pause = self._until_chance(queues, kinds)
+                    if pause is not None and pause <= 0:
+                        return True
+                    left = (end - self._clock.boot()) / 1000
+                    if left <= 0:
+                        return False
+                    self._changed.wait(left if pause is None else min(left, pause))
+                return False
+            finally:
+                self._waiting -= 1
+
+    def _until_chance(self, queues: Sequence[str], kinds: Collection[str]) -> float | None:
+        """Return the seconds until a lease may find something, 0 for now, None when nothing is in sight."""
+        now = self._clock.wall()
+        places = [self._places[queue] for queue in queues if queue in self._places]
+        chances = [place.machine.next_chance(kinds, FORMAT, now) for place in places]
+        return min(((chance - now) / 1000 for chance in chances if chance is not None), default=None)
+
+    def interrupt(self) -> None:
+        with self._changed:
+            self._interrupts += 1
+            self._interrupt_next = not self._waiting
+            self._changed.notify_all()
+
+    # -- settle ---------------------------------------------------------------------------------------------------
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Receipt]:
+        lost: list[Receipt] = []
+        with self._open():
+            now = self._clock.wall()
+            for settlement in settlements:
+                receipt = settlement.receipt
+                if receipt is None:
+                    self._give_back_lease(settlement, now)
+                elif not self._settle_one(receipt, settlement, now):
+                    lost.append(receipt)
+        return lost
+
+    def _settle_one(self, receipt: Receipt, settlement: Settlement, now: int) -> bool:
+        place = self._places.get(receipt.queue)
+        head = None if place is None else place.settle(settlement, now)
+        if place is None or head is None:
+            return False
+        if isinstance(settlement, Ack):
+            for message in settlement.then:
+                self._store(receipt.queue, place, message, now)
+        if self._watches and head.ended is not None:
+            self._tell_watches(receipt.queue, [head.id])
+        return True
+
+    def _give_back_lease(self, settlement: Settlement, now: int) -> None:
+        if not isinstance(settlement, GiveBack) or settlement.queue not in self._places:
+            return
+        place = self._places[settlement.queue]
+        for head in place.machine.granted(settlement.lease_id):
+            place.settle(GiveBack(Receipt(settlement.queue, head.id, head.token)), now)
+
+    # -- holders --------------------------------------------------------------------------------------------------
+
+    def beat(self, holder: HolderInfo) -> Beat:
+        with self._open():
+            known = self._holders.setdefault(holder.id, _Holder(holder))
+            if known.ended is not None:
+                return Beat(alive=False)
+            known.info = holder
+            known.expires = self._clock.boot() + int(holder.ttl * 1000)
+            cancels = [
+                Receipt(name, head.id, head.token)
+                for name, place in self._places.items()
+                for head in place.machine.cancels(holder.id)
+            ]
+            paused = frozenset(name for name, place in self._places.items() if place.machine.paused)
+            return Beat(alive=True, cancels=tuple(cancels), paused=paused)
+
+    def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
+        with self._open():
+            return self._retire(holder, reason, charged)
+
+    def _retire(self, holder: str, reason: str, charged: Collection[Receipt] | None) -> int:
+        known = self._holders.get(holder)
+        if known is None or known.ended is not None:
+            return 0
+        known.ended = self._clock.boot()
+        now, taken = self._clock.wall(), 0
+        for queue, place in self._places.items():
+            mine = None if charged is None else [receipt for receipt in charged if receipt.queue == queue]
+            heads = place.retire(holder, reason, mine, now)
+            self._tell_watches(queue, [head.id for head in heads if head.ended is not None])
+            taken += len(heads)
+        return taken
+
+    def holders(self) -> list[HolderInfo]:
+        with self._open():
+            return [holder.info for holder in self._holders.values() if holder.ended is None]
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def tidy(self, limit: int = 1000) -> Tidied:
+        with self._open():
+            now, rescued = self._clock.wall(), self._rescue()
+            expired = promoted = dropped = dead = 0
+            more = False
+            for queue, place in self._places.items():
+                over, due = place.machine.advance(now, limit)
+                self._tell_watches(queue, [head.id for head in over])
+                gone = self._drop(place, now, limit)
+                more = more or max(len(over), due, len(gone)) >= limit
+                expired, promoted, dropped = expired + len(over), promoted + due, dropped + len(gone)
+                dead += gone.count(State.DEAD)
+            return Tidied(rescued, expired, promoted, dropped, dead, more)
+
+    def _rescue(self) -> int:
+        boot, rescued = self._clock.boot(), 0
+        for holder_id, holder in list(self._holders.items()):
+            if holder.ended is not None and holder.ended + HOLDER_KEPT_MS <= boot:
+                del self._holders[holder_id]
+            elif holder.ended is None and holder.expires <= boot:
+                rescued += self._retire(holder_id, "its worker went silent", None)
+        return rescued
+
+    def _drop(self, place: Place, now: int, limit: int) -> list[State]:
+        dropped, freed = place.drop(now, limit)
+        self._bytes -= freed
+        return [head.state for head in dropped]
+
+    def stats(self, queue: str) -> QueueStats:
+        with self._open():
+            place, now = self._places.get(queue), self._clock.wall()
+            if place is None:
+                return QueueStats(queue=queue)
+            self._tell_watches(queue, advance_fully(place, now))
+            machine = place.machine
+            oldest = machine.ready.oldest()
+            return QueueStats(
+                queue=queue,
+                **{state.value: count for state, count in machine.counts.items()},
+                held=machine.ready.held,
+                paused=machine.paused,
+                oldest_ready=None if oldest is None else max(0, now - oldest) / 1000,
+                unhandled=self._unhandled(queue, machine.ready.by_kind()),
+            )
+
+    def _unhandled(self, queue: str, ready: dict[tuple[str, int], int]) -> dict[str, int]:
+        served = {
+            kind
+            for holder in self._holders.values()
+            if holder.ended is None and holder.expires > self._clock.boot() and queue in holder.info.queues
+            for kind in holder.info.kinds
+        }
+        return {
+            kind if format_ <= FORMAT else f"{kind} (format {format_})": count
+            for (kind, format_), count in ready.items()
+            if count and (kind not in served or format_ > FORMAT)
+        }
+
+    def close(self) -> int:
+        with self._changed:
+            if self._closed:
+                return 0
+            self._closed = True
+            self._changed.notify_all()
+            live = (State.SCHEDULED, State.READY, State.RUNNING)
+            return sum(place.machine.counts[state] for place in self._places.values() for state in live)

@@ -1,0 +1,206 @@
+"""The optional powers of the memory store: looking, cancelling, replaying, flushing, pausing, waiting for results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+
+from holdfast.capabilities import (
+    Cancellable,
+    Flushable,
+    Inspectable,
+    JobFilter,
+    Pausable,
+    Replayable,
+    Results,
+    Watch,
+)
+from holdfast.clock import Clock
+from holdfast.delivery import ENDED, JobView, Outcome, Page, State
+from holdfast.errors import UsageError
+from holdfast.stores.memory.place import Place, seen_state
+
+LOOKED_AT = 10_000
+"""How many jobs one page of a listing looks at, at the most."""
+
+
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results):
+    """What operators and waiters ask of the store; the backend lends the lock, the clock and the places."""
+
+    _clock: Clock
+    _places: dict[str, Place]
+    _watches: set[MemoryWatch]
+    _bytes: int
+
+    def _open(self) -> AbstractContextManager[object]:
+        """Hold the lock of an open store; waiters look again when it is let go."""
+        raise NotImplementedError
+
+    def _place(self, queue: str) -> Place:
+        """Return the place of a queue, declared now if need be."""
+        raise NotImplementedError
+
+    def get(self, queue: str, job_id: str) -> JobView | None:
+        with self._open():
+            place = self._places.get(queue)
+            head = None if place is None else place.machine.heads.get(job_id)
+            return None if place is None or head is None else place.view(queue, head, self._clock.wall(), runs=True)
+
+    def browse(self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None) -> Page:
+        before = None if cursor is None else int(cursor)
+        with self._open():
+            place = self._places.get(queue)
+            if place is None:
+                return Page(())
+            now = self._clock.wall()
+            newest_first = reversed(place.machine.heads.values())
+            heads = (head for head in newest_first if before is None or head.seq < before)
+            jobs: list[JobView] = []
+            looked, last = 0, None
+            for head in islice(heads, LOOKED_AT):
+                looked, last = looked + 1, head.seq
+                view = place.view(queue, head, now, runs=False)
+                if _matches(view, only, place.last_error(head.id)):
+                    jobs.append(view)
+                if len(jobs) == limit:
+                    break
+            more = last is not None and (looked == LOOKED_AT or len(jobs) == limit)
+            return Page(tuple(jobs), str(last) if more else None)
+
+    def cancel(self, queue: str, job_ids: Sequence[str], reason: str = "cancelled") -> dict[str, State]:
+        with self._open():
+            place = self._places.get(queue)
+            if place is None:
+                return {}
+            now = self._clock.wall()
+            states = {job_id: place.machine.cancel(job_id, reason, now) for job_id in job_ids}
+            known = {job_id: state for job_id, state in states.items() if state is not None}
+            self._tell_watches(queue, [job_id for job_id, state in known.items() if state in ENDED])
+            return known
+
+    def replay(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+        return self._revive("replay", queue, job_ids)
+
+    def reload(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+        return self._revive("reload", queue, job_ids)
+
+    def _revive(self, verb: str, queue: str, job_ids: Sequence[str]) -> list[str]:
+        with self._open():
+            place = self._places.get(queue)
+            if place is None:
+                return []
+            now = self._clock.wall()
+            return [job_id for job_id in job_ids if place.machine.revive(verb, job_id, now) is not None]
+
+    def flush(self, queue: str, state: State) -> int:
+        if state is State.RUNNING:
+            raise UsageError(f"queue {queue!r}: running jobs cannot be flushed; cancel them")
+        with self._open():
+            place = self._places.get(queue)
+            if place is None:
+                return 0
+            now = self._clock.wall()
+            advance_fully(place, now)
+            flushed = place.machine.flush(state, now)
+            self._bytes -= place.forget(flushed)
+            self._tell_watches(queue, [head.id for head in flushed])
+            return len(flushed)
+
+    def pause(self, queue: str) -> None:
+        with self._open():
+            self._place(queue).machine.paused = True
+
+    def resume(self, queue: str) -> None:
+        with self._open():
+            self._place(queue).machine.paused = False
+
+    def outcomes(self, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
+        with self._open():
+            place = self._places.get(queue)
+            if place is None:
+                return {}
+            now = self._clock.wall()
+            found = ((job_id, place.outcome(job_id, now)) for job_id in job_ids)
+            return {job_id: outcome for job_id, outcome in found if outcome is not None}
+
+    def watch(self) -> Watch:
+        watch = MemoryWatch(self)
+        with self._open():
+            self._watches.add(watch)
+        return watch
+
+    def _tell_watches(self, queue: str, job_ids: Collection[str]) -> None:
+        for watch in self._watches if job_ids else ():
+            watch.tell(queue, job_ids)
+
+
+class MemoryWatch(Watch):
+    """Told by the store of every end, it keeps those it watches. Its own lock is the innermost."""
+
+    def __init__(self, store: Operations) -> None:
+        self._store = store
+        self._changed = threading.Condition()
+        self._watched: set[tuple[str, str]] = set()
+        self._ended: list[tuple[str, str]] = []
+        self._interrupted = False
+
+    def add(self, queue: str, job_ids: Collection[str]) -> None:
+        with self._changed:
+            self._watched.update((queue, job_id) for job_id in job_ids)
+        store = self._store
+        with store._open():
+            place, now = store._places.get(queue), store._clock.wall()
+            heads = {} if place is None else place.machine.heads
+            over = [job_id for job_id in job_ids if job_id not in heads or seen_state(heads[job_id], now) in ENDED]
+        self.tell(queue, over)
+
+    def discard(self, queue: str, job_ids: Collection[str]) -> None:
+        with self._changed:
+            self._watched.difference_update((queue, job_id) for job_id in job_ids)
+
+    def wait(self, timeout: float) -> list[tuple[str, str]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._interrupted, timeout)
+            self._interrupted = False
+            ended, self._ended = self._ended, []
+            return ended
+
+    def interrupt(self) -> None:
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        self._store._watches.discard(self)
+
+    def tell(self, queue: str, job_ids: Collection[str]) -> None:
+        """Take note that jobs have ended."""
+        with self._changed:
+            ended = [(queue, job_id) for job_id in job_ids if (queue, job_id) in self._watched]
+            if ended:
+                self._watched.difference_update(ended)
+                self._ended += ended
+                self._changed.notify_all()
+
+
+def advance_fully(place: Place, now: int) -> list[str]:
+    """Write down everything that is due or expired by now; return the ids that expired."""
+    expired_ids: list[str] = []
+    while True:
+        expired, due = place.machine.advance(now)
+        expired_ids += [head.id for head in expired]
+        if not expired and not due:
+            return expired_ids
+
+
+def _matches(job: JobView, only: JobFilter, error: str) -> bool:
+    return (
+        job.state in only.states
+        and (only.kind is None or job.kind == only.kind)
+        and (only.reason is None or job.reason == only.reason)
+        and (only.since is None or job.sent >= only.since)
+        and (only.until is None or job.sent < only.until)
+        and (only.text is None or only.text in f"{job.reason or ''}\n{error}")
+    )

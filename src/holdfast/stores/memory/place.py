@@ -1,0 +1,202 @@
+"""One queue in memory: its machine, and beside it what the machine does not see (bodies, runs, results)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from holdfast.config import QueueSettings
+from holdfast.delivery import (
+    ENDED,
+    WAITING,
+    Ack,
+    Attempt,
+    Burial,
+    Delivery,
+    ErrorInfo,
+    JobView,
+    Nack,
+    Outcome,
+    Receipt,
+    Settlement,
+    State,
+    keep_runs,
+)
+from holdfast.machine import Head, Machine
+from holdfast.message import Message
+
+
+class Record(msgspec.Struct, eq=False):
+    """A message with what has become of it."""
+
+    message: Message
+    runs: tuple[Attempt, ...] = ()
+    result: bytes | None = None
+
+
+class Place:
+    """A queue. Nothing here locks or tells the time: the backend does both."""
+
+    def __init__(self, settings: QueueSettings, token: int = 0) -> None:
+        self.machine = Machine(settings, token)
+        self.records: dict[str, Record] = {}
+
+    def send(self, message: Message, seq: int, now: int) -> bool:
+        """Store a message; False when its id is known."""
+        if self.machine.send(message, seq, now) is None:
+            return False
+        self.records[message.id] = Record(message)
+        return True
+
+    def deliver(self, queue: str, head: Head) -> Delivery:
+        """Return the delivery of a head that was just granted."""
+        message = self.records[head.id].message
+        return Delivery(
+            queue,
+            head.id,
+            head.token,
+            head.attempts,
+            message.body,
+            head.kind,
+            message.headers,
+            head.key,
+            head.priority,
+            head.crashes,
+            head.max_attempts,
+            message.timeout,
+            head.sent,
+            head.started or 0,
+        )
+
+    def settle(self, settlement: Settlement, now: int) -> Head | None:
+        """Carry out one settlement by receipt; None when the lease is lost."""
+        receipt = settlement.receipt
+        head = None if receipt is None else self.machine.running(receipt)
+        if head is None:
+            return None
+        run = _failed_run(head, settlement, now)
+        self.machine.settle(settlement, now)
+        record = self.records[head.id]
+        if run is not None:
+            record.runs = keep_runs((*record.runs, run))
+        if isinstance(settlement, Ack) and head.keep_until > now:
+            record.result = settlement.result
+        return head
+
+    def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None, now: int) -> list[Head]:
+        """Take back the jobs of a holder and note the charged runs."""
+        taken = self.machine.retire(holder, reason, charged, now)
+        outcome = "lost" if charged is None else "crashed"
+        for head, counted in taken:
+            if counted:
+                record = self.records[head.id]
+                run = Attempt(
+                    number=head.attempts,
+                    holder=holder,
+                    started=head.started or now,
+                    ended=now,
+                    outcome=outcome,
+                    error=ErrorInfo("", reason),
+                )
+                record.runs = keep_runs((*record.runs, run))
+        return [head for head, _ in taken]
+
+    def drop(self, now: int, limit: int) -> tuple[list[Head], int]:
+        """Forget what retention no longer keeps: lapsed results, then ended jobs; return those and their bytes."""
+        lapsed, dropped = self.machine.drop(now, limit)
+        for head in lapsed:
+            self.records[head.id].result = None
+        return dropped, self.forget(dropped)
+
+    def forget(self, heads: list[Head]) -> int:
+        """Let go of the records of jobs that the machine has removed; return the bytes of their bodies."""
+        return sum(len(self.records.pop(head.id).message.body) for head in heads)
+
+    def outcome(self, job_id: str, now: int) -> Outcome | None:
+        """Return how a job ended, or None when it has not or is not known."""
+        head = self.machine.heads.get(job_id)
+        state = State.READY if head is None else seen_state(head, now)
+        if head is None or state not in ENDED:
+            return None
+        record = self.records[job_id]
+        error = record.runs[-1].error if record.runs and state is State.DEAD else None
+        return Outcome(state, record.result, head.reason or _reason(state), error)
+
+    def view(self, queue: str, head: Head, now: int, *, runs: bool) -> JobView:
+        """Return a job as it stands at ``now``."""
+        record, state = self.records[head.id], seen_state(head, now)
+        ended = head.expires if state is State.EXPIRED and head.ended is None else head.ended
+        done = () if state is not State.DONE else (_done_run(head),)
+        return JobView(
+            queue=queue,
+            id=head.id,
+            kind=head.kind,
+            state=state,
+            key=head.key,
+            priority=head.priority,
+            attempts=head.attempts,
+            max_attempts=head.max_attempts,
+            crashes=head.crashes,
+            token=head.token,
+            sent=head.sent,
+            due=head.due if state in WAITING else None,
+            expires=head.expires,
+            started=head.started,
+            ended=ended,
+            holder=None if state in WAITING else head.holder,
+            held=head.held,
+            cancel_requested=head.cancel is not None,
+            reason=head.reason or _reason(state),
+            timeout=record.message.timeout,
+            format=head.format,
+            body=record.message.body,
+            headers=record.message.headers,
+            runs=(*record.runs, *done) if runs else (),
+        )
+
+    def last_error(self, job_id: str) -> str:
+        """Return the text of a job's last error, empty when it has none."""
+        runs = self.records[job_id].runs
+        error = runs[-1].error if runs else None
+        return "" if error is None else f"{error.type}: {error.message}"
+
+
+def seen_state(head: Head, now: int) -> State:
+    """Return the state a reader sees: what is due reads as ready, what is past its expiry as expired."""
+    if head.state not in WAITING:
+        return head.state
+    if head.expires is not None and head.expires <= now:
+        return State.EXPIRED
+    return State.READY if head.due <= now else head.state
+
+
+def _reason(state: State) -> str | None:
+    return "expired" if state is State.EXPIRED else None
+
+
+def _done_run(head: Head) -> Attempt:
+    return Attempt(
+        number=head.attempts,
+        holder=head.holder or "",
+        started=head.started or 0,
+        ended=head.ended or 0,
+        outcome="done",
+    )
+
+
+def _failed_run(head: Head, settlement: Settlement, now: int) -> Attempt | None:
+    if isinstance(settlement, Nack) and (settlement.count or settlement.error is not None):
+        outcome = settlement.reason
+    elif isinstance(settlement, Burial):
+        outcome = "buried" if settlement.reason != "timeout" else "timeout"
+    else:
+        return None
+    return Attempt(
+        number=head.attempts,
+        holder=head.holder or "",
+        started=head.started or now,
+        ended=now,
+        outcome=outcome,
+        error=settlement.error,
+    )

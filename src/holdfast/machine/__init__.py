@@ -1,7 +1,36 @@
 """The job state machine: pure, deterministic, shared by every store as reference and judge."""
 
-from holdfast.machine.moves import MOVES, REVIVABLE, Head, Move
+from holdfast.machine.moves import (
+    MOVES,
+    REVIVABLE,
+    Head,
+    Move,
+    charged_runs,
+    ended_run,
+    failed_run,
+    lost_run,
+    revived,
+    seen_state,
+    settled,
+    taken_back,
+)
 from holdfast.machine.orders import ReadyOrder
 from holdfast.machine.queue import STEP, Machine
 
-__all__ = ["MOVES", "REVIVABLE", "STEP", "Head", "Machine", "Move", "ReadyOrder"]
+__all__ = [
+    "MOVES",
+    "REVIVABLE",
+    "STEP",
+    "Head",
+    "Machine",
+    "Move",
+    "ReadyOrder",
+    "charged_runs",
+    "ended_run",
+    "failed_run",
+    "lost_run",
+    "revived",
+    "seen_state",
+    "settled",
+    "taken_back",
+]

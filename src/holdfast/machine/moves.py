@@ -1,17 +1,32 @@
-"""What the machine knows of a job, and the table of its legal moves.
+"""What the machine knows of a job, the table of its legal moves, and the rules that choose among them.
 
-``MOVES`` is shared by every store, draws the diagram of the documentation and judges the property tests.
+``MOVES`` is shared by every store, draws the diagram of the documentation and judges the property tests. The rules
+write into a head what a command does to it, its state aside, and return the state it moves to; a store that keeps
+jobs elsewhere than in a :class:`Machine` applies the same rules to the heads it loads.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
-from holdfast.delivery import ENDED, WAITING, State
+from holdfast.delivery import (
+    ENDED,
+    MAX_CRASHES,
+    WAITING,
+    Ack,
+    Attempt,
+    Burial,
+    Cancellation,
+    ErrorInfo,
+    Nack,
+    Receipt,
+    Settlement,
+    State,
+)
 from holdfast.message import Message
 
 
@@ -103,3 +118,101 @@ class Head(msgspec.Struct, eq=False):
     def place(self) -> tuple[int, int, int]:
         """Where the job stands among the ready ones."""
         return (-self.priority, self.ready, self.seq)
+
+
+def settled(head: Head, settlement: Settlement, now: int) -> tuple[str, State]:
+    """Apply a settlement to a running head; return the verb and the state that follows."""
+    if isinstance(settlement, Ack):
+        head.keep_until = now + int(settlement.keep_result * 1000) if settlement.result is not None else 0
+        return "ack", State.DONE
+    if isinstance(settlement, Burial):
+        head.reason = settlement.reason
+        return "bury", State.DEAD
+    if isinstance(settlement, Cancellation):
+        head.reason = settlement.reason
+        return "stop", State.CANCELLED
+    if not isinstance(settlement, Nack):
+        head.attempts -= 1
+        return "give_back", _back(head, State.READY)
+    head.attempts -= not settlement.count
+    head.due = now + int(settlement.delay * 1000)
+    head.ready = now + 1  # behind everything that is ready at this very ms
+    return "nack", _back(head, State.SCHEDULED if head.due > now else State.READY)
+
+
+def charged_runs(charged: Collection[Receipt] | None, queue: str) -> frozenset[tuple[str, int]] | None:
+    """Return the (id, token) pairs of the charged runs in one queue; None stays None."""
+    return None if charged is None else frozenset((one.id, one.token) for one in charged if one.queue == queue)
+
+
+def taken_back(head: Head, reason: str, charged: Collection[tuple[str, int]] | None) -> tuple[State, bool]:
+    """Apply the end of its holder to a running head; return the state that follows, and whether it was charged.
+
+    ``charged`` is that of ``QueueBackend.retire``, as ``charged_runs`` gives it for the head's own queue.
+    """
+    crashed = charged is not None and (head.id, head.token) in charged
+    counted = crashed or charged is None
+    head.crashes += crashed
+    head.attempts -= not counted
+    over = head.crashes >= MAX_CRASHES or (head.max_attempts is not None and head.attempts >= head.max_attempts)
+    if counted and over and head.cancel is None:
+        head.reason = reason
+        return State.DEAD, counted
+    return _back(head, State.READY), counted
+
+
+def revived(head: Head, verb: str, now: int) -> None:
+    """Apply a replay or reload to an ended head, which becomes ready."""
+    if verb == "replay":
+        head.attempts = head.crashes = 0
+    elif head.max_attempts is not None:
+        head.max_attempts = head.attempts + 1
+    head.ready = head.due = now
+    head.expires = head.ended = head.started = head.reason = head.cancel = None
+
+
+def _back(head: Head, state: State) -> State:
+    """Return the state of a job that goes back: one that was asked to be cancelled does not run again."""
+    if head.cancel is None:
+        return state
+    head.reason = head.cancel
+    return State.CANCELLED
+
+
+def failed_run(head: Head, settlement: Settlement, now: int) -> Attempt | None:
+    """Return the run that a settlement ends, to be kept with the job; None for an ack and for what burned nothing.
+
+    Take it before the settlement is applied.
+    """
+    if isinstance(settlement, Nack) and (settlement.count or settlement.error is not None):
+        return ended_run(head, settlement.reason, now, settlement.error)
+    if isinstance(settlement, Burial):
+        outcome = "timeout" if settlement.reason == "timeout" else "buried"
+        return ended_run(head, outcome, now, settlement.error)
+    return None
+
+
+def lost_run(head: Head, reason: str, now: int, *, crashed: bool) -> Attempt:
+    """Return the run that ended with its holder."""
+    return ended_run(head, "crashed" if crashed else "lost", now, ErrorInfo("", reason))
+
+
+def ended_run(head: Head, outcome: str, ended: int, error: ErrorInfo | None = None) -> Attempt:
+    """Return the last run of ``head`` as a value."""
+    return Attempt(
+        number=head.attempts,
+        holder=head.holder or "",
+        started=head.started or ended,
+        ended=ended,
+        outcome=outcome,
+        error=error,
+    )
+
+
+def seen_state(head: Head, now: int) -> State:
+    """Return the state a reader sees: what is due reads as ready, what is past its expiry as expired."""
+    if head.state not in WAITING:
+        return head.state
+    if head.expires is not None and head.expires <= now:
+        return State.EXPIRED
+    return State.READY if head.due <= now else head.state

@@ -10,24 +10,11 @@ stays the head of its key until it ends.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
-from typing import Any, ClassVar
+from collections.abc import Collection
 
 from holdfast.config import QueueSettings
-from holdfast.delivery import (
-    ENDED,
-    MAX_CRASHES,
-    WAITING,
-    Ack,
-    Burial,
-    Cancellation,
-    GiveBack,
-    Nack,
-    Receipt,
-    Settlement,
-    State,
-)
-from holdfast.machine.moves import MOVES, REVIVABLE, Head
+from holdfast.delivery import ENDED, WAITING, Receipt, Settlement, State
+from holdfast.machine.moves import MOVES, REVIVABLE, Head, revived, settled, taken_back
 from holdfast.machine.orders import Heap, ReadyOrder, first_place
 from holdfast.message import Message
 
@@ -78,7 +65,7 @@ class Machine:
         expired = self._expiring.pop_until(now, limit)
         for head in expired:
             self._remove_waiting(head)
-            self._end("expire", head, State.EXPIRED, now, "expired")
+            self._end("expire", head, State.EXPIRED, now)
         due = self._scheduled.pop_until(now, limit)
         for head in due:
             head.ready = head.due
@@ -109,7 +96,7 @@ class Machine:
                 lanes.remove(lane)
             elif head.expires is not None and head.expires <= now:
                 self._expiring.withdraw(head)
-                self._end("expire", head, State.EXPIRED, now, "expired")
+                self._end("expire", head, State.EXPIRED, now)
             else:
                 self._grant(head, holder, lease_id, now)
                 granted.append(head)
@@ -132,7 +119,8 @@ class Machine:
         """Carry out one settlement by receipt; None when the lease is lost."""
         head = None if settlement.receipt is None else self.running(settlement.receipt)
         if head is not None:
-            self._settlers[type(settlement)](self, head, settlement, now)
+            verb, state = settled(head, settlement, now)
+            self._put(verb, head, state, now)
         return head
 
     def granted(self, lease_id: str) -> list[Head]:
@@ -140,22 +128,14 @@ class Machine:
         return [head for held in self._leases.values() for head in held.values() if head.lease_id == lease_id]
 
     def retire(
-        self, holder: str, reason: str, charged: Collection[Receipt] | None, now: int
+        self, holder: str, reason: str, charged: Collection[tuple[str, int]] | None, now: int
     ) -> list[tuple[Head, bool]]:
-        """Take back every job of ``holder``; tell of each whether it was charged. See ``QueueBackend.retire``."""
-        guilty = None if charged is None else {(receipt.id, receipt.token) for receipt in charged}
+        """Take back every job of ``holder``; tell of each whether it was charged. See ``taken_back``."""
         taken = []
         for head in list(self._leases.get(holder, {}).values()):
-            counted = guilty is None or (head.id, head.token) in guilty
+            state, counted = taken_back(head, reason, charged)
+            self._put("take_back", head, state, now)
             taken.append((head, counted))
-            if not counted:
-                head.attempts -= 1
-            elif guilty is not None:
-                head.crashes += 1
-            if counted and (_used_up(head) or head.crashes >= MAX_CRASHES) and head.cancel is None:
-                self._end("take_back", head, State.DEAD, now, reason)
-            else:
-                self._return("take_back", head, now)
         return taken
 
     # -- commands of operators ------------------------------------------------------------------------------------
@@ -167,7 +147,8 @@ class Machine:
             return None
         if not self._expire_if_over(head, now) and head.state in WAITING:
             self._remove_waiting(head)
-            self._end("cancel", head, State.CANCELLED, now, reason)
+            head.reason = reason
+            self._end("cancel", head, State.CANCELLED, now)
         elif head.state is State.RUNNING and head.cancel is None:
             head.cancel = reason
             self._cancelling[head.id] = head
@@ -179,12 +160,7 @@ class Machine:
         if head is None or (not self._expire_if_over(head, now) and head.state not in REVIVABLE):
             return None
         del self._ended[head.state][job_id]
-        if verb == "replay":
-            head.attempts = head.crashes = 0
-        elif head.max_attempts is not None:
-            head.max_attempts = head.attempts + 1
-        head.ready = head.due = now
-        head.expires = head.ended = head.started = head.reason = head.cancel = None
+        revived(head, verb, now)
         self._become_ready(verb, head)
         return head
 
@@ -253,15 +229,15 @@ class Machine:
         if head.state not in WAITING or head.expires is None or head.expires > now:
             return False
         self._remove_waiting(head)
-        self._end("expire", head, State.EXPIRED, now, "expired")
+        self._end("expire", head, State.EXPIRED, now)
         return True
 
-    def _end(self, verb: str, head: Head, state: State, now: int, reason: str | None) -> None:
-        """End a job that stands in no order any more; ``advance`` and ``pop`` have taken it out."""
+    def _end(self, verb: str, head: Head, state: State, now: int) -> None:
+        """End a job that stands in no order any more."""
         if head.state is State.RUNNING:
             self._release(head)
         self._change(verb, head, state)
-        head.ended, head.reason, head.cancel = now, reason, None
+        head.ended, head.cancel = now, None
         if head.keep_until > now:
             self._kept.push((head.keep_until,), head)
         else:
@@ -279,15 +255,15 @@ class Machine:
             del self._cancelling[head.id]
         head.lease_id = None
 
-    def _return(self, verb: str, head: Head, now: int) -> None:
-        """Return a running job to its place; one that was asked to be cancelled ends instead."""
-        if head.cancel is not None:
-            self._end(verb, head, State.CANCELLED, now, head.cancel)
+    def _put(self, verb: str, head: Head, state: State, now: int) -> None:
+        """Put a running job where the rules send it."""
+        if state in ENDED:
+            self._end(verb, head, state, now)
             return
         self._release(head)
         self._expect_expiry(head)
-        if verb == "nack" and head.due > now:
-            self._change(verb, head, State.SCHEDULED)
+        if state is State.SCHEDULED:
+            self._change(verb, head, state)
             self._scheduled.push((head.due, head.seq), head)
         else:
             self._become_ready(verb, head)
@@ -311,37 +287,3 @@ class Machine:
         for job_id, ended in list(itertools.islice(self._forgotten.items(), limit)):
             if ended + window <= now:
                 del self._forgotten[job_id]
-
-    # -- settlers -------------------------------------------------------------------------------------------------
-
-    def _ack(self, head: Head, ack: Ack, now: int) -> None:
-        head.keep_until = now + int(ack.keep_result * 1000) if ack.result is not None else 0
-        self._end("ack", head, State.DONE, now, None)
-
-    def _nack(self, head: Head, nack: Nack, now: int) -> None:
-        head.attempts -= not nack.count
-        head.due = now + int(nack.delay * 1000)
-        head.ready = now + 1  # behind everything that is ready at this very ms
-        self._return("nack", head, now)
-
-    def _bury(self, head: Head, burial: Burial, now: int) -> None:
-        self._end("bury", head, State.DEAD, now, burial.reason)
-
-    def _stop(self, head: Head, cancellation: Cancellation, now: int) -> None:
-        self._end("stop", head, State.CANCELLED, now, cancellation.reason)
-
-    def _give_back(self, head: Head, _: GiveBack, now: int) -> None:
-        head.attempts -= 1
-        self._return("give_back", head, now)
-
-    _settlers: ClassVar[dict[type, Callable[[Machine, Head, Any, int], None]]] = {
-        Ack: _ack,
-        Nack: _nack,
-        Burial: _bury,
-        Cancellation: _stop,
-        GiveBack: _give_back,
-    }
-
-
-def _used_up(head: Head) -> bool:
-    return head.max_attempts is not None and head.attempts >= head.max_attempts

@@ -23,6 +23,7 @@ from holdfast.delivery import (
     Tidied,
 )
 from holdfast.errors import BodyTooLarge, Closed, LeaseLost, QueueFull
+from holdfast.machine import charged_runs
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
 from holdfast.stores.memory.place import Place
@@ -247,8 +248,7 @@ class MemoryBackend(Operations, QueueBackend):
         known.ended = self._clock.boot()
         now, taken = self._clock.wall(), 0
         for queue, place in self._places.items():
-            mine = None if charged is None else [receipt for receipt in charged if receipt.queue == queue]
-            heads = place.retire(holder, reason, mine, now)
+            heads = place.retire(holder, reason, charged_runs(charged, queue), now)
             self._tell_watches(queue, [head.id for head in heads if head.ended is not None])
             taken += len(heads)
         return taken

@@ -20,7 +20,8 @@ from holdfast.capabilities import (
 from holdfast.clock import Clock
 from holdfast.delivery import ENDED, JobView, Outcome, Page, State
 from holdfast.errors import UsageError
-from holdfast.stores.memory.place import Place, seen_state
+from holdfast.machine import seen_state
+from holdfast.stores.memory.place import Place
 
 LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""

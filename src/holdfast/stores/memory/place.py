@@ -12,18 +12,14 @@ from holdfast.delivery import (
     WAITING,
     Ack,
     Attempt,
-    Burial,
     Delivery,
-    ErrorInfo,
     JobView,
-    Nack,
     Outcome,
-    Receipt,
     Settlement,
     State,
     keep_runs,
 )
-from holdfast.machine import Head, Machine
+from holdfast.machine import Head, Machine, ended_run, failed_run, lost_run, seen_state
 from holdfast.message import Message
 
 
@@ -75,7 +71,7 @@ class Place:
         head = None if receipt is None else self.machine.running(receipt)
         if head is None:
             return None
-        run = _failed_run(head, settlement, now)
+        run = failed_run(head, settlement, now)
         self.machine.settle(settlement, now)
         record = self.records[head.id]
         if run is not None:
@@ -84,22 +80,13 @@ class Place:
             record.result = settlement.result
         return head
 
-    def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None, now: int) -> list[Head]:
+    def retire(self, holder: str, reason: str, charged: Collection[tuple[str, int]] | None, now: int) -> list[Head]:
         """Take back the jobs of a holder and note the charged runs."""
         taken = self.machine.retire(holder, reason, charged, now)
-        outcome = "lost" if charged is None else "crashed"
         for head, counted in taken:
             if counted:
                 record = self.records[head.id]
-                run = Attempt(
-                    number=head.attempts,
-                    holder=holder,
-                    started=head.started or now,
-                    ended=now,
-                    outcome=outcome,
-                    error=ErrorInfo("", reason),
-                )
-                record.runs = keep_runs((*record.runs, run))
+                record.runs = keep_runs((*record.runs, lost_run(head, reason, now, crashed=charged is not None)))
         return [head for head, _ in taken]
 
     def drop(self, now: int, limit: int) -> tuple[list[Head], int]:
@@ -121,13 +108,13 @@ class Place:
             return None
         record = self.records[job_id]
         error = record.runs[-1].error if record.runs and state is State.DEAD else None
-        return Outcome(state, record.result, head.reason or _reason(state), error)
+        return Outcome(state, record.result, head.reason or ("expired" if state is State.EXPIRED else None), error)
 
     def view(self, queue: str, head: Head, now: int, *, runs: bool) -> JobView:
         """Return a job as it stands at ``now``."""
         record, state = self.records[head.id], seen_state(head, now)
         ended = head.expires if state is State.EXPIRED and head.ended is None else head.ended
-        done = () if state is not State.DONE else (_done_run(head),)
+        done = () if state is not State.DONE else (ended_run(head, "done", head.ended or now),)
         return JobView(
             queue=queue,
             id=head.id,
@@ -147,7 +134,7 @@ class Place:
             holder=None if state in WAITING else head.holder,
             held=head.held,
             cancel_requested=head.cancel is not None,
-            reason=head.reason or _reason(state),
+            reason=head.reason or ("expired" if state is State.EXPIRED else None),
             timeout=record.message.timeout,
             format=head.format,
             body=record.message.body,
@@ -160,43 +147,3 @@ class Place:
         runs = self.records[job_id].runs
         error = runs[-1].error if runs else None
         return "" if error is None else f"{error.type}: {error.message}"
-
-
-def seen_state(head: Head, now: int) -> State:
-    """Return the state a reader sees: what is due reads as ready, what is past its expiry as expired."""
-    if head.state not in WAITING:
-        return head.state
-    if head.expires is not None and head.expires <= now:
-        return State.EXPIRED
-    return State.READY if head.due <= now else head.state
-
-
-def _reason(state: State) -> str | None:
-    return "expired" if state is State.EXPIRED else None
-
-
-def _done_run(head: Head) -> Attempt:
-    return Attempt(
-        number=head.attempts,
-        holder=head.holder or "",
-        started=head.started or 0,
-        ended=head.ended or 0,
-        outcome="done",
-    )
-
-
-def _failed_run(head: Head, settlement: Settlement, now: int) -> Attempt | None:
-    if isinstance(settlement, Nack) and (settlement.count or settlement.error is not None):
-        outcome = settlement.reason
-    elif isinstance(settlement, Burial):
-        outcome = "buried" if settlement.reason != "timeout" else "timeout"
-    else:
-        return None
-    return Attempt(
-        number=head.attempts,
-        holder=head.holder or "",
-        started=head.started or now,
-        ended=now,
-        outcome=outcome,
-        error=settlement.error,
-    )

@@ -23,7 +23,7 @@ STEP = 1000
 
 
 class Machine:
-    """The jobs of one queue. ``token`` is the highest token an earlier queue of this name may have given out.
+    """The jobs of one queue. ``token`` is the highest that a job may have been given which is no longer there.
 
     Commands return the heads they changed, or None where the command was illegal; owners keep the bodies, results
     and errors. Whoever reads ``counts`` calls ``advance`` first.
@@ -34,7 +34,7 @@ class Machine:
         self.paused = False
         self.heads: dict[str, Head] = {}
         self.counts: dict[State, int] = dict.fromkeys(State, 0)
-        self._token = token
+        self.token = token
         self.ready = ReadyOrder()
         self._scheduled = Heap()
         self._expiring = Heap()
@@ -50,7 +50,7 @@ class Machine:
         """Store a message; None when its id is known."""
         if message.id in self.heads or message.id in self._forgotten:
             return None
-        head = Head.of(message, seq, now, self._token)
+        head = Head.of(message, seq, now, self.token)
         self.heads[head.id] = head
         self.counts[State.SCHEDULED] += 1
         self._expect_expiry(head)
@@ -274,6 +274,7 @@ class Machine:
         if head.state in ENDED and self._ended[head.state].pop(head.id, None) is None:
             self._kept.withdraw(head)
         del self.heads[head.id]
+        self.token = max(self.token, head.token)  # its id may come back, and old receipts must stay lost
         self._forgotten[head.id] = now if head.ended is None else head.ended
 
     def _retention(self, state: State) -> tuple[int, int]:

@@ -1,0 +1,114 @@
+"""What a store brings so that the suite can test it: how to open it, how to move its clock, how to disturb it.
+
+A store's test module is one fixture and one class for each case class that the store must pass::
+
+    @pytest.fixture
+    def harness(tmp_path):
+        with SqliteHarness(tmp_path) as harness:
+            yield harness
+
+    class TestSend(conformance.SendCases): ...
+    class TestKeys(conformance.KeyCases): ...
+
+    def test_no_case_class_is_missing(harness):
+        conformance.check_inheritance(harness.open(), [TestSend, TestKeys])
+
+Call ``pytest.register_assert_rewrite("holdfast.testing.conformance")`` in ``conftest.py``, before the suite is
+imported, to see the values in failed assertions.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Self
+
+from holdfast.contract import QueueBackend
+from holdfast.testing.clock import MovableClock
+
+
+class Harness(ABC):
+    """One store under test, empty at first. ``ticks`` says whether its clock also goes on by itself.
+
+    A store whose own server tells the time overrides ``elapse``, ``set_wall`` and ``wall``, and lets its one time
+    function add what was moved.
+    """
+
+    clock: MovableClock
+
+    @property
+    def ticks(self) -> bool:
+        """Whether time passes when nobody moves the clock."""
+        return self.clock.ticking
+
+    # -- every store ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def open(self) -> QueueBackend:
+        """Return a handle on the store; a further one on the same jobs when called again.
+
+        A store that one process has to itself returns the same handle.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every handle and remove what the store left behind."""
+
+    def elapse(self, seconds: float) -> None:
+        """Let ``seconds`` pass in the store, on every clock it reads."""
+        self.clock.move(seconds)
+
+    def set_wall(self, delta: float) -> None:
+        """Set the store's wall clock ``delta`` seconds forward or back; what measures heartbeats is untouched."""
+        self.clock.set_wall(delta)
+
+    def wall(self) -> int:
+        """Return the store's wall clock in ms."""
+        return self.clock.wall()
+
+    # -- stores that keep jobs when they are closed (`Features.durable`) ------------------------------------------
+
+    def reopen(self) -> QueueBackend:
+        """Close every handle and open the store again."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of reopening a durable store")
+
+    # -- stores that several processes use (`Features.multi_process`) ---------------------------------------------
+
+    def address(self) -> tuple[str, Path | None]:
+        """Return the store's URL, and the file of its ``SharedClock`` if it has one, for a process of its own."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of how another process opens the store")
+
+    def kill(self, program: str, *, after: int) -> list[str]:
+        """Run one of ``conformance.programs`` in a child; after ``after`` lines kill it with SIGKILL.
+
+        Returns all that it wrote, which may be more lines than ``after``.
+        """
+        url, clock = self.address()
+        command = [sys.executable, "-m", "holdfast.testing.conformance.programs", program, url]
+        child = subprocess.Popen(
+            [*command, str(clock or ""), "ticking" if self.ticks else "standing"], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        with child.stdout as output:
+            lines = [output.readline() for _ in range(after)]
+            child.send_signal(signal.SIGKILL)
+            lines += output.readlines()
+        child.wait()
+        return [line.rstrip("\n") for line in lines if line.endswith("\n")]
+
+    # -- stores that are reached through connections (`Features.multi_host`) --------------------------------------
+
+    def cut(self, backend: QueueBackend) -> None:
+        """Break the connections of one handle, so that its next call reconnects or fails as retryable."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of cutting connections")
+
+    # -- for `with` -----------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,19 @@
+"""The memory store under test: one handle, gone when it is closed, with a clock that stands until it is moved."""
+
+from holdfast.stores.memory import MemoryBackend
+from holdfast.testing.clock import MovableClock
+from holdfast.testing.conformance import Harness
+
+
+class MemoryHarness(Harness):
+    """Hands out the same store again and again."""
+
+    def __init__(self) -> None:
+        self.clock = MovableClock(ticking=False)
+        self._store = MemoryBackend(self.clock)
+
+    def open(self) -> MemoryBackend:
+        return self._store
+
+    def close(self) -> None:
+        self._store.close()

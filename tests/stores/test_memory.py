@@ -1,0 +1,54 @@
+"""The memory store passes the conformance suite."""
+
+import pytest
+
+from holdfast.testing import conformance
+from tests.stores.memory_harness import MemoryHarness
+
+
+@pytest.fixture
+def harness():
+    with MemoryHarness() as harness:
+        yield harness
+
+
+class TestSend(conformance.SendCases): ...
+
+
+class TestBody(conformance.BodyCases): ...
+
+
+class TestDelay(conformance.DelayCases): ...
+
+
+class TestOrder(conformance.OrderCases): ...
+
+
+class TestKind(conformance.KindCases): ...
+
+
+class TestKey(conformance.KeyCases): ...
+
+
+class TestHeld(conformance.HeldCases): ...
+
+
+class TestLease(conformance.LeaseCases): ...
+
+
+class TestGiveBack(conformance.GiveBackCases): ...
+
+
+class TestSettle(conformance.SettleCases): ...
+
+
+class TestFollowUp(conformance.FollowUpCases): ...
+
+
+class TestRetry(conformance.RetryCases): ...
+
+
+def test_no_case_class_is_missing_and_none_is_too_many(harness):
+    tests = [value for name, value in globals().items() if name.startswith("Test")]
+
+    conformance.check_inheritance(harness.open(), tests)

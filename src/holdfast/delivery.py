@@ -216,6 +216,17 @@ class Tidied(msgspec.Struct, frozen=True):
     dead_dropped: int = 0
     more: bool = False
 
+    def __add__(self, other: Tidied) -> Tidied:
+        """Return what two rounds did together."""
+        return Tidied(
+            self.rescued + other.rescued,
+            self.expired + other.expired,
+            self.promoted + other.promoted,
+            self.dropped + other.dropped,
+            self.dead_dropped + other.dead_dropped,
+            self.more or other.more,
+        )
+
 
 # -- views ----------------------------------------------------------------------------------------------------
 

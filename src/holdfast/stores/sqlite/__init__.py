@@ -1,1 +1,39 @@
-"""The SQLite store."""
+"""The SQLite store: durable queues in one file, shared by the processes of one machine. The default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from holdfast.clock import Clock
+from holdfast.config import StoreURL
+from holdfast.errors import ConfigError
+from holdfast.stores.sqlite.backend import SqliteBackend
+from holdfast.stores.sqlite.connection import Driver, Place, Sync
+
+__all__ = ["SqliteBackend", "open_sqlite"]
+
+
+def open_sqlite(url: StoreURL, *, clock: Clock) -> SqliteBackend:
+    """Open the file of ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, made when first used.
+
+    ``?driver=apsw|sqlite3`` chooses the library, ``?sync=full|normal`` whether a send waits for the disk,
+    ``?busy=30`` how many seconds to wait while other processes write.
+    """
+    url.check_options({"driver", "sync", "busy"})
+    if url.host or not url.path or url.path == ":memory:":
+        raise ConfigError(f"{url.text}: write sqlite:///relative.db or sqlite:////absolute.db (or memory: for none)")
+    for name, known in (("driver", get_args(Driver)), ("sync", get_args(Sync))):
+        if url.options.get(name, known[0]) not in known:
+            raise ConfigError(f"{url.text}: {name} must be {' or '.join(known)}")
+    try:
+        busy = float(url.options.get("busy", 30))
+    except ValueError:
+        raise ConfigError(f"{url.text}: busy must be seconds") from None
+    place = Place(
+        Path(url.path).absolute(),
+        driver="sqlite3" if url.options.get("driver") == "sqlite3" else "apsw",
+        sync="normal" if url.options.get("sync") == "normal" else "full",
+        busy=busy,
+    )
+    return SqliteBackend(place, clock)

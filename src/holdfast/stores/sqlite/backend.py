@@ -1,0 +1,183 @@
+"""The contract of a queue store and all its optional powers, kept by one file that many processes share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from functools import partial
+
+import msgspec
+
+from holdfast.clock import SYSTEM, Clock, boot_id
+from holdfast.config import QueueSettings
+from holdfast.contract import Features, QueueBackend
+from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, Settlement, State, Tidied
+from holdfast.machine import STEP
+from holdfast.message import FORMAT, Level, Message, Stored
+from holdfast.stores.sqlite import jobs, reading, upkeep
+from holdfast.stores.sqlite.connection import Connection, Place
+from holdfast.stores.sqlite.file import OpenFile, Reader, data_version
+from holdfast.stores.sqlite.operations import Operations
+from holdfast.stores.sqlite.statements import statements
+from holdfast.stores.sqlite.watch import POLL, SqliteWatch
+from holdfast.stores.sqlite.writer import HELD, QueueRow, Transaction, Writer, queue_row
+from holdfast.stores.waiting import Waiting
+
+MAX_BODY = 1 << 30
+"""SQLite's own limit on a value is a little under this many bytes."""
+_PLACES = statements("places.sql")
+_UPKEEP = statements("upkeep.sql")
+
+
+class SqliteBackend(Operations, QueueBackend):
+    """Queues in a SQLite file in WAL mode. Any number of processes of one machine may have it open."""
+
+    def __init__(self, place: Place, clock: Clock = SYSTEM) -> None:
+        level = Level.SYNCED if place.sync == "full" else Level.WRITTEN
+        self.features = Features(level=level, durable=True, multi_process=True, multi_host=False, max_body=MAX_BODY)
+        self._place, self._clock = place, clock
+        self._boot_id = boot_id()
+        self._waiting = Waiting(clock)
+        self._watches: set[SqliteWatch] = set()
+        self._writer = Writer(OpenFile(place), clock, self._committed)
+        self._reader = Reader(place)
+        self._looker = Reader(place)
+
+    def _committed(self) -> None:
+        self._waiting.wake()
+        for watch in list(self._watches):
+            watch.wake()
+
+    # -- places ---------------------------------------------------------------------------------------------------
+
+    def declare(self, queue: str, settings: QueueSettings) -> None:
+        text = msgspec.json.encode(settings).decode()
+
+        def command(tx: Transaction) -> None:
+            tx.execute(_PLACES["set_settings"], (tx.declared(queue).number, text))
+            tx.altered(queue)
+
+        self._writer.run(command)
+
+    def destroy(self, queue: str) -> int:
+        return self._writer.run(lambda tx: upkeep.destroy(tx, queue))
+
+    def queues(self) -> dict[str, QueueSettings]:
+        rows = self._reader.read(lambda connection: connection.execute(_PLACES["all_queues"]))
+        return {queue.name: queue.settings for queue in map(queue_row, rows)}
+
+    # -- send, lease, wait, settle --------------------------------------------------------------------------------
+
+    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+        return self._writer.run(lambda tx: jobs.send(tx, queue, messages, self.features.level))
+
+    def lease(
+        self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int
+    ) -> list[Delivery]:
+        wanted = jobs.Wanted(queue, holder, lease_id, limit, kinds, max_format)
+        return self._writer.run(lambda tx: jobs.lease(tx, wanted))
+
+    def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
+        seen: tuple[tuple[int, int], int | None] | None = None
+
+        def look() -> float | None:
+            nonlocal seen
+            version = self._looker.read(data_version)
+            if seen is None or seen[0] != version:
+                chance = self._looker.read(lambda connection: reading.chance(connection, queues, kinds))
+                seen = version, chance
+            return None if seen[1] is None else max(0.0, (seen[1] - self._clock.wall()) / 1000)
+
+        return self._waiting.wait(look, timeout, poll=POLL)
+
+    def interrupt(self) -> None:
+        self._waiting.interrupt()
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Receipt]:
+        return self._writer.run(lambda tx: jobs.settle(tx, settlements, self.features.level))
+
+    # -- holders --------------------------------------------------------------------------------------------------
+
+    def beat(self, holder: HolderInfo) -> Beat:
+        known = self._reader.read(lambda connection: self._beaten_lately(connection, holder))
+        if not known and not self._writer.run(lambda tx: upkeep.beat(tx, holder, self._boot_id)):
+            return Beat(alive=False)
+        return self._reader.read(lambda connection: _asked_of(connection, holder.id))
+
+    def _beaten_lately(self, connection: Connection, holder: HolderInfo) -> bool:
+        """Tell whether the holder's last beat is fresh enough that writing another down can wait."""
+        rows = connection.execute(_UPKEEP["find_holder"], (holder.id,))
+        if not rows:
+            return False
+        ended, expires, boot, info = rows[0]
+        lasts = expires - self._clock.boot() > int(holder.ttl * 1000) * 2 // 3
+        return ended is None and lasts and boot == self._boot_id and info == msgspec.json.encode(holder).decode()
+
+    def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
+        def command(tx: Transaction) -> int:
+            return jobs.take_back(tx, holder, reason, charged) if upkeep.end_holder(tx, holder) else 0
+
+        return self._writer.run(command)
+
+    def holders(self) -> list[HolderInfo]:
+        rows = self._reader.read(lambda connection: connection.execute(_UPKEEP["live_holders"]))
+        return [msgspec.json.decode(info, type=HolderInfo) for info, _, _ in rows]
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def tidy(self, limit: int = 1000) -> Tidied:
+        tidied = Tidied(rescued=self._writer.run(lambda tx: upkeep.rescue(tx, self._boot_id, limit)))
+        for queue in self.queues():
+            tidied += self._writer.run(partial(upkeep.tidy_queue, name=queue, limit=limit))
+        return tidied
+
+    def stats(self, queue: str) -> QueueStats:
+        while (stats := self._writer.run(lambda tx: self._counted(tx, queue))) is None:
+            pass
+        return stats
+
+    def _counted(self, tx: Transaction, name: str) -> QueueStats | None:
+        """Return the statistics, or None when there was more to write down than fits one transaction."""
+        queue = tx.queue(name)
+        if queue is None:
+            return QueueStats(queue=name)
+        if max(jobs.advance(tx, queue)) == STEP:
+            return None
+        counts = tx.counts(queue)
+        oldest = tx.execute(_PLACES["oldest_ready"], (queue.number,))[0][0]
+        return QueueStats(
+            queue=name,
+            **{state.value: counts.get(state, 0) for state in State},
+            held=counts.get(HELD, 0),
+            paused=queue.paused,
+            oldest_ready=None if oldest is None else max(0, tx.now - oldest) / 1000,
+            unhandled=self._unhandled(tx, queue),
+        )
+
+    def _unhandled(self, tx: Transaction, queue: QueueRow) -> dict[str, int]:
+        live = (
+            msgspec.json.decode(info, type=HolderInfo)
+            for info, boot, expires in tx.execute(_UPKEEP["live_holders"])
+            if boot == self._boot_id and expires > tx.boot
+        )
+        served = set(itertools.chain.from_iterable(one.kinds for one in live if queue.name in one.queues))
+        return {
+            kind if format_ <= FORMAT else f"{kind} (format {format_})": jobs
+            for kind, format_, jobs in tx.execute(_PLACES["standing"], (queue.number,))
+            if kind not in served or format_ > FORMAT
+        }
+
+    def close(self) -> int:
+        self._waiting.close()
+        for watch in list(self._watches):
+            watch.close()
+        self._writer.close()
+        self._reader.close()
+        self._looker.close()
+        return 0
+
+
+def _asked_of(connection: Connection, holder: str) -> Beat:
+    cancels = tuple(Receipt(*row) for row in connection.execute(_UPKEEP["cancels"], (holder,)))
+    paused = frozenset(row[0] for row in connection.execute(_UPKEEP["paused"]))
+    return Beat(alive=True, cancels=cancels, paused=paused)

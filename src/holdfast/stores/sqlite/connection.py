@@ -1,0 +1,213 @@
+"""One connection to a SQLite file, the same over both drivers: apsw (the default) and the standard library's sqlite3.
+
+Two copies of SQLite must never have one file open in one process: when one of them closes a descriptor, the kernel
+drops the POSIX locks the other holds on that file ("How To Corrupt An SQLite Database File", section 2.2). So
+a file is bound to the driver that first opens it here, for the life of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import msgspec
+
+from holdfast.errors import BackendError, ConfigError, HoldfastError, NotSupported
+
+Row = tuple[Any, ...]
+Params = Sequence[object] | Mapping[str, object]
+Driver = Literal["apsw", "sqlite3"]
+Sync = Literal["full", "normal"]
+
+OLDEST_SQLITE = (3, 38, 0)
+"""The first SQLite with the ``->>`` operator."""
+WAL_RESET_FIXED = (3, 51, 3)
+"""The first SQLite without the WAL-reset race, which can corrupt a file that several processes write."""
+CHECKPOINT_PAGES = 4000
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"})
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Which file, and how it is opened. ``busy`` is the seconds to wait for other processes' writes."""
+
+    path: Path
+    driver: Driver = "apsw"
+    sync: Sync = "full"
+    busy: float = 30.0
+
+
+_bound: dict[tuple[int, int], Driver] = {}
+_binding = threading.Lock()
+
+
+def prepare(place: Place) -> None:
+    """Make the file (0600) and its directories (0700) if they are missing, and bind the file to its driver.
+
+    ``ConfigError`` when this process has the file open through the other driver, or the place cannot be written.
+    """
+    with _binding:
+        try:
+            _make_directories(place.path.parent)
+            if not place.path.exists():
+                # Only a file that nobody has open may be opened and closed behind SQLite's back.
+                os.close(os.open(place.path, os.O_CREAT | os.O_RDWR, 0o600))
+            status = place.path.stat()
+        except OSError as error:
+            raise ConfigError(f"{place.path}: {error.strerror}; the directory must exist or be creatable") from error
+        bound = _bound.setdefault((status.st_dev, status.st_ino), place.driver)
+    if bound != place.driver:
+        raise ConfigError(
+            f"{place.path} is open in this process through {bound}; two SQLite libraries on one file lose its locks: "
+            f"open it with ?driver={bound} everywhere"
+        )
+    if (kind := _file_system(place.path)) in NETWORK_FILE_SYSTEMS:
+        warnings.warn(
+            f"{place.path} lies on {kind}: SQLite's WAL needs shared memory, which network file systems lack; "
+            "use a local disk, or another store",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+class Connection:
+    """An open connection in WAL mode, without implicit transactions. One thread at a time may use it."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._driver = _driver(place.driver)
+        self._error: type[Exception] = self._driver.Error
+        try:
+            self._raw = _connect(place, self._driver)
+            self._raw.execute("PRAGMA journal_mode = WAL").fetchall()
+            self._raw.execute(f"PRAGMA synchronous = {place.sync}").fetchall()
+            self._raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
+            self._raw.execute("PRAGMA cache_size = -65536").fetchall()
+            self._raw.execute("PRAGMA temp_store = MEMORY").fetchall()
+        except self._error as error:
+            raise self._mapped(error) from error
+
+    def execute(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run one statement and return its rows."""
+        try:
+            return self._raw.execute(sql, params).fetchall()  # type: ignore[no-any-return]
+        except self._error as error:
+            raise self._mapped(error) from error
+
+    def rows(self, sql: str, params: Params = ()) -> Iterator[Row]:
+        """Run one statement and yield its rows as they are asked for."""
+        try:
+            yield from self._raw.execute(sql, params)
+        except self._error as error:
+            raise self._mapped(error) from error
+
+    def executemany(self, sql: str, params: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each row of parameters."""
+        try:
+            self._raw.executemany(sql, params)
+        except self._error as error:
+            raise self._mapped(error) from error
+
+    def close(self) -> None:
+        """Close; idempotent."""
+        try:
+            self._raw.close()
+        except self._error as error:
+            raise self._mapped(error) from error
+
+    def _mapped(self, error: Exception) -> HoldfastError:
+        """Return the error a user sees: the one place where SQLite's errors become ours."""
+        path, code, text = self._place.path, _code(error), str(error)
+        if code in (5, 6):  # BUSY, LOCKED
+            return BackendError(
+                f"{path}: another connection has been writing for {self._place.busy:g} s; if it is this process's own "
+                "open transaction, send through it with connection=",
+                retryable=True,
+            )
+        if code == 13:  # FULL
+            return BackendError(f"{path}: the disk is full; writing resumes when there is room", retryable=True)
+        if code in (11, 26):  # CORRUPT, NOTADB
+            return BackendError(f"{path} is damaged or no SQLite database: {text}; restore it from a copy")
+        # READONLY, IOERR, CANTOPEN, and a connection that is gone: another try opens a new one
+        return BackendError(f"{path}: {text}", retryable=code in (8, 10, 14, None), outcome_unknown=code == 10)
+
+
+def _connect(place: Place, driver: ModuleType) -> Any:
+    if place.driver == "apsw":
+        raw = driver.Connection(str(place.path), statementcachesize=256)
+        raw.set_busy_handler(_Backoff(place.busy))
+        return raw
+    if driver.sqlite_version_info < OLDEST_SQLITE:
+        raise NotSupported(f"?driver=sqlite3: SQLite {driver.sqlite_version} is older than 3.38; use the default apsw")
+    if driver.sqlite_version_info < WAL_RESET_FIXED:
+        warnings.warn(
+            f"?driver=sqlite3: SQLite {driver.sqlite_version} has the WAL-reset race fixed in 3.51.3, which can "
+            "corrupt a file that several processes write; the default driver apsw does not",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return driver.connect(
+        str(place.path), timeout=place.busy, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+
+
+class _Backoff:
+    """A busy handler that waits with jitter, from a quarter of a millisecond up to ten, so that writers take turns.
+
+    SQLite's own handler steps up to 100 ms, which starves whoever has waited longest.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._since = 0.0
+
+    def __call__(self, attempts: int) -> bool:
+        now = time.monotonic()
+        if attempts == 0:
+            self._since = now
+        time.sleep(random.uniform(0.5, 1.0) * min(0.01, 0.00025 * 2 ** min(attempts, 6)))
+        return now - self._since < self._most
+
+
+def _driver(name: Driver) -> ModuleType:
+    if name == "apsw":
+        import apsw
+
+        return apsw
+    import sqlite3
+
+    return sqlite3
+
+
+def _code(error: Exception) -> int | None:
+    """Return SQLite's primary result code; None when the error is the driver's own, such as a closed connection."""
+    code = getattr(error, "sqlite_errorcode", None) or getattr(error, "extendedresult", None)
+    if code is None:
+        code = getattr(error, "result", None)
+    return code & 0xFF if isinstance(code, int) and code > 0 else None
+
+
+def _make_directories(directory: Path) -> None:
+    if not directory.exists():
+        _make_directories(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system that ``path`` lies on, empty where the platform does not tell."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for mount in mounts:
+        _, point, fs_type, *_ = mount.split(" ")
+        if len(point) >= len(best) and path.resolve().is_relative_to(point.replace("\\040", " ")):
+            best, kind = point, fs_type
+    return kind

@@ -1,0 +1,82 @@
+"""A file that is open, and stays usable: a connection that failed, or whose file was replaced, is opened again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from holdfast.errors import BackendError, Closed
+from holdfast.stores.sqlite.connection import Connection, Place, prepare
+from holdfast.stores.sqlite.migrate import migrate
+
+T = TypeVar("T")
+
+
+class OpenFile:
+    """One connection to a place, made when first asked for. Its owner decides which thread uses it."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._connection: Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        return str(self._place.path)
+
+    def connection(self) -> Connection:
+        """Return the connection, its tables up to date."""
+        if self._connection is not None and self._identity != _identity(self._place):
+            self.close()
+        if self._connection is None:
+            prepare(self._place)
+            connection = Connection(self._place)
+            migrate(connection)
+            self._connection, self._identity = connection, _identity(self._place)
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection, if there is one; the next call opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class Reader:
+    """A connection for looking, shared by threads. ``read`` raises ``Closed`` after ``close``."""
+
+    def __init__(self, place: Place) -> None:
+        self._file = OpenFile(place)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def read(self, function: Callable[[Connection], T]) -> T:
+        """Return what ``function`` reads; one snapshot if it makes only one statement."""
+        with self._lock:
+            if self._closed:
+                raise Closed(f"{self._file} is closed")
+            try:
+                return function(self._file.connection())
+            except BackendError:
+                self._file.close()
+                raise
+
+    def close(self) -> None:
+        """Close for good; idempotent."""
+        with self._lock:
+            self._closed = True
+            self._file.close()
+
+
+def data_version(connection: Connection) -> tuple[int, int]:
+    """Return something that changes when any other connection, of any process, has committed to the file."""
+    return id(connection), connection.execute("PRAGMA data_version")[0][0]
+
+
+def _identity(place: Place) -> tuple[int, int] | None:
+    """Return which file the path names now; None when it names none."""
+    try:
+        status = place.path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

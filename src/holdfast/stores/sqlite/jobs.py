@@ -1,0 +1,468 @@
+"""What happens to jobs within a write transaction: sent, expired, made ready, leased, settled, taken back.
+
+The rules themselves are those of :mod:`holdfast.machine`; here they are carried out on rows. Two hot paths, lease
+and ack, are sets of rows instead. Functions named after contract verbs keep what the contract says of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast.delivery import (
+    ENDED,
+    FIRST_ERRORS,
+    LAST_ERRORS,
+    WAITING,
+    Ack,
+    Attempt,
+    Delivery,
+    GiveBack,
+    Receipt,
+    Settlement,
+    State,
+)
+from holdfast.errors import BodyTooLarge, LeaseLost
+from holdfast.machine import (
+    REVIVABLE,
+    STEP,
+    Head,
+    charged_runs,
+    failed_run,
+    lost_run,
+    revived,
+    seen_state,
+    settled,
+    taken_back,
+)
+from holdfast.message import NO_HEADERS, Level, Message, Stored
+from holdfast.stores.sqlite.connection import Row
+from holdfast.stores.sqlite.statements import statements
+from holdfast.stores.sqlite.writer import HELD, KEPT, QueueRow, Transaction
+
+_SQL = statements("jobs.sql")
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class JobRow(Head):
+    """A head as loaded, with the numbers of its lane and queue."""
+
+    lane: int = 0
+    queue: int = 0
+    queue_name: str = ""
+
+
+def json_list(values: Iterable[object]) -> str:
+    """Return values as the text that ``json_each`` takes apart."""
+    return msgspec.json.encode(list(values)).decode()
+
+
+# -- sending --------------------------------------------------------------------------------------------------
+
+
+def send(tx: Transaction, name: str, messages: Sequence[Message], level: Level) -> list[Stored]:
+    """Store messages; see ``QueueBackend.send``."""
+    queue = tx.declared(name)
+    for message in messages:
+        if not queue.settings.min_body <= len(message.body) <= queue.settings.max_body:
+            raise BodyTooLarge(
+                f"queue {name!r}: a body of {len(message.body)} bytes is outside {queue.settings.min_body} … "
+                f"{queue.settings.max_body}; store it elsewhere and send its address, or raise max_body"
+            )
+    return store(tx, queue, messages, level)
+
+
+def store(tx: Transaction, queue: QueueRow, messages: Sequence[Message], level: Level) -> list[Stored]:
+    """Store messages whatever their size, as follow-ups are."""
+    ids = json_list(message.id for message in messages)
+    known = {row[0] for row in tx.execute(_SQL["known_ids"], (queue.number, ids))}
+    fronts: dict[str, tuple[int, int]] = {}
+    jobs: list[Row] = []
+    bodies: list[Row] = []
+    stored: list[Stored] = []
+    for message in messages:
+        duplicate = message.id in known
+        stored.append(Stored(queue.name, message.id, level, duplicate))
+        if duplicate:
+            continue
+        known.add(message.id)
+        head = Head.of(message, tx.next_seq(), tx.now, queue.token)
+        jobs.append(_job_row(tx, queue, head, message.timeout, fronts))
+        headers = msgspec.json.encode(message.headers).decode() if message.headers else None
+        bodies.append((head.seq, message.body, headers))
+    if jobs:
+        tx.executemany(_SQL["insert_job"], jobs)
+        tx.executemany(_SQL["insert_body"], bodies)
+    return stored
+
+
+def _job_row(
+    tx: Transaction, queue: QueueRow, head: Head, timeout: float | None, fronts: dict[str, tuple[int, int]]
+) -> Row:
+    lane = tx.lane(queue, head.kind, head.format)
+    state = State.SCHEDULED if head.due > tx.now else State.READY
+    joined, held = None, False
+    if head.key is not None and state is State.READY:
+        joined = head.ready
+        held = _must_wait(tx, queue.number, head.key, (joined, head.seq), fronts)
+        tx.count(lane, HELD, held)
+    tx.count(lane, state, 1)
+    return (
+        head.seq,
+        queue.number,
+        lane,
+        head.id,
+        state.value,
+        head.key,
+        head.priority,
+        head.max_attempts,
+        head.token,
+        head.sent,
+        head.due,
+        head.ready,
+        head.expires,
+        joined,
+        held,
+        timeout,
+    )
+
+
+# -- keys -----------------------------------------------------------------------------------------------------
+
+
+def _must_wait(
+    tx: Transaction, queue: int, key: str, place: tuple[int, int], fronts: dict[str, tuple[int, int]]
+) -> bool:
+    """Tell whether a job that joins its key at ``place`` is held by the head; if it comes before, it takes over.
+
+    ``fronts`` remembers heads between calls of one batch, whose rows may not be written yet.
+    """
+    if key not in fronts:
+        rows = tx.execute(_SQL["front"], (queue, key))
+        if not rows:
+            fronts[key] = place
+            return False
+        seq, lane, _, joined = rows[0]
+        if place < (joined, seq):
+            tx.execute(_SQL["set_held"], (seq, 1))
+            tx.count(lane, HELD, 1)
+            fronts[key] = place
+            return False
+        fronts[key] = (joined, seq)
+    return True
+
+
+def free(tx: Transaction, queue: int, keys: Iterable[str]) -> None:
+    """Let the next of each key stand in the ready order, now that another job has left the key."""
+    for key in keys:
+        for seq, lane, held, _ in tx.execute(_SQL["front"], (queue, key)):
+            if held:
+                tx.execute(_SQL["set_held"], (seq, 0))
+                tx.count(lane, HELD, -1)
+
+
+# -- time -----------------------------------------------------------------------------------------------------
+
+
+def advance(tx: Transaction, queue: QueueRow, limit: int = STEP) -> tuple[int, int]:
+    """Write down what has expired and make ready what is due; return how many of each."""
+    over = tx.execute(_SQL["over"], (queue.number, tx.now, limit))
+    expire(tx, queue, over)
+    due = tx.execute(_SQL["due"], (queue.number, tx.now, limit))
+    if due:
+        tx.execute(_SQL["promote"], (json_list(row[0] for row in due),))
+    for seq, lane, key, joined, ready in due:
+        tx.moved(lane, State.SCHEDULED, State.READY)
+        if key is not None and joined is None:
+            held = _must_wait(tx, queue.number, key, (ready, seq), {})
+            tx.execute(_SQL["join"], (seq, ready, held))
+            tx.count(lane, HELD, held)
+    return len(over), len(due)
+
+
+def expire(tx: Transaction, queue: QueueRow, jobs: Sequence[Row]) -> None:
+    """Write down that these (rows of ``over``) have expired."""
+    if not jobs:
+        return
+    tx.execute(_SQL["expire"], (json_list(row[0] for row in jobs), tx.now))
+    for _, lane, state, _, held in jobs:
+        tx.moved(lane, State(state), State.EXPIRED)
+        tx.count(lane, HELD, -held)
+    free(tx, queue.number, {key for _, _, _, key, held in jobs if key is not None and not held})
+
+
+# -- leasing --------------------------------------------------------------------------------------------------
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What one lease call asks for."""
+
+    queue: str
+    holder: str
+    lease_id: str
+    limit: int
+    kinds: Collection[str]
+    max_format: int
+
+
+def lease(tx: Transaction, wanted: Wanted) -> list[Delivery]:
+    """Grant jobs; see ``QueueBackend.lease``."""
+    if not tx.execute(_SQL["live_holder"], (wanted.holder,)):
+        raise LeaseLost(f"holder {wanted.holder!r} has ended or never beat; take a new incarnation")
+    queue = tx.queue(wanted.queue)
+    if queue is None:
+        return []
+    advance(tx, queue)
+    if queue.paused:
+        return []
+    kinds = tx.execute(_SQL["lanes"], (queue.number, wanted.max_format, json_list(wanted.kinds)))
+    while True:
+        rows = _best(tx, [lane for lane, _ in kinds], wanted.limit)
+        over = [row for row in rows if row[4] is not None and row[4] <= tx.now]
+        if not over:
+            return _grant(tx, wanted, dict(kinds), rows)
+        expire(tx, queue, [(row[2], row[3], State.READY, row[8], 0) for row in over])
+
+
+def _best(tx: Transaction, lanes: Sequence[int], limit: int) -> list[Row]:
+    """Return the first ``limit`` ready jobs of all lanes; a lane is read only as far as it contributes."""
+    cursors: list[Iterator[Row]] = [tx.rows(_SQL["ready"], (lane, limit)) for lane in lanes]
+    merged = cursors[0] if len(cursors) == 1 else heapq.merge(*cursors)
+    rows = [row for row, _ in zip(merged, range(limit), strict=False)]
+    for cursor in cursors:
+        cursor.close()  # type: ignore[attr-defined]  # they are generators
+    return rows
+
+
+def _grant(tx: Transaction, wanted: Wanted, kinds: Mapping[int, str], rows: Sequence[Row]) -> list[Delivery]:
+    if not rows:
+        return []
+    tx.execute(_SQL["grant"], (json_list(row[2] for row in rows), wanted.holder, wanted.lease_id, tx.now))
+    for lane, jobs in Counter(row[3] for row in rows).items():
+        tx.moved(lane, State.READY, State.RUNNING, jobs)
+    name, now = wanted.queue, tx.now
+    return [
+        Delivery(
+            name,
+            job_id,
+            token + 1,
+            attempts + 1,
+            body,
+            kinds[lane],
+            NO_HEADERS if headers is None else _decode_headers(headers),
+            key,
+            -order,
+            crashes,
+            max_attempts,
+            timeout,
+            sent,
+            now,
+        )
+        for (
+            order,
+            _,
+            _,
+            lane,
+            _,
+            job_id,
+            token,
+            attempts,
+            key,
+            crashes,
+            max_attempts,
+            timeout,
+            sent,
+            body,
+            headers,
+        ) in rows
+    ]
+
+
+# -- settling -------------------------------------------------------------------------------------------------
+
+
+def settle(tx: Transaction, settlements: Sequence[Settlement], level: Level) -> list[Receipt]:
+    """Carry out settlements in their order, runs of acks of one queue together; see ``QueueBackend.settle``."""
+    lost: list[Receipt] = []
+    acks: list[Ack] = []
+    for settlement in settlements:
+        if isinstance(settlement, Ack):
+            if acks and acks[0].receipt.queue != settlement.receipt.queue:
+                lost += _ack(tx, acks, level)
+                acks = []
+            acks.append(settlement)
+            continue
+        lost += _ack(tx, acks, level)
+        acks = []
+        lost += _settle_one(tx, settlement)
+    return lost + _ack(tx, acks, level)
+
+
+def _ack(tx: Transaction, acks: Sequence[Ack], level: Level) -> list[Receipt]:
+    if not acks:
+        return []
+    queue = tx.queue(acks[0].receipt.queue)
+    if queue is None:
+        return [ack.receipt for ack in acks]
+    wanted: dict[str, Ack] = {}
+    by_kept: dict[int, list[tuple[str, int]]] = {}
+    for ack in acks:
+        if wanted.setdefault(ack.receipt.id, ack) is ack:
+            by_kept.setdefault(_kept(ack, tx.now), []).append((ack.receipt.id, ack.receipt.token))
+    done: set[str] = set()
+    for kept, receipts in by_kept.items():
+        rows = tx.execute(_SQL["ack"], (json_list(receipts), queue.number, tx.now, kept))
+        done.update(row[0] for row in rows)
+        for lane, jobs in Counter(row[2] for row in rows).items():
+            tx.moved(lane, State.RUNNING, State.DONE, jobs)
+            tx.count(lane, KEPT, jobs if kept else 0)
+        if kept:
+            tx.executemany(_SQL["insert_result"], [(seq, wanted[job_id].result) for job_id, seq, _, _ in rows])
+        free(tx, queue.number, {key for *_, key in rows if key is not None})
+    follow_ups = [message for job_id, ack in wanted.items() if ack.then and job_id in done for message in ack.then]
+    if follow_ups:
+        store(tx, queue, follow_ups, level)
+    return [ack.receipt for ack in acks if wanted[ack.receipt.id] is not ack or ack.receipt.id not in done]
+
+
+def _kept(ack: Ack, now: int) -> int:
+    """Return until when the result of an ack is kept, 0 for not at all."""
+    return now + int(ack.keep_result * 1000) if ack.result is not None and ack.keep_result > 0 else 0
+
+
+def _settle_one(tx: Transaction, settlement: Settlement) -> list[Receipt]:
+    receipt = settlement.receipt
+    if receipt is None:
+        _give_back_lease(tx, settlement)
+        return []
+    head = find(tx, receipt.queue, receipt.id)
+    if head is None or head.token != receipt.token or head.state is not State.RUNNING:
+        return [receipt]
+    run = failed_run(head, settlement, tx.now)
+    _, state = settled(head, settlement, tx.now)
+    put(tx, head, state)
+    if run is not None:
+        _add_run(tx, head.seq, run)
+    return []
+
+
+def _give_back_lease(tx: Transaction, settlement: Settlement) -> None:
+    queue = tx.queue(settlement.queue) if isinstance(settlement, GiveBack) else None
+    if queue is None or not isinstance(settlement, GiveBack):
+        return
+    for head in _heads(tx, "heads_of_lease", (queue.number, settlement.lease_id)):
+        _, state = settled(head, settlement, tx.now)
+        put(tx, head, state)
+
+
+def take_back(tx: Transaction, holder: str, reason: str, charged: Collection[Receipt] | None) -> int:
+    """Take back the jobs of a holder that has ended; see ``QueueBackend.retire``."""
+    heads = _heads(tx, "heads_of_holder", (holder,))
+    runs = {name: charged_runs(charged, name) for name in {head.queue_name for head in heads}}
+    for head in heads:
+        state, counted = taken_back(head, reason, runs[head.queue_name])
+        put(tx, head, state)
+        if counted:
+            _add_run(tx, head.seq, lost_run(head, reason, tx.now, crashed=charged is not None))
+    return len(heads)
+
+
+def _add_run(tx: Transaction, seq: int, run: Attempt) -> None:
+    """Keep a failed run with its job: of all runs the first two and the last eight."""
+    position = tx.execute(_SQL["last_run"], (seq,))[0][0] + 1
+    error = run.error
+    texts = (None, None, None) if error is None else (error.type, error.message, error.traceback)
+    tx.execute(_SQL["insert_run"], (seq, position, run.number, run.holder, run.started, run.ended, run.outcome, *texts))
+    if position - LAST_ERRORS > FIRST_ERRORS:
+        tx.execute(_SQL["delete_run"], (seq, position - LAST_ERRORS))
+
+
+# -- one job --------------------------------------------------------------------------------------------------
+
+
+def _heads(tx: Transaction, which: str, params: Sequence[Any]) -> list[JobRow]:
+    return [_job(row) for row in tx.execute(_SQL["head"] + _SQL[which], params)]
+
+
+def _job(row: Row) -> JobRow:
+    head = JobRow(*row)
+    head.state, head.held = State(head.state), bool(head.held)
+    return head
+
+
+def find(tx: Transaction, queue: str, job_id: str) -> JobRow | None:
+    """Return one job, None when it or its queue does not exist."""
+    place = tx.queue(queue)
+    rows = [] if place is None else _heads(tx, "head_by_id", (place.number, job_id))
+    return rows[0] if rows else None
+
+
+def put(tx: Transaction, head: JobRow, state: State) -> None:
+    """Write a job down in the state that the rules send it to, and let the next of its key follow if it ended."""
+    tx.moved(head.lane, head.state, state)
+    ended = state in ENDED
+    if ended:
+        head.ended, head.cancel = tx.now, None
+        tx.count(head.lane, HELD, -head.held)
+    was_held, head.held, head.state = head.held, head.held and not ended, state
+    tx.execute(
+        _SQL["save"],
+        (
+            head.seq,
+            state.value,
+            head.attempts,
+            head.max_attempts,
+            head.crashes,
+            head.due,
+            head.ready,
+            head.expires,
+            head.started,
+            head.ended,
+            head.reason,
+            head.cancel,
+            head.held,
+            ended,
+        ),
+    )
+    if ended and head.key is not None and not was_held:
+        free(tx, head.queue, [head.key])
+
+
+def cancel(tx: Transaction, queue: str, job_id: str, reason: str) -> State | None:
+    """Cancel one job; see ``Cancellable``."""
+    head = _current(tx, queue, job_id)
+    if head is None:
+        return None
+    if head.state in WAITING:
+        head.reason = reason
+        put(tx, head, State.CANCELLED)
+    elif head.state is State.RUNNING:
+        tx.execute(_SQL["request_cancel"], (head.seq, reason))
+    return head.state
+
+
+def revive(tx: Transaction, verb: str, queue: str, job_id: str) -> bool:
+    """Replay or reload one job; see ``Replayable``."""
+    head = _current(tx, queue, job_id)
+    if head is None or head.state not in REVIVABLE:
+        return False
+    revived(head, verb, tx.now)
+    put(tx, head, State.READY)
+    if head.key is not None:
+        held = _must_wait(tx, head.queue, head.key, (head.ready, head.seq), {})
+        tx.execute(_SQL["join"], (head.seq, head.ready, held))
+        tx.count(head.lane, HELD, held)
+    return True
+
+
+def _current(tx: Transaction, queue: str, job_id: str) -> JobRow | None:
+    """Return one job after writing down that it has expired, if it has."""
+    head = find(tx, queue, job_id)
+    if head is not None and seen_state(head, tx.now) is State.EXPIRED and head.state is not State.EXPIRED:
+        head.reason = "expired"
+        put(tx, head, State.EXPIRED)
+    return head

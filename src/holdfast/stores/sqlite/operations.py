@@ -1,0 +1,78 @@
+"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, waiting for results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from holdfast.capabilities import (
+    Cancellable,
+    Flushable,
+    Inspectable,
+    JobFilter,
+    Pausable,
+    Replayable,
+    Results,
+    Watch,
+)
+from holdfast.clock import Clock
+from holdfast.delivery import JobView, Outcome, Page, State
+from holdfast.errors import UsageError
+from holdfast.stores.sqlite import jobs, reading, upkeep
+from holdfast.stores.sqlite.connection import Place
+from holdfast.stores.sqlite.file import Reader
+from holdfast.stores.sqlite.watch import SqliteWatch
+from holdfast.stores.sqlite.writer import Transaction, Writer
+
+
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results):
+    """What operators and waiters ask of the store; the backend lends its connections."""
+
+    _place: Place
+    _clock: Clock
+    _writer: Writer
+    _reader: Reader
+    _watches: set[SqliteWatch]
+
+    def get(self, queue: str, job_id: str) -> JobView | None:
+        return self._reader.read(lambda connection: reading.get(connection, queue, job_id, self._clock.wall()))
+
+    def browse(self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None) -> Page:
+        now = self._clock.wall()
+        return self._reader.read(partial(reading.browse, queue=queue, only=only, now=now, limit=limit, cursor=cursor))
+
+    def cancel(self, queue: str, job_ids: Sequence[str], reason: str = "cancelled") -> dict[str, State]:
+        def command(tx: Transaction) -> dict[str, State]:
+            states = {job_id: jobs.cancel(tx, queue, job_id, reason) for job_id in job_ids}
+            return {job_id: state for job_id, state in states.items() if state is not None}
+
+        return self._writer.run(command)
+
+    def replay(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+        return self._revive("replay", queue, job_ids)
+
+    def reload(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+        return self._revive("reload", queue, job_ids)
+
+    def _revive(self, verb: str, queue: str, job_ids: Sequence[str]) -> list[str]:
+        return self._writer.run(lambda tx: [one for one in job_ids if jobs.revive(tx, verb, queue, one)])
+
+    def flush(self, queue: str, state: State) -> int:
+        if state is State.RUNNING:
+            raise UsageError(f"queue {queue!r}: running jobs cannot be flushed; cancel them")
+        return self._writer.run(lambda tx: upkeep.flush(tx, queue, state))
+
+    def pause(self, queue: str) -> None:
+        self._writer.run(lambda tx: upkeep.set_paused(tx, queue, paused=True))
+
+    def resume(self, queue: str) -> None:
+        self._writer.run(lambda tx: upkeep.set_paused(tx, queue, paused=False))
+
+    def outcomes(self, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
+        now = self._clock.wall()
+        return self._reader.read(lambda connection: reading.outcomes(connection, queue, job_ids, now))
+
+    def watch(self) -> Watch:
+        watch = SqliteWatch(Reader(self._place), self._clock, self._watches.discard)
+        self._watches.add(watch)
+        return watch

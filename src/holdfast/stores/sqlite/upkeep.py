@@ -1,0 +1,131 @@
+"""What happens to holders and to many jobs at once, within a write transaction: beats, ends, retention, removal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from holdfast.delivery import ENDED, HolderInfo, State, Tidied
+from holdfast.stores.sqlite.jobs import advance, free, json_list, take_back
+from holdfast.stores.sqlite.statements import statements
+from holdfast.stores.sqlite.writer import HELD, KEPT, QueueRow, Transaction
+
+_SQL = statements("upkeep.sql")
+_PLACES = statements("places.sql")
+HOLDER_KEPT_MS = 3_600_000
+"""How long an ended holder is remembered, so that its late beat is told that it has ended."""
+
+
+def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> bool:
+    """Keep a holder alive; False when it has ended."""
+    rows = tx.execute(_SQL["find_holder"], (holder.id,))
+    if rows and rows[0][0] is not None:
+        return False
+    info = msgspec.json.encode(holder).decode()
+    tx.execute(_SQL["put_holder"], (holder.id, info, boot_id, tx.boot + int(holder.ttl * 1000)))
+    return True
+
+
+def end_holder(tx: Transaction, holder: str) -> bool:
+    """Write down that a holder has ended; False when it had, or never was."""
+    return bool(tx.execute(_SQL["end_holder"], (holder, tx.now)))
+
+
+def rescue(tx: Transaction, boot_id: str, limit: int) -> int:
+    """End the holders that went silent and take their jobs back; return how many jobs."""
+    tx.execute(_SQL["delete_holders"], (tx.now - HOLDER_KEPT_MS,))
+    taken = 0
+    for (holder,) in tx.execute(_SQL["silent_holders"], (boot_id, tx.boot, limit)):
+        end_holder(tx, holder)
+        taken += take_back(tx, holder, "its worker went silent", None)
+    return taken
+
+
+def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
+    """Do one queue's share of a round of tidying."""
+    queue = tx.queue(name)
+    if queue is None:
+        return Tidied()
+    expired, promoted = advance(tx, queue, limit)
+    _lapse(tx, limit)
+    dropped = {state: _drop(tx, queue, state, limit) for state in ENDED}
+    until = tx.now - int(queue.settings.dedupe_window * 1000)
+    tx.execute(_SQL["delete_forgotten"], (queue.number, until, limit))
+    gone = sum(dropped.values())
+    more = max(expired, promoted, *dropped.values()) >= limit
+    return Tidied(0, expired, promoted, gone, dropped[State.DEAD], more)
+
+
+def _lapse(tx: Transaction, limit: int) -> None:
+    """Delete the results that are kept no longer; their jobs are then kept as any other."""
+    rows = tx.execute(_SQL["lapsed"], (tx.now, limit))
+    if rows:
+        jobs = json_list(seq for seq, _ in rows)
+        tx.execute(_SQL["lapse"], (jobs,))
+        tx.execute(_SQL["delete_results"], (jobs,))
+    for _, lane in rows:
+        tx.count(lane, KEPT, -1)
+
+
+def _drop(tx: Transaction, queue: QueueRow, state: State, limit: int) -> int:
+    """Forget the ended jobs of one state that are too old or too many; return how many."""
+    settings = queue.settings
+    keep_for, most = (
+        (settings.dead_for, settings.dead_most) if state is State.DEAD else (settings.done_for, settings.done_most)
+    )
+    counts = tx.counts(queue)
+    here = counts.get(state, 0) - (counts.get(KEPT, 0) if state is State.DONE else 0)
+    rows = tx.execute(_SQL["aged"], (queue.number, state, tx.now - int(keep_for * 1000), limit)) if here else []
+    gone = [(seq, lane) for rank, (seq, lane, aged) in enumerate(rows) if aged or here - rank > most]
+    for _, lane in gone:
+        tx.count(lane, state, -1)
+    _forget(tx, [seq for seq, _ in gone])
+    return len(gone)
+
+
+def _forget(tx: Transaction, jobs: Sequence[int]) -> None:
+    """Remove jobs but for their ids."""
+    if jobs:
+        listed = json_list(jobs)
+        tx.execute(_SQL["forget"], (listed, tx.now))
+        tx.execute(_SQL["delete_bodies"], (listed,))
+        tx.execute(_SQL["delete_runs"], (listed,))
+
+
+def flush(tx: Transaction, name: str, state: State) -> int:
+    """Empty one state; see ``Flushable``."""
+    queue = tx.queue(name)
+    if queue is None:
+        return 0
+    while any(advance(tx, queue)):
+        pass
+    rows = tx.execute(_SQL["in_state"], (queue.number, state))
+    for _, lane, held, kept, _ in rows:
+        tx.count(lane, state, -1)
+        tx.count(lane, HELD, -held)
+        tx.count(lane, KEPT, -(kept > 0))
+    jobs = [row[0] for row in rows]
+    _forget(tx, jobs)
+    tx.execute(_SQL["delete_results"], (json_list(jobs),))
+    free(tx, queue.number, {key for *_, key in rows if key is not None})
+    return len(jobs)
+
+
+def destroy(tx: Transaction, name: str) -> int:
+    """Remove a queue with everything but the tokens its jobs had reached; see ``QueueBackend.destroy``."""
+    queue = tx.queue(name)
+    if queue is None:
+        return 0
+    jobs, token = tx.execute(_SQL["jobs_of_queue"], (queue.number,))[0]
+    for what in ("bodies", "results", "runs", "jobs", "counts", "lanes", "queue"):
+        tx.execute(_SQL[f"destroy_{what}"], (queue.number,))
+    tx.execute(_SQL["remember_token"], (name, max(token, queue.token)))
+    tx.altered(name)
+    return int(jobs)
+
+
+def set_paused(tx: Transaction, name: str, *, paused: bool) -> None:
+    """Pause or resume a queue."""
+    tx.execute(_PLACES["set_paused"], (tx.declared(name).number, paused))
+    tx.altered(name)

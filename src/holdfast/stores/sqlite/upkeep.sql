@@ -1,0 +1,96 @@
+-- Holders, retention, and what removes many jobs at once.
+
+-- name: find_holder
+SELECT ended, expires, boot, info FROM holdfast_holder WHERE id = ?
+
+-- name: put_holder
+INSERT INTO holdfast_holder (id, info, boot, expires)
+VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (id) DO UPDATE SET info = excluded.info, boot = excluded.boot, expires = excluded.expires
+
+-- name: end_holder
+UPDATE holdfast_holder SET ended = ?2 WHERE id = ?1 AND ended IS NULL RETURNING id
+
+-- name: live_holders
+SELECT info, boot, expires FROM holdfast_holder WHERE ended IS NULL ORDER BY id
+
+-- name: silent_holders
+SELECT id FROM holdfast_holder WHERE ended IS NULL AND (boot <> ?1 OR expires <= ?2) LIMIT ?3
+
+-- name: delete_holders
+DELETE FROM holdfast_holder WHERE ended <= ?
+
+-- name: cancels
+SELECT queue.name, job.id, job.token
+  FROM holdfast_job AS job
+  JOIN holdfast_queue AS queue ON queue.number = job.queue
+ WHERE job.holder = ? AND job.state = 'running' AND job.cancel IS NOT NULL
+
+-- name: paused
+SELECT name FROM holdfast_queue WHERE paused
+
+-- name: lapsed
+SELECT seq, lane FROM holdfast_job WHERE kept > 0 AND kept <= ?1 LIMIT ?2
+
+-- name: lapse
+UPDATE holdfast_job SET kept = 0 WHERE seq IN (SELECT value FROM json_each(?1))
+
+-- name: aged
+-- The oldest ended jobs of a queue and state that retention may look at, those past ?3 marked.
+SELECT seq, lane, ended <= ?3 FROM holdfast_job
+ WHERE queue = ?1 AND state = ?2 AND state IN ('done', 'dead', 'cancelled', 'expired') AND kept = 0
+ ORDER BY ended
+ LIMIT ?4
+
+-- name: forget
+UPDATE holdfast_job
+   SET state = 'forgotten', ended = coalesce(ended, ?2), joined = NULL, held = 0, kept = 0
+ WHERE seq IN (SELECT value FROM json_each(?1))
+
+-- name: delete_bodies
+DELETE FROM holdfast_body WHERE seq IN (SELECT value FROM json_each(?1))
+
+-- name: delete_results
+DELETE FROM holdfast_result WHERE seq IN (SELECT value FROM json_each(?1))
+
+-- name: delete_runs
+DELETE FROM holdfast_run WHERE seq IN (SELECT value FROM json_each(?1))
+
+-- name: delete_forgotten
+DELETE FROM holdfast_job
+ WHERE seq IN (
+           SELECT seq FROM holdfast_job
+            WHERE queue = ?1 AND state = 'forgotten' AND ended <= ?2
+            LIMIT ?3
+       )
+
+-- name: in_state
+SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
+ WHERE queue = ?1 AND state = ?2
+
+-- name: jobs_of_queue
+SELECT count(*) FILTER (WHERE state <> 'forgotten'), coalesce(max(token), 0) FROM holdfast_job WHERE queue = ?
+
+-- name: destroy_bodies
+DELETE FROM holdfast_body WHERE seq IN (SELECT seq FROM holdfast_job WHERE queue = ?)
+
+-- name: destroy_results
+DELETE FROM holdfast_result WHERE seq IN (SELECT seq FROM holdfast_job WHERE queue = ?)
+
+-- name: destroy_runs
+DELETE FROM holdfast_run WHERE seq IN (SELECT seq FROM holdfast_job WHERE queue = ?)
+
+-- name: destroy_jobs
+DELETE FROM holdfast_job WHERE queue = ?
+
+-- name: destroy_counts
+DELETE FROM holdfast_count WHERE lane IN (SELECT number FROM holdfast_lane WHERE queue = ?)
+
+-- name: destroy_lanes
+DELETE FROM holdfast_lane WHERE queue = ?
+
+-- name: destroy_queue
+DELETE FROM holdfast_queue WHERE number = ?
+
+-- name: remember_token
+INSERT OR REPLACE INTO holdfast_destroyed (name, token) VALUES (?, ?)

@@ -1,0 +1,229 @@
+"""The one thread of a process that writes to the file, many callers to a commit.
+
+A commit waits for the disk; whoever comes meanwhile is collected and shares the next one. So 100 callers cost one
+sync instead of 100, and nobody waits for a timer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.config import QueueSettings
+from holdfast.delivery import State
+from holdfast.errors import BackendError, Closed
+from holdfast.stores.sqlite.connection import Connection, Row
+from holdfast.stores.sqlite.file import OpenFile
+from holdfast.stores.sqlite.statements import statements
+
+T = TypeVar("T")
+HELD, KEPT = "held", "kept"
+"""Pseudo-states, counted beside the real ones: ready jobs behind the head of their key, done jobs with a result."""
+_SQL = statements("places.sql")
+
+
+class QueueRow(msgspec.Struct, frozen=True):
+    """A queue as the file knows it."""
+
+    number: int
+    name: str
+    settings: QueueSettings
+    paused: bool
+    token: int
+
+
+class Transaction:
+    """One write transaction: the statements of its commands, their common ``now`` (wall ms), and their counts."""
+
+    def __init__(self, connection: Connection, clock: Clock, lanes: dict[tuple[int, str, int], int]) -> None:
+        self.now, self.boot = clock.wall(), clock.boot()
+        self.execute = connection.execute
+        self.rows = connection.rows
+        self.executemany = connection.executemany
+        self._lanes = lanes
+        self._seq: int | None = None
+        self._queues: dict[str, QueueRow] = {}
+        self._counts: Counter[tuple[int, str]] = Counter()
+
+    def queue(self, name: str) -> QueueRow | None:
+        """Return the queue of that name, None when there is none."""
+        if name not in self._queues:
+            rows = self.execute(_SQL["find_queue"], (name,))
+            if not rows:
+                return None
+            self._queues[name] = queue_row(rows[0])
+        return self._queues[name]
+
+    def declared(self, name: str) -> QueueRow:
+        """Return the queue of that name, made with the default settings if there is none."""
+        queue = self.queue(name)
+        if queue is None:
+            settings = msgspec.json.encode(QueueSettings()).decode()
+            self._queues[name] = queue = queue_row(self.execute(_SQL["insert_queue"], (name, settings))[0])
+        return queue
+
+    def altered(self, name: str) -> None:
+        """Forget what was read of a queue whose row has been changed."""
+        self._queues.pop(name, None)
+
+    def lane(self, queue: QueueRow, kind: str, format_: int) -> int:
+        """Return the number of a lane, made if there is none."""
+        place = (queue.number, kind, format_)
+        if place not in self._lanes:
+            self.execute(_SQL["insert_lane"], place)
+            self._lanes[place] = self.execute(_SQL["find_lane"], place)[0][0]
+        return self._lanes[place]
+
+    def count(self, lane: int, state: State | str, jobs: int) -> None:
+        """Add to the number of jobs in a lane and state."""
+        self._counts[lane, state] += jobs
+
+    def moved(self, lane: int, source: State, target: State, jobs: int = 1) -> None:
+        """Count jobs from one state to another."""
+        self._counts[lane, source] -= jobs
+        self._counts[lane, target] += jobs
+
+    def next_seq(self) -> int:
+        """Return the number of the next job to be sent."""
+        if self._seq is None:
+            self._seq = int(self.execute(_SQL["last_seq"])[0][0])
+        self._seq += 1
+        return self._seq
+
+    def counts(self, queue: QueueRow) -> dict[str, int]:
+        """Return how many jobs of a queue are in each state, pseudo-states included, as of now."""
+        self.flush()
+        return dict(self.execute(_SQL["counts"], (queue.number,)))
+
+    def flush(self) -> None:
+        """Write the counts down."""
+        counts = [(lane, state, jobs) for (lane, state), jobs in self._counts.items() if jobs]
+        if counts:
+            self.executemany(_SQL["add_count"], counts)
+        self._counts.clear()
+
+
+def queue_row(row: Row) -> QueueRow:
+    """Return a row of ``find_queue`` as a value."""
+    number, name, settings, paused, token = row
+    return QueueRow(number, name, msgspec.json.decode(settings, type=QueueSettings), bool(paused), token)
+
+
+class _Command(Generic[T]):
+    """A function of a transaction, and the caller who waits for it."""
+
+    __slots__ = ("_done", "_error", "_result", "function")
+
+    def __init__(self, function: Callable[[Transaction], T]) -> None:
+        self.function = function
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._result: T | None = None
+        self._error: BaseException | None = None
+
+    def succeed(self, result: T) -> None:
+        self._result = result
+        self._done.release()
+
+    def fail(self, error: BaseException) -> None:
+        self._error = error
+        self._done.release()
+
+    def wait(self) -> T:
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+
+class Writer:
+    """Carries out commands, each whole or not at all, in the order they came. ``committed`` is called after each group.
+
+    A connection that fails is closed and opened again for the next group.
+    """
+
+    def __init__(self, file: OpenFile, clock: Clock, committed: Callable[[], None]) -> None:
+        self._file = file
+        self._clock, self._committed = clock, committed
+        self._lanes: dict[tuple[int, str, int], int] = {}
+        self._arrived = threading.Condition()
+        self._pending: list[_Command[Any]] = []
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def run(self, function: Callable[[Transaction], T]) -> T:
+        """Carry out ``function`` and return what it returns, once it is durable. Blocks; any thread."""
+        command = _Command(function)
+        with self._arrived:
+            if self._closed:
+                raise Closed(f"{self._file} is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="holdfast-sqlite-writer", daemon=True)
+                self._thread.start()
+            self._pending.append(command)
+            self._arrived.notify()
+        return command.wait()
+
+    def close(self) -> None:
+        """Finish what was asked for, then close the connection. Idempotent."""
+        with self._arrived:
+            self._closed = True
+            self._arrived.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while group := self._take():
+            self._carry_out(group)
+        self._file.close()
+
+    def _take(self) -> list[_Command[Any]]:
+        with self._arrived:
+            while not self._pending and not self._closed:
+                self._arrived.wait()
+            group, self._pending = self._pending, []
+            return group
+
+    def _carry_out(self, group: list[_Command[Any]]) -> None:
+        """Commit the group in one transaction; a command that fails is left out and the rest is tried again."""
+        while group:
+            culprit: _Command[Any] | None = None
+            try:
+                transaction = self._begin()
+                results = []
+                for culprit in group:
+                    results.append(culprit.function(transaction))
+                culprit = None
+                transaction.flush()
+                transaction.execute("COMMIT")
+            except BaseException as error:  # the callers get it, each its own
+                self._roll_back(error)
+                failed = group if culprit is None else [culprit]
+                for command in failed:
+                    command.fail(error)
+                group = [command for command in group if command not in failed]
+            else:
+                for command, result in zip(group, results, strict=True):
+                    command.succeed(result)
+                self._committed()
+                return
+
+    def _begin(self) -> Transaction:
+        connection = self._file.connection()
+        connection.execute("BEGIN IMMEDIATE")
+        return Transaction(connection, self._clock, self._lanes)
+
+    def _roll_back(self, error: BaseException) -> None:
+        self._lanes.clear()  # some may be of the transaction that is gone
+        try:
+            if not isinstance(error, BackendError):
+                self._file.connection().execute("ROLLBACK")
+        except BackendError as failed:
+            error = failed
+        if isinstance(error, BackendError):
+            self._file.close()  # which rolls back too

@@ -1,0 +1,242 @@
+"""The App: what a program opens from a URL, and what hands out everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
+
+from holdfast.capabilities import Inspectable
+from holdfast.clock import SYSTEM, Clock
+from holdfast.codec import Codec, choose
+from holdfast.config import parse_url
+from holdfast.contract import QueueBackend
+from holdfast.errors import BackendError, Closed, JobError, NotSupported
+from holdfast.events import Dropped, Event, Events, Expired, Rescued
+from holdfast.stores import open_store
+from holdfast.tasks.job import Job
+from holdfast.tasks.link import Link
+from holdfast.tasks.registry import Declaration, Registry, TaskOptions
+from holdfast.tasks.task import Call, CoroutineTask, FunctionTask, send_calls
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E", bound=Event)
+
+URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
+TIDY_EVERY = 60.0
+
+
+class App:
+    """Holds the store behind ``url`` (or ``$HOLDFAST_URL``, or ``sqlite:///holdfast.db``) and the program's tasks.
+
+    Nothing is read or written before the first use or ``with app:``. ``close`` runs at exit by itself; ``with app:``
+    opens again. After a fork the child opens the store anew at its first use. Every method may be called from any
+    thread, except that declaring tasks is for one at a time.
+
+    ``codec`` writes arguments and results of tasks that choose none: ``json``, ``msgpack``, or a ``Codec``;
+    ``pickle`` needs ``allow_pickle=True``, for writing as for reading.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        name: str = "",
+        clock: Clock = SYSTEM,
+        codec: str | Codec = "json",
+        allow_pickle: bool = False,
+        events: Events | None = None,
+    ) -> None:
+        self.url = parse_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+        self.name = name
+        self.events = events or Events()
+        self._clock = clock
+        self._link = Link(self._opened, self.events)
+        self.tasks = Registry(self._link, codec=choose(codec, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
+        """The declared tasks by name; an unknown name raises ``UnknownTask``."""
+        self._lock = threading.Lock()
+        self._store: QueueBackend | None = None
+        self._tidying: _Tidying | None = None
+        self._closed = False
+        _APPS.add(self)
+
+    def __repr__(self) -> str:
+        return f"<App {self.name or self.url.text!r}>"
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def task(  # type: ignore[overload-overlap] # a coroutine function is meant by what it awaits to
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+    @overload
+    def task(self, /, **options: Unpack[TaskOptions]) -> Declaration: ...
+    def task(self, function: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
+        """Declare a function as a task: ``@app.task`` or ``@app.task(queue="mail", retry=3)``. Touches no store.
+
+        ``UsageError`` names the option, or the parameter, that cannot be used.
+        """
+        if function is None:
+            return Declaration(self.tasks, options)
+        return self.tasks.declare(function, options)
+
+    def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+        """Send calls of any tasks, one round trip a queue, and return their jobs in order.
+
+        When a queue's round trip raises, those before it are stored; sending all of the calls again is safe.
+        """
+        return send_calls(self._link, list(calls))
+
+    def job(self, queue: str, job_id: str) -> Job[Any]:
+        """Look up a job sent by anybody, and return it with its ``view``; ``JobError`` when it does not exist.
+
+        Its result is decoded as its task says, or as plain JSON when this App has no such task.
+        """
+        store = self.backend
+        if not isinstance(store, Inspectable):
+            raise NotSupported(f"{type(store).__name__} cannot look at jobs")
+        view = store.get(queue, job_id)
+        if view is None:
+            raise JobError(f"queue {queue!r} has no job {job_id}: it was removed, or never sent", job_id=job_id)
+        decode = self.tasks[view.kind].decode_result if view.kind in self.tasks else choose("json").decoder(Any)
+        return Job(self._link, queue, job_id, decode, view=view)
+
+    # -- the store ------------------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> QueueBackend:
+        """The open store itself, for what the App does not offer; opened if need be."""
+        return self._opened()
+
+    def rescue(self) -> int:
+        """Take back the jobs of holders that have gone silent, and return how many; workers do it by themselves."""
+        return tidy(self.backend, self.events)
+
+    def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
+        """Call ``listener`` with every event of this type that happens in this process, in the thread where it
+        happens; the returned function ends that.
+        """
+        return self.events.listen(event_type, listener)
+
+    # -- open and close -------------------------------------------------------------------------------------------
+
+    def close(self) -> int:
+        """Send what was submitted, end the App's threads, and close the store. May be repeated.
+
+        Returns how many jobs are lost by it: 0 unless the store is not durable. Later uses raise ``Closed`` until
+        ``with app:`` opens it again.
+        """
+        self._link.close()
+        with self._lock:
+            self._closed = True
+            store, self._store = self._store, None
+            tidying, self._tidying = self._tidying, None
+        if tidying is not None:
+            tidying.stop()
+        return 0 if store is None else store.close()
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            if self._closed:
+                self._closed = False
+                self._link.renew()
+        self._opened()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _opened(self) -> QueueBackend:
+        store = self._store  # read once: close may take it away meanwhile
+        return self._open() if store is None else store
+
+    def _open(self) -> QueueBackend:
+        with self._lock:
+            if self._closed:
+                raise Closed(f"{self!r} is closed; open it again with 'with app:'")
+            if self._store is None:
+                self._store = open_store(self.url, clock=self._clock)
+                self._tidying = _Tidying(self._store, self.events)
+            return self._store
+
+    def _forked(self) -> None:
+        """Let go, in the child, of what belongs to the parent: no lock of it is taken, no connection closed."""
+        _ABANDONED.append((self._store, self._tidying, self._link.waiters))
+        self._lock = threading.Lock()
+        self._store = self._tidying = None
+        self._link.renew()
+
+
+def tidy(store: QueueBackend, events: Events) -> int:
+    """Tidy a store until there is nothing more to do, tell listeners, and return how many jobs were taken back."""
+    rescued = 0
+    while True:
+        done = store.tidy()
+        rescued += done.rescued
+        for event, count in ((Rescued, done.rescued), (Expired, done.expired), (Dropped, done.dead_dropped)):
+            if count:
+                events.emit(event(count))
+        if not done.more:
+            return rescued
+
+
+class _Tidying:
+    """Tidies the store once a minute, for as long as the App is open: some programs only send."""
+
+    def __init__(self, store: QueueBackend, events: Events) -> None:
+        self._store, self._events = store, events
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="holdfast-tidy", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(TIDY_EVERY):
+            try:
+                tidy(self._store, self._events)
+            except BackendError:
+                continue  # whoever uses the store will say so; the next round tries again
+            except Closed:
+                return
+
+
+# -- processes: forks and the end --------------------------------------------------------------------------------
+
+_APPS: weakref.WeakSet[App] = weakref.WeakSet()
+_ABANDONED: list[object] = []
+"""What a child inherited and must not use: kept, or its finalizers would close the parent's connections."""
+
+
+def _after_fork() -> None:
+    for app in list(_APPS):
+        app._forked()
+
+
+def _at_exit() -> None:
+    for app in list(_APPS):
+        app.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

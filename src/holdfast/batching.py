@@ -1,0 +1,134 @@
+"""Collects while busy: what awaiting senders submit during one call of the store goes into the next, without a timer.
+
+One at a time, an awaited send costs a thread hop and a sync each; collected, a hundred senders share both (measured
+on two cores: 2–3 thousand sends a second against 60–120 thousand).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Generic, NamedTuple, TypeVar
+
+from holdfast.errors import Closed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Answers = Sequence[Result | Exception]
+"""One answer an item, in their order: its result, or the error that is raised to who submitted it."""
+
+
+class _Entry(NamedTuple, Generic[Item, Result]):
+    item: Item
+    future: asyncio.Future[Result]
+    loop: asyncio.AbstractEventLoop
+
+
+class Funnel(Generic[Item, Result]):
+    """Hands items that many tasks submit to one function, in batches, on one thread of its own.
+
+    ``function`` gets up to ``most`` items in the order of submitting. When it raises, every item of that batch gets
+    the error. At most ``limit`` items wait; further submitters wait for room. The thread starts with the first item.
+    """
+
+    def __init__(
+        self, function: Callable[[list[Item]], Answers[Result]], *, name: str, most: int = 1000, limit: int = 10_000
+    ) -> None:
+        self._function, self._name, self._most, self._limit = function, name, most, limit
+        self._changed = threading.Condition()
+        self._waiting: deque[_Entry[Item, Result]] = deque()
+        self._outside: deque[tuple[asyncio.Future[None], asyncio.AbstractEventLoop]] = deque()
+        self._thread: threading.Thread | None = None
+        self._idle = False
+        self._closed = False
+
+    async def submit(self, item: Item) -> Result:
+        """Return the item's answer or raise its error; ``Closed`` when the funnel is. Any number of loops may submit.
+
+        An item whose task is cancelled before its batch was taken is left out; later, its fate is unknown.
+        """
+        loop = asyncio.get_running_loop()
+        entry: _Entry[Item, Result] = _Entry(item, loop.create_future(), loop)
+        while (room := self._put(entry)) is not None:
+            await room
+        return await entry.future
+
+    def _put(self, entry: _Entry[Item, Result]) -> asyncio.Future[None] | None:
+        """Let the item in; when there is no room, return what tells that there may be some now."""
+        with self._changed:
+            if self._closed:
+                raise Closed(f"{self._name} is closed; nothing was sent")
+            if len(self._waiting) >= self._limit:
+                room: asyncio.Future[None] = entry.loop.create_future()
+                self._outside.append((room, entry.loop))
+                return room
+            self._waiting.append(entry)
+            if self._idle:
+                self._idle = False
+                self._changed.notify()
+            elif self._thread is None:
+                self._thread = threading.Thread(target=self._drain, name=self._name, daemon=True)
+                self._thread.start()
+        return None
+
+    def close(self) -> None:
+        """Take no more, hand on what was submitted, and return when all of it has its answer. May be repeated."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _drain(self) -> None:
+        while batch := self._take():
+            entries = [entry for entry in batch if not entry.future.cancelled()]
+            answers = self._answers([entry.item for entry in entries]) if entries else ()
+            tell([(entry.loop, entry.future, answer) for entry, answer in zip(entries, answers, strict=True)])
+
+    def _take(self) -> list[_Entry[Item, Result]]:
+        """Block until something was submitted and return it; empty when closed and all is done."""
+        with self._changed:
+            while not self._waiting:
+                self._let_in(len(self._outside))
+                if self._closed:
+                    return []
+                self._idle = True
+                self._changed.wait()
+            self._idle = False
+            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            self._let_in(len(batch))
+            return batch
+
+    def _let_in(self, number: int) -> None:
+        chosen = [self._outside.popleft() for _ in range(min(number, len(self._outside)))]
+        tell([(loop, room, None) for room, loop in chosen])
+
+    def _answers(self, items: list[Item]) -> Answers[Result]:
+        try:
+            return self._function(items)
+        except Exception as error:
+            return [error] * len(items)
+
+
+def tell(answers: Sequence[tuple[asyncio.AbstractEventLoop, asyncio.Future[Result], Result | Exception]]) -> None:
+    """Give every future its answer, from any thread: each loop is woken once. Loops that were closed are left out."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Result], Result | Exception]]] = {}
+    for loop, future, answer in answers:
+        by_loop.setdefault(loop, []).append((future, answer))
+    for loop, pairs in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed, and with it whoever waited
+            loop.call_soon_threadsafe(_resolve, pairs)
+
+
+def _resolve(pairs: Sequence[tuple[asyncio.Future[Result], Result | Exception]]) -> None:
+    for future, answer in pairs:
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

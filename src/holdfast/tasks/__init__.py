@@ -1,0 +1,1 @@
+"""Functions as jobs: declared once, enqueued with their own arguments, waited for by who sent them."""

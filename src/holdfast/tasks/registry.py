@@ -1,0 +1,158 @@
+"""The tasks of an App by name, and the decorator that puts them there."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, ParamSpec, TypedDict, TypeVar, overload
+
+from holdfast.codec import Codec, choose
+from holdfast.errors import UnknownTask, UsageError, nearest
+from holdfast.message import Seconds, seconds
+from holdfast.retry import Retry
+from holdfast.tasks.link import Link
+from holdfast.tasks.task import CoroutineTask, FunctionTask, Task, TaskSettings, queue_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_QUEUE = "default"
+
+
+class TaskOptions(TypedDict, total=False):
+    """The options of a declaration.
+
+    ``name`` is stored with every job and defaults to ``module.function``. ``retry`` is a ``Retry`` or a number of
+    attempts; ``timeout`` limits each run; ``result`` keeps the value that long (None: only how the job ended).
+    ``priority`` and ``queue`` are those of a send that says nothing else; ``codec`` writes arguments and result.
+    """
+
+    queue: str
+    name: str
+    retry: Retry | int
+    timeout: Seconds | None
+    result: Seconds | None
+    priority: int
+    codec: str | Codec
+
+
+class Declaration:
+    """``@app.task(…)``: takes the function and returns its task."""
+
+    def __init__(self, registry: Registry, options: TaskOptions) -> None:
+        self._registry, self._options = registry, options
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # a coroutine function is meant by what it awaits to
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CoroutineTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> FunctionTask[P, R]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Task[..., Any]:
+        """Declare the function as a task; ``UsageError`` says what stands in the way."""
+        return self._registry.declare(function, self._options)
+
+
+class Registry:
+    """The tasks by name. Declaring is for one thread at a time; everything else is for any number."""
+
+    def __init__(self, link: Link, *, codec: Codec, allow_pickle: bool) -> None:
+        self._link, self._codec, self._allow_pickle = link, codec, allow_pickle
+        self._tasks: dict[str, Task[..., Any]] = {}
+
+    def __getitem__(self, name: str) -> Task[..., Any]:
+        if name not in self._tasks:
+            raise UnknownTask(f"no task is called {name!r}{nearest(name, self._tasks)}; is its module imported?")
+        return self._tasks[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def values(self) -> list[Task[..., Any]]:
+        """Return the tasks in the order of their declaration."""
+        return list(self._tasks.values())
+
+    def declare(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
+        """Make a task of a function and register it."""
+        _check_function(function)
+        settings = self._settings(function, options)
+        make: type[Task[..., Any]] = CoroutineTask if _is_async(function) else FunctionTask
+        task = make(function, settings, self._link)
+        if settings.name in self._tasks and not _typed_in(function):
+            other = inspect.unwrap(self._tasks[settings.name].function)
+            raise UsageError(
+                f"there is a task {settings.name!r} already, declared in {getattr(other, '__module__', '?')}; "
+                "give one of the two another name: @app.task(name=…)"
+            )
+        self._tasks[settings.name] = task
+        return task
+
+    def _settings(self, function: Callable[..., Any], options: TaskOptions) -> TaskSettings:
+        if unknown := min(options.keys() - TaskOptions.__annotations__.keys(), default=None):
+            known = TaskOptions.__annotations__
+            raise UsageError(f"unknown task option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
+        retry, timeout, result = options.get("retry", Retry()), options.get("timeout"), options.get("result")
+        if not isinstance(retry, Retry | int) or isinstance(retry, bool):
+            raise UsageError(f"retry must be a Retry or a number of attempts, not {retry!r}")
+        return TaskSettings(
+            name=_checked_name(options.get("name") or _name(function)),
+            queue=queue_name(options.get("queue", DEFAULT_QUEUE)),
+            retry=retry if isinstance(retry, Retry) else Retry(attempts=retry),
+            timeout=None if timeout is None else seconds(timeout, "timeout"),
+            keep_result=None if result is None else seconds(result, "result"),
+            priority=options.get("priority", 0),
+            codec=choose(options.get("codec", self._codec), allow_pickle=self._allow_pickle),
+            allow_pickle=self._allow_pickle,
+        )
+
+
+def _check_function(function: Any) -> None:
+    if isinstance(function, Task):
+        raise UsageError(f"{function!r} is a task already")
+    if not callable(function) or isinstance(function, type):
+        raise UsageError(f"a task is made of a function, not of {function!r:.80}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise UsageError(f"{_name(function)} is a generator, which runs only while somebody iterates over it")
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    written = inspect.unwrap(function)
+    qualname = getattr(written, "__qualname__", None)
+    if qualname is None:
+        raise UsageError(f"{function!r:.80} has no name of its own: @app.task(name=…)")
+    return f"{_module(written.__module__)}.{qualname}"
+
+
+def _module(name: str) -> str:
+    """Return the name under which a worker will import a module: a script's is that of its file."""
+    if name != "__main__":
+        return name
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    file = getattr(main, "__file__", None)
+    return name if file is None else Path(file).stem
+
+
+def _typed_in(function: Callable[..., Any]) -> bool:
+    """Whether the function was typed into a prompt or notebook, where a cell is run again and again."""
+    return getattr(function, "__module__", "") == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+
+
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str) or not 1 <= len(name) <= 255:
+        raise UsageError(f"a task's name must be a text of 1 to 255 characters, not {name!r:.80}")
+    return name

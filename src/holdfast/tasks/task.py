@@ -1,0 +1,281 @@
+"""A registered function: still callable as it was, and enqueued with its own arguments."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
+
+import msgspec
+
+from holdfast.codec import HEADER, Arguments, Codec, choose, given
+from holdfast.delivery import Delivery
+from holdfast.errors import ConfigError, Undecodable, UsageError, nearest
+from holdfast.message import Message, SendOptions, Stored, message
+from holdfast.retry import Retry
+from holdfast.tasks.arguments import Parameters, changed, result_type
+from holdfast.tasks.job import Job
+from holdfast.tasks.link import Link
+from holdfast.worker.context import Context
+from holdfast.worker.handler import Handler
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_UNNAMED = "json"
+"""The codec of a body whose headers name none."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+class UsingOptions(SendOptions, total=False):
+    """The options of one send of a task: those of any send, and another queue."""
+
+    queue: str
+
+
+class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task was declared with. Lengths are seconds; ``keep_result`` None keeps the outcome but no value."""
+
+    name: str
+    queue: str
+    retry: Retry
+    timeout: float | None
+    keep_result: float | None
+    priority: int
+    codec: Codec
+    allow_pickle: bool
+
+
+class Call(Generic[R]):
+    """A call that is not sent yet, for ``enqueue_many``; it was checked as ``enqueue`` checks.
+
+    It has its message's id already: sending it again, after an error that leaves the outcome unknown, is safe, and
+    sending it twice makes one job.
+    """
+
+    __slots__ = ("message", "task")
+
+    def __init__(self, task: Task[..., R], message: Message) -> None:
+        self.task, self.message = task, message
+
+    def __repr__(self) -> str:
+        return f"<Call {self.message.id} of task {self.task.name!r}>"
+
+
+class Task(Generic[P, R]):
+    """A function that can be called here and enqueued for a worker. ``R`` is what its job's ``result`` returns.
+
+    Arguments are checked before anything is stored: they fit the signature, and the worker, decoding by the same
+    annotations, will receive values equal to them. ``UsageError`` names the parameter that does not. May be used by
+    any number of threads and tasks; every send returns when its message is as safe as the store promises, and raises
+    ``BackendError``, ``QueueFull`` or ``BodyTooLarge`` when it is not stored.
+    """
+
+    is_async = False
+
+    def __init__(self, function: Callable[P, Any], settings: TaskSettings, link: Link) -> None:
+        functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type] # it may wrap any object
+        self.function = function
+        self.settings = settings
+        self.name, self.queue = settings.name, settings.queue
+        self._link = link
+        self._parameters = _declared(settings.name, lambda: Parameters(function))
+        self._codecs: dict[str, Callable[[bytes], Arguments]] = {}
+        self._bind, self._encode = self._parameters.bind, settings.codec.encode
+        self._decode = _declared(settings.name, lambda: self._decoder(settings.codec.name))
+        if settings.keep_result is not None:
+            _declared(settings.name, lambda: self.decode_result)
+        self._options: dict[str, Any] = {}
+        self._configure({"max_attempts": settings.retry.attempts, "priority": settings.priority})
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r} of queue {self.queue!r}>"
+
+    # -- sending --------------------------------------------------------------------------------------------------
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Send a call of this task and return its job. Blocks for one round trip to the store."""
+        message = self._message(args, kwargs)
+        return self.sent(self._link.send(self.queue, (message,))[0])
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Do as ``enqueue`` does, blocking no event loop; what is sent at the same time shares one round trip."""
+        message = self._message(args, kwargs)
+        return self.sent(await self._link.send_soon(self.queue, message))
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Return a checked call, to be sent with others by ``enqueue_many``. Touches no store."""
+        return Call(self, self._message(args, kwargs))
+
+    def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+        """Send calls of this task, one round trip a queue, and return their jobs in order."""
+        calls = list(calls)
+        for call in calls:
+            if call.task.name != self.name:
+                raise UsageError(f"{call!r} is not one of task {self.name!r}; app.enqueue_many takes calls of any task")
+        return send_calls(self._link, calls)
+
+    def using(self, **options: Unpack[UsingOptions]) -> Self:
+        """Return a copy that sends with these options; the handler's own arguments are never among them.
+
+        ``UsageError`` names an option that is unknown or does not fit. The copy may be kept and used again; it
+        inherits the options of what it was made from.
+        """
+        configured = copy.copy(self)
+        configured._configure(dict(options))
+        return configured
+
+    def job(self, job_id: str) -> Job[R]:
+        """Return a handle for a job of this task that was sent to this queue before. Touches no store."""
+        return Job(self._link, self.queue, job_id, self._decode_result)
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    def run(self, delivery: Delivery, context: Context) -> Any:
+        """Call the function as ``delivery`` says; ``Undecodable`` when its body does not fit the signature.
+
+        Returns the function's value, for an ``async def`` its coroutine.
+        """
+        decode = self._decoder(delivery.headers.get(HEADER, _UNNAMED) if delivery.headers else _UNNAMED)
+        name = self._parameters.context
+        return self._parameters.call(decode(delivery.body), _NOTHING if name is None else {name: context})
+
+    def handler(self) -> Handler:
+        """Return what a worker needs to run this task."""
+        settings = self.settings
+        return Handler(
+            kind=self.name,
+            run=self.run,
+            is_async=self.is_async,
+            retry=settings.retry,
+            timeout=settings.timeout,
+            encode=None if settings.keep_result is None else settings.codec.encode,
+            keep_result=settings.keep_result or 0.0,
+        )
+
+    @functools.cached_property
+    def decode_result(self) -> Callable[[bytes], R]:
+        """What turns a kept result into a value of the return annotation."""
+        return self.settings.codec.decoder(result_type(self.function))
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _decode_result(self, value: bytes) -> R:
+        return self.decode_result(value)
+
+    def sent(self, stored: Stored) -> Job[R]:
+        """Return the job of a call of this task that was sent."""
+        return Job(self._link, stored.queue, stored.id, self._decode_result, stored=stored)
+
+    def _message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
+        try:
+            arguments = self._bind(*args, **kwargs)
+        except TypeError:
+            raise UsageError(f"task {self.name!r}: {self._parameters.misfit(args, kwargs)}") from None
+        try:
+            body = self._encode(arguments)
+            received = self._decode(body)
+        except (UsageError, Undecodable) as error:
+            raise self._refused(arguments, error) from error
+        if received != arguments:
+            self._compare(arguments, received)
+        return Message(body=body, **self._fields)
+
+    def _refused(self, arguments: Arguments, error: Exception) -> UsageError:
+        """Find the parameter: the decoder's text has its place, the encoder's does not."""
+        for name, value in given(arguments).items():
+            try:
+                self._encode({name: value})
+            except UsageError as its:
+                return UsageError(f"task {self.name!r}: parameter {name!r}: {its}")
+        return UsageError(f"task {self.name!r}: the arguments would not be decoded: {error}")
+
+    def _compare(self, arguments: Arguments, received: Arguments) -> None:
+        for name, value in given(arguments).items():
+            if difference := changed(value, getattr(received, name)):
+                raise UsageError(f"task {self.name!r}: parameter {name!r}: {difference}")
+
+    def _configure(self, options: dict[str, Any]) -> None:
+        known = UsingOptions.__annotations__
+        if unknown := min(options.keys() - known.keys(), default=None):
+            raise UsageError(f"unknown option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
+        either = {"delay", "run_at"} if options.keys() & {"delay", "run_at"} else set()
+        inherited = {name: value for name, value in self._options.items() if name not in either}
+        self._options = {**inherited, **options}
+        self.queue = queue_name(self._options.get("queue", self.settings.queue))
+        self._fields = _fields(self.name, self._options, self.settings.codec)
+
+    def _decoder(self, name: str) -> Callable[[bytes], Arguments]:
+        decode = self._codecs.get(name)
+        if decode is None:
+            codec = self.settings.codec
+            try:
+                chosen = codec if name == codec.name else choose(name, allow_pickle=self.settings.allow_pickle)
+            except ConfigError as error:
+                raise Undecodable(str(error)) from error
+            decode = self._codecs[name] = chosen.decoder(self._parameters.struct)
+        return decode
+
+
+class FunctionTask(Task[P, R]):
+    """A task declared with ``def``: called directly, it runs here and returns its value."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here, as if it were no task."""
+        value: R = self.function(*args, **kwargs)
+        return value
+
+
+class CoroutineTask(Task[P, R]):
+    """A task declared with ``async def``: called directly, it returns the coroutine to await here."""
+
+    is_async = True
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Call the function here, as if it were no task."""
+        coroutine: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
+        return coroutine
+
+
+def send_calls(link: Link, calls: Sequence[Call[R]]) -> list[Job[R]]:
+    """Send calls of any tasks, one round trip a queue, and return their jobs in order.
+
+    When a queue's round trip raises, those before it are stored; sending all of the calls again is safe.
+    """
+    by_queue: dict[str, list[int]] = {}
+    for place, call in enumerate(calls):
+        by_queue.setdefault(call.task.queue, []).append(place)
+    jobs: dict[int, Job[R]] = {}
+    for queue, places in by_queue.items():
+        stored = link.send(queue, [calls[place].message for place in places])
+        jobs.update({place: calls[place].task.sent(receipt) for place, receipt in zip(places, stored, strict=True)})
+    return [jobs[place] for place in range(len(calls))]
+
+
+def queue_name(name: str) -> str:
+    """Return ``name`` when a queue can have it; else ``UsageError``."""
+    if not isinstance(name, str) or not 1 <= len(name) <= 255:
+        raise UsageError(f"queue must be a text of 1 to 255 characters, not {name!r:.80}")
+    return name
+
+
+def _fields(kind: str, options: Mapping[str, Any], codec: Codec) -> dict[str, Any]:
+    """Return the fields that all messages of one configured task share, those at their defaults left out."""
+    send = {name: value for name, value in options.items() if name != "queue"}
+    made = message(b"", send, kind=kind)  # type: ignore[arg-type] # the names were checked, message checks the values
+    if HEADER in made.headers:
+        raise UsageError(f"header {HEADER!r} is Holdfast's own; it names the codec of the body")
+    plain = msgspec.structs.asdict(Message(body=b"", id="" if "id" in options else made.id))
+    fields = {name: value for name, value in msgspec.structs.asdict(made).items() if value != plain[name]}
+    if codec.name != _UNNAMED:
+        fields["headers"] = {**made.headers, HEADER: codec.name}
+    return fields
+
+
+def _declared(name: str, declare: Callable[[], T]) -> T:
+    try:
+        return declare()
+    except UsageError as error:
+        raise UsageError(f"task {name!r}: {error}") from error

@@ -137,7 +137,8 @@ class QueueBackend(Protocol):
 
         Takes back the jobs of holders whose ttl has passed, writes down what expired, makes ready what is due, and
         drops ended jobs and results that their queue's retention no longer keeps. Needs no leader: any number of
-        callers may do it at the same time. ``limit`` bounds each of the four.
+        callers may do it at the same time. ``limit`` bounds, for each queue, how many jobs are made ready, how many
+        written down as expired, and how many dropped in each state; a holder's jobs come back together.
         """
 
     def stats(self, queue: str) -> QueueStats:

@@ -42,7 +42,7 @@ class Machine:
         self._cancelling: dict[str, Head] = {}
         self._ended: dict[State, dict[str, Head]] = {state: {} for state in ENDED}
         self._kept = Heap()
-        self._forgotten: dict[str, int] = {}
+        self._forgotten: dict[str, tuple[int, int]] = {}
 
     # -- sending and time -----------------------------------------------------------------------------------------
 
@@ -101,6 +101,11 @@ class Machine:
                 self._grant(head, holder, lease_id, now)
                 granted.append(head)
         return granted
+
+    def highest_token(self) -> int:
+        """Return a token that no job of this queue, remembered or not, has gone beyond."""
+        living = (head.token for head in self.heads.values())
+        return max(self.token, *living, *(token for _, token in self._forgotten.values()), 0)
 
     def cancels(self, holder: str) -> list[Head]:
         """Return the running jobs of ``holder`` that somebody asked to cancel."""
@@ -237,7 +242,7 @@ class Machine:
         if head.state is State.RUNNING:
             self._release(head)
         self._change(verb, head, state)
-        head.ended, head.cancel = now, None
+        head.ended, head.cancel = head.expires if state is State.EXPIRED else now, None
         if head.keep_until > now:
             self._kept.push((head.keep_until,), head)
         else:
@@ -274,8 +279,7 @@ class Machine:
         if head.state in ENDED and self._ended[head.state].pop(head.id, None) is None:
             self._kept.withdraw(head)
         del self.heads[head.id]
-        self.token = max(self.token, head.token)  # its id may come back, and old receipts must stay lost
-        self._forgotten[head.id] = now if head.ended is None else head.ended
+        self._forgotten[head.id] = (now if head.ended is None else head.ended, head.token)
 
     def _retention(self, state: State) -> tuple[int, int]:
         settings = self.settings
@@ -285,6 +289,7 @@ class Machine:
 
     def _forget(self, now: int, limit: int) -> None:
         window = int(self.settings.dedupe_window * 1000)
-        for job_id, ended in list(itertools.islice(self._forgotten.items(), limit)):
+        for job_id, (ended, token) in list(itertools.islice(self._forgotten.items(), limit)):
             if ended + window <= now:
                 del self._forgotten[job_id]
+                self.token = max(self.token, token)  # the id may come back, and old receipts must stay lost

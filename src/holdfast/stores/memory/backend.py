@@ -97,7 +97,7 @@ class MemoryBackend(Operations, QueueBackend):
             if place is None:
                 return 0
             heads = place.machine.heads
-            self._tokens[queue] = max([place.machine.token, *(head.token for head in heads.values())])
+            self._tokens[queue] = place.machine.highest_token()
             self._bytes -= place.forget(list(heads.values()))
             self._tell_watches(queue, list(heads))
             return len(heads)

@@ -188,7 +188,7 @@ def expire(tx: Transaction, queue: QueueRow, jobs: Sequence[Row]) -> None:
     """Write down that these (rows of ``over``) have expired."""
     if not jobs:
         return
-    tx.execute(_SQL["expire"], (json_list(row[0] for row in jobs), tx.now))
+    tx.execute(_SQL["expire"], (json_list(row[0] for row in jobs),))
     for _, lane, state, _, held in jobs:
         tx.moved(lane, State(state), State.EXPIRED)
         tx.count(lane, HELD, -held)
@@ -406,7 +406,7 @@ def put(tx: Transaction, head: JobRow, state: State) -> None:
     tx.moved(head.lane, head.state, state)
     ended = state in ENDED
     if ended:
-        head.ended, head.cancel = tx.now, None
+        head.ended, head.cancel = head.expires if state is State.EXPIRED else tx.now, None
         tx.count(head.lane, HELD, -head.held)
     was_held, head.held, head.state = head.held, head.held and not ended, state
     tx.execute(

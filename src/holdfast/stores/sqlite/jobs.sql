@@ -35,7 +35,7 @@ SELECT seq, lane, state, key, held FROM holdfast_job
 
 -- name: expire
 UPDATE holdfast_job
-   SET state = 'expired', ended = ?2, reason = 'expired', joined = NULL, held = 0
+   SET state = 'expired', ended = expires, reason = 'expired', joined = NULL, held = 0
  WHERE seq IN (SELECT value FROM json_each(?1))
 
 -- name: due
@@ -96,16 +96,16 @@ SELECT job.id, job.seq, lane.kind, lane.format, job.key, job.priority, job.max_a
   FROM holdfast_job AS job
   JOIN holdfast_lane AS lane ON lane.number = job.lane
   JOIN holdfast_queue AS queue ON queue.number = job.queue
- WHERE job.state <> 'forgotten' AND
+ WHERE job.state <> 'forgotten'
 
 -- name: head_by_id
-       job.queue = ? AND job.id = ?
+   AND job.queue = ? AND job.id = ?
 
 -- name: heads_of_holder
-       job.holder = ? AND job.state = 'running'
+   AND job.holder = ? AND job.state = 'running'
 
 -- name: heads_of_lease
-       job.queue = ? AND job.lease_id = ? AND job.state = 'running'
+   AND job.queue = ? AND job.lease_id = ? AND job.state = 'running'
 
 -- name: save
 UPDATE holdfast_job

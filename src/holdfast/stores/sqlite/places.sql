@@ -22,6 +22,10 @@ UPDATE holdfast_queue SET settings = ?2 WHERE number = ?1
 -- name: set_paused
 UPDATE holdfast_queue SET paused = ?2 WHERE number = ?1
 
+-- name: raise_token
+-- Ids that are no longer remembered may come back, and old receipts must stay lost.
+UPDATE holdfast_queue SET token = ?2 WHERE number = ?1
+
 -- name: insert_lane
 INSERT OR IGNORE INTO holdfast_lane (queue, kind, format) VALUES (?, ?, ?)
 

@@ -51,7 +51,10 @@ def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
     _lapse(tx, limit)
     dropped = {state: _drop(tx, queue, state, limit) for state in ENDED}
     until = tx.now - int(queue.settings.dedupe_window * 1000)
-    tx.execute(_SQL["delete_forgotten"], (queue.number, until, limit))
+    tokens = tx.execute(_SQL["delete_forgotten"], (queue.number, until, limit))
+    if tokens and max(tokens)[0] > queue.token:
+        tx.execute(_PLACES["raise_token"], (queue.number, max(tokens)[0]))
+        tx.altered(name)
     gone = sum(dropped.values())
     more = max(expired, promoted, *dropped.values()) >= limit
     return Tidied(0, expired, promoted, gone, dropped[State.DEAD], more)

@@ -63,6 +63,8 @@ DELETE FROM holdfast_job
             WHERE queue = ?1 AND state = 'forgotten' AND ended <= ?2
             LIMIT ?3
        )
+RETURNING token
+
 
 -- name: in_state
 SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job

@@ -57,8 +57,14 @@ class Heap:
         """Pop the heads whose place begins with at most ``until``, at most ``limit`` of them."""
         popped: list[Head] = []
         while len(popped) < limit and (entry := self.first()) is not None and entry[0][0] <= until:
-            popped.append(entry[2])
-            self.pop()
+            popped += self.pop_most(1)
+        return popped
+
+    def pop_most(self, limit: int) -> list[Head]:
+        """Pop the first ``limit`` heads, or all there are."""
+        popped: list[Head] = []
+        while len(popped) < limit and (head := self.pop()) is not None:
+            popped.append(head)
         return popped
 
 

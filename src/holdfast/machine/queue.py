@@ -40,7 +40,7 @@ class Machine:
         self._expiring = Heap()
         self._leases: dict[str, dict[str, Head]] = {}
         self._cancelling: dict[str, Head] = {}
-        self._ended: dict[State, dict[str, Head]] = {state: {} for state in ENDED}
+        self._ended = {state: Heap() for state in ENDED}
         self._kept = Heap()
         self._forgotten: dict[str, tuple[int, int]] = {}
 
@@ -164,7 +164,7 @@ class Machine:
         head = self.heads.get(job_id)
         if head is None or (not self._expire_if_over(head, now) and head.state not in REVIVABLE):
             return None
-        del self._ended[head.state][job_id]
+        self._ended[head.state].withdraw(head)
         revived(head, verb, now)
         self._become_ready(verb, head)
         return head
@@ -184,16 +184,15 @@ class Machine:
         lapsed = self._kept.pop_until(now, limit)
         for head in lapsed:
             head.keep_until = 0
-            self._ended[head.state][head.id] = head
+            self._ended[head.state].push((head.ended or now, head.seq), head)
         dropped: list[Head] = []
         for state, ended in self._ended.items():
             keep_for, most = self._retention(state)
-            while ended and len(dropped) < limit:
-                head = next(iter(ended.values()))
-                if len(ended) <= most and (head.ended or 0) + keep_for > now:
-                    break
-                self._remove("drop", head, now)
-                dropped.append(head)
+            gone = ended.pop_until(now - keep_for, limit)
+            gone += ended.pop_most(min(limit - len(gone), len(ended) - most))
+            dropped += gone
+        for head in dropped:
+            self._remove("drop", head, now)
         self._forget(now, limit)
         return lapsed, dropped
 
@@ -246,7 +245,7 @@ class Machine:
         if head.keep_until > now:
             self._kept.push((head.keep_until,), head)
         else:
-            self._ended[state][head.id] = head
+            self._ended[state].push((head.ended or now, head.seq), head)
         self.ready.leave(head)
 
     def _release(self, head: Head) -> None:
@@ -276,7 +275,8 @@ class Machine:
     def _remove(self, verb: str, head: Head, now: int) -> None:
         assert (verb, head.state, None) in MOVES, (verb, head.state)
         self.counts[head.state] -= 1
-        if head.state in ENDED and self._ended[head.state].pop(head.id, None) is None:
+        if head.state in ENDED:
+            self._ended[head.state].withdraw(head)
             self._kept.withdraw(head)
         del self.heads[head.id]
         self._forgotten[head.id] = (now if head.ended is None else head.ended, head.token)

@@ -34,19 +34,23 @@ class Waiting:
             if self._interrupt_next:
                 self._interrupt_next = False
                 return False
-            interrupts, self._waiters = self._interrupts, self._waiters + 1
+            self._waiters += 1
             try:
-                while self._interrupts == interrupts and not self._closed:
-                    pause = look()
-                    if pause is not None and pause <= 0:
-                        return True
-                    left = (end - self._clock.boot()) / 1000
-                    if left <= 0:
-                        return False
-                    self._changed.wait(min(length for length in (left, pause, poll) if length is not None))
-                return False
+                return self._look_until(end, look, poll)
             finally:
                 self._waiters -= 1
+
+    def _look_until(self, end: float, look: Callable[[], float | None], poll: float | None) -> bool:
+        interrupts = self._interrupts
+        while self._interrupts == interrupts and not self._closed:
+            pause = look()
+            if pause is not None and pause <= 0:
+                return True
+            left = (end - self._clock.boot()) / 1000
+            if left <= 0:
+                return False
+            self._changed.wait(min(length for length in (left, pause, poll) if length is not None))
+        return False
 
     def wake(self) -> None:
         """Let every waiter look again."""

@@ -27,6 +27,7 @@ from holdfast.machine import charged_runs
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
 from holdfast.stores.memory.place import Place
+from holdfast.stores.waiting import Waiting
 
 MAX_BODY = 1 << 30
 DEFAULT_MAX_JOBS = 1_000_000
@@ -54,33 +55,25 @@ class MemoryBackend(Operations, QueueBackend):
     ) -> None:
         self._clock = clock
         self._max_jobs, self._max_bytes = max_jobs, max_bytes
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.Condition(threading.RLock())
+        self._waiting = Waiting(clock, self._lock)
         self._closed = False
-        self._interrupts = 0
-        self._interrupt_next = False
-        self._waiting = 0
         self._seq = itertools.count(1)
         self._bytes = 0
         self._places: dict[str, Place] = {}
         self._tokens: dict[str, int] = {}
         self._holders: dict[str, _Holder] = {}
         self._watches: set[MemoryWatch] = set()
-        clock.on_move(self._wake)
 
     # -- places ---------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Closed("the memory store is closed")
             yield
-            if self._waiting:
-                self._changed.notify_all()
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+            self._waiting.wake()
 
     def _place(self, queue: str) -> Place:
         if queue not in self._places:
@@ -154,25 +147,7 @@ class MemoryBackend(Operations, QueueBackend):
             return [place.deliver(queue, head) for head in granted]
 
     def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
-        end = self._clock.boot() + timeout * 1000
-        with self._changed:
-            if self._interrupt_next:
-                self._interrupt_next = False
-                return False
-            interrupts = self._interrupts
-            self._waiting += 1
-            try:
-                while not self._closed and self._interrupts == interrupts:
-                    pause = self._until_chance(queues, kinds)
-                    if pause is not None and pause <= 0:
-                        return True
-                    left = (end - self._clock.boot()) / 1000
-                    if left <= 0:
-                        return False
-                    self._changed.wait(left if pause is None else min(left, pause))
-                return False
-            finally:
-                self._waiting -= 1
+        return self._waiting.wait(lambda: self._until_chance(queues, kinds), timeout)
 
     def _until_chance(self, queues: Sequence[str], kinds: Collection[str]) -> float | None:
         """Return the seconds until a lease may find something, 0 for now, None when nothing is in sight."""
@@ -182,10 +157,7 @@ class MemoryBackend(Operations, QueueBackend):
         return min(((chance - now) / 1000 for chance in chances if chance is not None), default=None)
 
     def interrupt(self) -> None:
-        with self._changed:
-            self._interrupts += 1
-            self._interrupt_next = not self._waiting
-            self._changed.notify_all()
+        self._waiting.interrupt()
 
     # -- settle ---------------------------------------------------------------------------------------------------
 
@@ -318,10 +290,10 @@ class MemoryBackend(Operations, QueueBackend):
         }
 
     def close(self) -> int:
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return 0
             self._closed = True
-            self._changed.notify_all()
+            self._waiting.close()
             live = (State.SCHEDULED, State.READY, State.RUNNING)
             return sum(place.machine.counts[state] for place in self._places.values() for state in live)

@@ -39,7 +39,7 @@ UPDATE holdfast_job SET kept = 0 WHERE seq IN (SELECT value FROM json_each(?1))
 -- The oldest ended jobs of a queue and state that retention may look at, those past ?3 marked.
 SELECT seq, lane, ended <= ?3 FROM holdfast_job
  WHERE queue = ?1 AND state = ?2 AND state IN ('done', 'dead', 'cancelled', 'expired') AND kept = 0
- ORDER BY ended
+ ORDER BY ended, seq
  LIMIT ?4
 
 -- name: forget

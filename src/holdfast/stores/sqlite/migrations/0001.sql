@@ -78,7 +78,7 @@ CREATE INDEX holdfast_job_running ON holdfast_job (holder)
     WHERE state = 'running';
 CREATE INDEX holdfast_job_line ON holdfast_job (queue, key, joined, seq)
     WHERE joined IS NOT NULL;
-CREATE INDEX holdfast_job_ended ON holdfast_job (queue, state, kept, ended)
+CREATE INDEX holdfast_job_ended ON holdfast_job (queue, state, kept, ended, seq)
     WHERE state IN ('done', 'dead', 'cancelled', 'expired');
 CREATE INDEX holdfast_job_kept ON holdfast_job (kept)
     WHERE kept > 0;

@@ -1,0 +1,321 @@
+"""Keeps a holder, and with it all its leases, alive from a thread of its own; tells whose process has gone.
+
+A heartbeat on the handlers' own thread or loop goes silent for as long as one handler blocks, and that silence is the
+commonest cause of jobs being run twice. Here it shares nothing with them but the interpreter.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from holdfast.clock import SYSTEM, Clock, boot_id
+from holdfast.contract import QueueBackend
+from holdfast.delivery import HolderInfo, Receipt, Settlement
+from holdfast.errors import BackendError, Closed, LeaseLost
+
+logger = logging.getLogger("holdfast")
+
+EMBEDDED_TTL = 30.0
+BEATS_PER_TTL = 3
+BUSY_INTERVAL = 1.0
+"""How often a holder with running jobs beats, in seconds, to learn of requests to cancel them."""
+HANGING_MS = 1000
+"""A beat that the store has not answered for so long has failed, if its holder's ttl is over."""
+
+
+class Owner:
+    """Whom a heartbeat serves. Its methods are called from the thread that beats, and must return quickly."""
+
+    def busy(self) -> bool:
+        """Tell whether jobs are held, so that requests to cancel them are asked for once a second."""
+        return False
+
+    def cancels(self, receipts: Sequence[Receipt]) -> None:
+        """Hear which of the jobs held are to be cancelled; comes with every beat until they are settled."""
+
+    def paused(self, queues: Collection[str]) -> None:
+        """Hear which queues are paused; comes with every beat while there are any."""
+
+    def died(self, holder: str) -> None:
+        """Hear, once, that this incarnation has ended and its leases are lost."""
+
+
+class _Incarnation:
+    """One life of a holder, under an id that is never used again. ``known`` is what the store was last told."""
+
+    def __init__(self, template: HolderInfo) -> None:
+        self.info = msgspec.structs.replace(template, id=f"{template.name}#{secrets.token_hex(6)}")
+        self.known: HolderInfo | None = None
+        self.beaten = 0
+        self.alive = True
+
+
+class Heartbeat:
+    """Beats for one holder: every third of its ttl, and every second while its owner is busy.
+
+    ``template`` describes the holder (:func:`this_process` makes one); each incarnation keeps its name and gets an id
+    of its own. Nothing is sent before the first :meth:`hold`. What the store cannot do is logged and tried again; a
+    heartbeat ends only when it is told to. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self, backend: QueueBackend, template: HolderInfo, *, owner: Owner | None = None, clock: Clock = SYSTEM
+    ) -> None:
+        self.clock = clock
+        self._backend = backend
+        self._owner = owner or Owner()
+        self._incarnation = _Incarnation(template)
+        self._lock = threading.Lock()
+        self._asked: int | None = None
+        self._owed: list[Settlement] = []
+        self._soon = self._stopping = False
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        clock.on_move(self._wake.set)
+
+    @property
+    def holder(self) -> str:
+        """The id of the present incarnation."""
+        return self._incarnation.info.id
+
+    @property
+    def alive(self) -> bool:
+        """Whether the present incarnation may hold leases; when not, :meth:`renew` begins the next."""
+        return self._incarnation.alive
+
+    # -- beating --------------------------------------------------------------------------------------------------
+
+    def hold(self, queues: Collection[str], kinds: Collection[str]) -> str:
+        """Return the id to lease from these queues under; on return the store knows it and the thread keeps it.
+
+        Beats in the caller's thread, but only if the store does not know this incarnation with these queues and
+        kinds yet. Raises ``LeaseLost`` when the incarnation has ended, and what the store raises.
+        """
+        incarnation = self._incarnation
+        if not _covers(incarnation.known, queues, kinds):
+            with self._lock:
+                incarnation.info = _with(incarnation.info, queues, kinds)
+            self.beat()
+            self._start()
+        if not incarnation.alive:
+            raise LeaseLost(f"holder {incarnation.info.id!r} has ended; take a new incarnation")
+        return incarnation.info.id
+
+    def beat(self) -> None:
+        """Beat now, in the caller's thread, and tell the owner what the store answered. Raises what it raises."""
+        with self._lock:
+            incarnation = self._incarnation
+            info = incarnation.info
+            self._asked = asked = self.clock.boot()
+            try:
+                answer = self._backend.beat(info)
+            finally:
+                self._asked = None
+            self._soon = False
+            if answer.alive:
+                incarnation.known, incarnation.beaten = info, asked
+        if not answer.alive:
+            self._die(incarnation)
+            return
+        if answer.cancels:
+            self._owner.cancels(answer.cancels)
+        if answer.paused:
+            self._owner.paused(answer.paused)
+
+    def beat_soon(self) -> None:
+        """Let the thread beat at once."""
+        self._soon = True
+        self._wake.set()
+
+    # -- life and death -------------------------------------------------------------------------------------------
+
+    def lost(self, holder: str) -> None:
+        """Note that the store refused ``holder``: if that is the present incarnation, it has ended."""
+        incarnation = self._incarnation
+        if incarnation.info.id == holder:
+            self._die(incarnation)
+
+    def check(self) -> None:
+        """End the incarnation if its ttl has passed while the store leaves a beat unanswered. Never blocks.
+
+        For somebody else's thread: this one cannot look at the clock while it waits for the store.
+        """
+        incarnation, asked, now = self._incarnation, self._asked, self.clock.boot()
+        if asked is not None and now - asked >= HANGING_MS and self._is_over(incarnation, now):
+            self._die(incarnation)
+
+    def renew(self) -> None:
+        """Begin a new incarnation; the present one is beaten for no longer."""
+        self._incarnation = _Incarnation(self._incarnation.info)
+
+    def _is_over(self, incarnation: _Incarnation, now: int) -> bool:
+        return incarnation.known is not None and now - incarnation.beaten >= incarnation.info.ttl * 1000
+
+    def _die(self, incarnation: _Incarnation) -> None:
+        if incarnation.alive:
+            incarnation.alive = False
+            self._owner.died(incarnation.info.id)
+
+    # -- what is owed ---------------------------------------------------------------------------------------------
+
+    def owe(self, settlements: Iterable[Settlement]) -> None:
+        """Settle these as soon as the store answers again, so that no lease of a living holder is left behind."""
+        self._owed += settlements
+        self._wake.set()
+
+    def pay(self) -> None:
+        """Settle now what is owed, in the caller's thread. Raises what the store raises, and keeps it then."""
+        owed = self._owed[:]
+        if owed:
+            self._backend.settle(owed)
+            del self._owed[: len(owed)]
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Let the thread end; its last act is to retire the holder, which gives back unburned what it still holds."""
+        self._stopping = True
+        self._wake.set()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread to end; tell whether it has."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        return thread is None or not thread.is_alive()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(target=self._run, name="holdfast-heartbeat", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopping:
+            self._wake.wait(self._interval())
+            self._wake.clear()
+            failing = not self._safely(self._turn, quiet=failing)
+        self._safely(self._retire)
+
+    def _safely(self, act: Callable[[], None], *, quiet: bool = False) -> bool:
+        try:
+            act()
+        except Closed:
+            self._stopping = True
+        except Exception as error:
+            level = logging.DEBUG if quiet else logging.WARNING
+            known = isinstance(error, BackendError)
+            logger.log(level, "a heartbeat of %s failed: %s", self.holder, error, exc_info=None if known else error)
+            return False
+        return True
+
+    def _retire(self) -> None:
+        self.pay()
+        incarnation = self._incarnation
+        incarnation.alive = False
+        self._backend.retire(incarnation.info.id, "its holder ended")
+
+    def _turn(self) -> None:
+        incarnation, now = self._incarnation, self.clock.boot()
+        if self._stopping or not incarnation.alive or not self._is_due(incarnation, now):
+            return
+        try:
+            self.beat()
+            self.pay()
+        finally:
+            if self._is_over(incarnation, now):
+                self._die(incarnation)
+
+    def _is_due(self, incarnation: _Incarnation, now: int) -> bool:
+        age = (now - incarnation.beaten) / 1000
+        if self._soon or self._owed or age >= incarnation.info.ttl / BEATS_PER_TTL:
+            return True
+        return age >= self._interval() and self._owner.busy()
+
+    def _interval(self) -> float:
+        return min(BUSY_INTERVAL, self._incarnation.info.ttl / BEATS_PER_TTL)
+
+
+def _covers(known: HolderInfo | None, queues: Collection[str], kinds: Collection[str]) -> bool:
+    return (
+        known is not None
+        and all(queue in known.queues for queue in queues)
+        and all(kind in known.kinds for kind in kinds)
+    )
+
+
+def _with(info: HolderInfo, queues: Collection[str], kinds: Collection[str]) -> HolderInfo:
+    return msgspec.structs.replace(
+        info,
+        queues=tuple(sorted({*info.queues, *queues})),
+        kinds=tuple(sorted({*info.kinds, *kinds})),
+    )
+
+
+# -- processes ------------------------------------------------------------------------------------------------
+
+
+def this_process(name: str = "", ttl: float = EMBEDDED_TTL) -> HolderInfo:
+    """Return the description of this process as a holder; ``name`` is by default ``host:pid``."""
+    host, pid = socket.gethostname(), os.getpid()
+    start = _start_of(pid)
+    return HolderInfo(
+        id=name or f"{host}:{pid}",
+        ttl=ttl,
+        host=host,
+        boot=f"{boot_id()}/{_pid_namespace()}",
+        pid=pid,
+        pid_start=start or 0,
+    )
+
+
+def gone_holders(holders: Iterable[HolderInfo]) -> list[HolderInfo]:
+    """Return those of these holders whose process ran on this host, in this boot and pid namespace, and has ended.
+
+    Their jobs may be taken back at once. A pid that is in use again is told from the old one by its start time.
+    """
+    here = this_process()
+    return [
+        holder
+        for holder in holders
+        if (holder.host, holder.boot) == (here.host, here.boot) and holder.pid and _has_gone(holder)
+    ]
+
+
+def _has_gone(holder: HolderInfo) -> bool:
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # somebody else's process: it lives
+    start = _start_of(holder.pid)
+    # Without a start time (no /proc, or one that hides others' processes) the pid alone must do.
+    return start is not None and start != holder.pid_start
+
+
+def _start_of(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; -1 for one that has ended but was not reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The second field is the command in parentheses, which may hold anything: fields are counted behind it.
+    fields = stat.rpartition(")")[2].split()
+    return -1 if fields[0] in "ZX" else int(fields[19])
+
+
+def _pid_namespace() -> int:
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0

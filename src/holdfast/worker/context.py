@@ -1,0 +1,124 @@
+"""What a handler may know of its job while it runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from holdfast.clock import SYSTEM, Clock, moment
+from holdfast.delivery import Delivery
+from holdfast.errors import UsageError
+from holdfast.message import Message
+
+logger = logging.getLogger("holdfast.job")
+
+
+class Context(msgspec.Struct, eq=False):
+    """The job that is running. A handler gets one by a ``ctx: Context = CONTEXT`` parameter or :func:`current_job`.
+
+    The three flags are set from other threads and only ever become true: ``cancel_requested`` (somebody asked to
+    cancel this job: raise ``Cancel`` to stop), ``lease_lost`` (another worker may be running it by now: what this
+    run does counts for nothing), ``stopping`` (the worker is out of patience: raise ``RetryLater(count=False)`` to
+    go on elsewhere).
+    """
+
+    delivery: Delivery
+    timeout: float | None = None
+    started: int = 0
+    clock: Clock = SYSTEM
+    cancel_requested: bool = False
+    lease_lost: bool = False
+    stopping: bool = False
+    follow_ups: tuple[Message, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.delivery.id
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        return self.delivery.queue
+
+    @property
+    def kind(self) -> str:
+        """Its kind: the name of its task."""
+        return self.delivery.kind
+
+    @property
+    def key(self) -> str | None:
+        """Its key; no two jobs of one key run at the same time."""
+        return self.delivery.key
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What its sender wrote beside the body."""
+        return self.delivery.headers
+
+    @property
+    def attempt(self) -> int:
+        """Which run this is; 1 is the first."""
+        return self.delivery.attempt
+
+    @property
+    def last_attempt(self) -> bool:
+        """Whether no attempt is left after this one."""
+        return self.delivery.last_attempt
+
+    @property
+    def token(self) -> int:
+        """The fencing token: a system that keeps the highest it saw can refuse a run that lost its lease."""
+        return self.delivery.token
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this run's timeout ends, None without one."""
+        left = self.remaining()
+        return None if left is None else moment(self.clock.wall() + round(left * 1000))
+
+    def remaining(self) -> float | None:
+        """Return the seconds left of this run's timeout (0 when it is over), None without one."""
+        if self.timeout is None:
+            return None
+        return max(0.0, self.timeout - (self.clock.boot() - self.started) / 1000)
+
+    def overran(self) -> bool:
+        """Tell whether this run has gone over its timeout."""
+        return self.timeout is not None and self.clock.boot() - self.started > self.timeout * 1000
+
+    def then(self, *messages: Message) -> None:
+        """Send these to this job's own queue if, and only if, this run is acknowledged; both are one step."""
+        if self is CONTEXT:
+            raise UsageError("no job is running here, so nothing can follow it; send the message instead")
+        self.follow_ups += messages
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines name the job; they carry ``job_id``, ``job_kind`` and ``queue`` as extra fields."""
+        extra = {"job_id": self.id, "job_kind": self.kind, "queue": self.queue, "attempt": self.attempt}
+        return _JobLogger(logger, extra)
+
+
+class _JobLogger(logging.LoggerAdapter[logging.Logger]):
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        extra: Mapping[str, object] = self.extra or {}
+        kwargs["extra"] = {**extra, **kwargs.get("extra", {})}
+        return f"[{extra['job_kind']} {extra['job_id']}] {msg}", kwargs
+
+
+CONTEXT = Context(Delivery(queue="", id="", token=0, attempt=1, body=b""))
+"""The default of a handler's context parameter, and what it gets when it is called as a plain function."""
+
+CURRENT: ContextVar[Context] = ContextVar("holdfast_job")
+"""The running job's context; the runners set it."""
+
+
+def current_job() -> Context | None:
+    """Return the context of the job that is running here, in this thread or asyncio task; None when none is."""
+    return CURRENT.get(None)

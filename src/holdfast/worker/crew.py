@@ -1,0 +1,179 @@
+"""The runners of a worker and what each of them holds: who has room, what goes back, who is told what."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+
+from holdfast.clock import Clock
+from holdfast.delivery import Cancellation, Delivery, Receipt
+from holdfast.events import Events, HolderLost
+from holdfast.heartbeat import Owner
+from holdfast.worker.context import Context
+from holdfast.worker.pace import Pace
+from holdfast.worker.runners import Desk, Runner
+from holdfast.worker.settler import Settler
+
+logger = logging.getLogger("holdfast")
+
+PATIENCE_MS = 2000
+"""Jobs leased ahead go back when no run has ended for so long: somebody else may have a free slot for them."""
+
+
+class _Post:
+    """One runner, its pace, and when it last was seen to get on."""
+
+    def __init__(self, runner: Runner, pace: Pace, now: int) -> None:
+        self.runner = runner
+        self.pace = pace
+        self.ended = 0
+        self.moved = now
+
+
+class Crew(Owner):
+    """Runs what the fetcher leases and serves the heartbeat as its owner. Every method may be called from any thread.
+
+    A job with a crash on record is run alone: it waits until nothing else is held, and nothing is wanted beside it.
+    """
+
+    def __init__(self, runners: Sequence[Runner], desk: Desk, settler: Settler, prefetch: float) -> None:
+        self._desk = desk
+        self._clock: Clock = desk.clock
+        self._events: Events = desk.events
+        self._settler = settler
+        self._lock = threading.Lock()
+        self._suspects: deque[tuple[_Post, Delivery]] = deque()
+        self._alone = self._shut = False
+        now = self._clock.boot()
+        self._posts = [_Post(runner, Pace(runner.slots, prefetch), now) for runner in runners]
+
+    # -- for the fetcher ------------------------------------------------------------------------------------------
+
+    def wanting(self) -> list[tuple[Runner, int]]:
+        """Return the runners that have room, and for how many jobs."""
+        with self._lock:
+            for post in self._posts:
+                self._look_at(post)
+            self._run_suspects()
+            if self._alone:
+                return []
+            return [(post.runner, room) for post in self._posts if (room := post.pace.room) > 0]
+
+    def put(self, runner: Runner, deliveries: Sequence[Delivery]) -> None:
+        """Let ``runner`` run these."""
+        with self._lock:
+            if self._shut:
+                self._settler.give_back(deliveries)
+                return
+            post = next(post for post in self._posts if post.runner is runner)
+            good = [delivery for delivery in deliveries if not delivery.crashes]
+            if len(good) != len(deliveries):
+                self._alone = True
+                self._suspects += [(post, delivery) for delivery in deliveries if delivery.crashes]
+            self._give(post, good)
+
+    def _look_at(self, post: _Post) -> None:
+        now, tally = self._clock.boot(), post.runner.tally()
+        post.pace.update(tally)
+        if tally.ended != post.ended or post.pace.held <= post.runner.slots:
+            post.ended, post.moved = tally.ended, now
+        elif now - post.moved >= PATIENCE_MS:
+            post.pace.slower((now - post.moved) / 1000)
+            self._settler.give_back(self._take_back(post, lambda _: True))
+
+    def _run_suspects(self) -> None:
+        if self._alone and not any(post.pace.held for post in self._posts):
+            self._alone = bool(self._suspects)
+            if self._suspects:
+                post, delivery = self._suspects.popleft()
+                self._give(post, [delivery])
+
+    def _give(self, post: _Post, deliveries: Sequence[Delivery]) -> None:
+        post.pace.given(len(deliveries))
+        post.runner.put(deliveries)
+
+    # -- for whoever stops, pauses or cancels ---------------------------------------------------------------------
+
+    def shut(self) -> None:
+        """Start nothing more: what has not started goes back, and so does whatever is still put here."""
+        with self._lock:
+            self._shut = True
+        self._settler.give_back(self.take_back(lambda _: True))
+
+    def take_back(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Remove and return what has not started and is ``wanted``."""
+        with self._lock:
+            taken = [delivery for _, delivery in self._suspects if wanted(delivery)]
+            self._suspects = deque(entry for entry in self._suspects if not wanted(entry[1]))
+            for post in self._posts:
+                taken += self._take_back(post, wanted)
+            return taken
+
+    def _take_back(self, post: _Post, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        taken = post.runner.take_back(wanted)
+        post.pace.given(-len(taken))
+        return taken
+
+    def running(self) -> list[Context]:
+        """Return the contexts of all jobs that run now."""
+        return [context for post in self._posts for context in post.runner.running()]
+
+    def interrupt(self, contexts: Sequence[Context]) -> bool:
+        """Stop those of these runs that can be stopped; tell whether there are any."""
+        return sum(post.runner.interrupt(contexts) for post in self._posts) > 0
+
+    def look_after(self) -> int:
+        """Report runs that are over their timeout and cannot be stopped; return how many there are."""
+        return sum(post.runner.look_after() for post in self._posts)
+
+    def start(self) -> None:
+        """Start all runners."""
+        for post in self._posts:
+            post.runner.start()
+
+    def stop(self) -> None:
+        """Let all runners end when they have nothing left to run."""
+        for post in self._posts:
+            post.runner.stop()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for all runners to end, at most ``timeout`` seconds each; tell whether they have."""
+        return sum(not post.runner.join(timeout) for post in self._posts) == 0
+
+    # -- as the owner of the heartbeat ----------------------------------------------------------------------------
+
+    def busy(self) -> bool:
+        """Tell whether any job is held."""
+        with self._lock:
+            for post in self._posts:
+                post.pace.update(post.runner.tally())
+            return bool(self._suspects) or any(post.pace.held for post in self._posts)
+
+    def cancels(self, receipts: Sequence[Receipt]) -> None:
+        asked = {(receipt.id, receipt.token) for receipt in receipts}
+        for delivery in self.take_back(lambda delivery: (delivery.id, delivery.token) in asked):
+            delivery.settlement = Cancellation(delivery.receipt)
+            self._settler.put(delivery)
+        told = [
+            context
+            for context in self.running()
+            if (context.id, context.token) in asked and not context.cancel_requested
+        ]
+        for context in told:
+            context.cancel_requested = True
+        self.interrupt(told)
+
+    def paused(self, queues: Collection[str]) -> None:
+        self._settler.give_back(self.take_back(lambda delivery: delivery.queue in queues))
+
+    def died(self, holder: str) -> None:
+        # What has not started goes back by its receipt: if the store never noticed that the ttl had passed, nobody
+        # else would ever return it.
+        self._settler.give_back(self.take_back(lambda _: True))
+        told = self.running()
+        for context in told:
+            context.lease_lost = True
+        self.interrupt([context for context in told if self._desk.handlers[context.kind].stop_when_lost])
+        self._events.emit(HolderLost(holder))

@@ -1,0 +1,180 @@
+"""Leases jobs for the crew from a thread of its own, and keeps house while there is nothing to lease."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from holdfast.clock import Clock
+from holdfast.errors import BackendError, Closed, LeaseLost
+from holdfast.worker.crew import Crew
+from holdfast.worker.housekeeping import Housekeeping
+from holdfast.worker.leases import Leases
+from holdfast.worker.options import WorkerOptions
+from holdfast.worker.runners import Runner
+from holdfast.worker.settler import RECONNECT, Settler
+
+logger = logging.getLogger("holdfast")
+
+Wanting = Sequence[tuple[Runner, int]]
+
+
+class Fetcher:
+    """Waits for work, leases what will start soon, and hands it to the crew.
+
+    A store that is away is asked again for ever, after pauses that grow and are spread. ``ended`` is called once, at
+    the end, with the error that ended it, or None: it was told to stop, has drained, or the store was closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        crew: Crew,
+        settler: Settler,
+        housekeeping: Housekeeping,
+        options: WorkerOptions,
+        clock: Clock,
+        ended: Callable[[BaseException | None], None],
+    ) -> None:
+        self._leases = leases
+        self._crew = crew
+        self._settler = settler
+        self._housekeeping = housekeeping
+        self._options = options
+        self._clock = clock
+        self._ended = ended
+        self._left = options.max_jobs
+        self._failures = 0
+        self._all_settled = False
+        self._in_store_wait = False
+        self._stopping = self._finished = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="holdfast-fetcher", daemon=True)
+        self.troubled_since: int | None = None
+        """Since when (boot ms) the store has not done what it was asked; None while all is well."""
+        self.error: BaseException | None = None
+        """What the store last answered while it was troubled."""
+        clock.on_move(self._wake.set)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def poke(self) -> None:
+        """Look again soon: jobs have ended, so there may be room. Called once for a batch."""
+        self._wake.set()
+        if self._in_store_wait:
+            self._leases.interrupt()
+
+    def stop(self) -> None:
+        """Lease nothing more and let the thread end."""
+        self._stopping = True
+        self._wake.set()
+        self._leases.interrupt()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread to end; tell whether it has."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            while not self._stopping and not self._finished:
+                self._try_round()
+        except Closed:
+            pass
+        except BaseException as failure:
+            error = failure
+        self._ended(error)
+
+    def _try_round(self) -> None:
+        try:
+            self._round()
+        except LeaseLost as error:
+            self._back_off(error)
+        except BackendError as error:
+            if not error.retryable:
+                raise
+            self._back_off(error)
+
+    def _back_off(self, error: Exception) -> None:
+        self._in_store_wait = False
+        self._failures += 1
+        self.error = error
+        logger.log(logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error)
+        self._rest(RECONNECT.delay(self._failures))
+
+    def _round(self) -> None:
+        with self._asking():
+            self._housekeeping.run()
+            wanting = self._crew.wanting()
+            leased = self._lease(wanting)
+        if leased:
+            self._all_settled = False
+        elif self._is_to_end() and not self._crew.busy():
+            self._look_once_more()
+        elif wanting and self._left != 0:
+            self._wait_for_work(wanting)
+        else:
+            self._rest(min(self._options.busy_poll, self._housekeeping.due_in))
+
+    def _lease(self, wanting: Wanting) -> int:
+        leased = 0
+        for runner, room in wanting:
+            most = room if self._left is None else min(room, self._left)
+            for granted in self._leases.take(runner.kinds, most):
+                self._crew.put(runner, granted)
+                leased += len(granted)
+                self._left = None if self._left is None else self._left - len(granted)
+        return leased
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _wait_for_work(self, wanting: Wanting) -> None:
+        """Wait until there may be something to lease, until room comes up elsewhere, or for the poll interval."""
+        kinds = frozenset[str]().union(*(runner.kinds for runner, _ in wanting))
+        poll = self._options.busy_poll if self._crew.busy() else self._options.idle_poll
+        end = self._clock.boot() + int(poll * 1000)
+        self._in_store_wait = True
+        while not self._wake.is_set() and (left := (end - self._clock.boot()) / 1000) > 0:
+            timeout = min(left, self._housekeeping.due_in)
+            with self._asking(patience=timeout):
+                if self._leases.wait(kinds, timeout):
+                    break
+                self._housekeeping.run()
+        self._in_store_wait = False
+        self._wake.clear()
+
+    def _rest(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    @contextmanager
+    def _asking(self, patience: float = 0.0) -> Iterator[None]:
+        """Count as trouble, from ``patience`` seconds on, until the store has done what it is asked in this block."""
+        if self.troubled_since is None:
+            self.troubled_since = self._clock.boot() + int(patience * 1000)
+        yield
+        self.troubled_since = self.error = None
+        self._failures = 0
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def _is_to_end(self) -> bool:
+        return self._options.drain or self._left == 0
+
+    def _look_once_more(self) -> None:
+        """End, unless nobody has looked since the last results were settled: those may have made jobs ready."""
+        if self._all_settled:
+            self._finished = True
+            return
+        settled = self._settler.mark()
+        while not self._stopping and not settled.wait(self._options.busy_poll):
+            self._housekeeping.run()
+        self._all_settled = True

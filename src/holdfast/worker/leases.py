@@ -1,0 +1,89 @@
+"""Leases jobs for a worker, fairly from several queues, and leaves none behind when a call's outcome is unknown."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+
+from holdfast.contract import QueueBackend
+from holdfast.delivery import Delivery, GiveBack
+from holdfast.errors import BackendError, LeaseLost
+from holdfast.events import Events, Leased
+from holdfast.heartbeat import Heartbeat
+from holdfast.message import FORMAT
+
+LARGEST_LEASE = 1000
+
+
+class Leases:
+    """Belongs to the fetcher's thread; ``kinds`` are all kinds its worker handles."""
+
+    def __init__(
+        self, backend: QueueBackend, heartbeat: Heartbeat, events: Events, queues: Sequence[str], kinds: Collection[str]
+    ) -> None:
+        self.queues = list(queues)
+        self.doubts: list[GiveBack] = []
+        self._backend = backend
+        self._heartbeat = heartbeat
+        self._events = events
+        self._kinds = kinds
+
+    def take(self, kinds: Collection[str], room: int) -> Iterator[list[Delivery]]:
+        """Yield what each queue grants of these kinds, ``room`` in all at the most; never waits for work.
+
+        Each grant is the caller's before the next call is made, so an error loses none. Raises ``BackendError``;
+        ``LeaseLost`` when the holder has ended, and the next call then begins a new incarnation.
+        """
+        self.resolve()
+        holder = self._hold()
+        for done, queue in enumerate(self._turn()):
+            share = -(-room // (len(self.queues) - done))
+            if share <= 0:
+                return
+            granted = self._lease(queue, holder, kinds, min(share, LARGEST_LEASE))
+            room -= len(granted)
+            if granted:
+                yield granted
+
+    def resolve(self) -> None:
+        """Give back what leases of unknown outcome may have granted; until that is done nothing more is leased."""
+        if self.doubts:
+            self._backend.settle(self.doubts)
+            self.doubts = []
+
+    def wait(self, kinds: Collection[str], timeout: float) -> bool:
+        """Wait until there may be something to take of these kinds, at most ``timeout`` seconds; tell whether so."""
+        return self._backend.wait(self.queues, kinds, timeout)
+
+    def interrupt(self) -> None:
+        """End the wait that is going on, or else the next."""
+        self._backend.interrupt()
+
+    def _hold(self) -> str:
+        if not self._heartbeat.alive:
+            self._heartbeat.renew()
+        return self._heartbeat.hold(self.queues, self._kinds)
+
+    def _turn(self) -> list[str]:
+        """Return the queues in this call's order: each in turn is the first."""
+        self.queues.append(self.queues.pop(0))
+        return self.queues
+
+    def _lease(self, queue: str, holder: str, kinds: Collection[str], limit: int) -> list[Delivery]:
+        lease_id = secrets.token_hex(8)
+        try:
+            granted = self._backend.lease(queue, holder, lease_id, limit=limit, kinds=kinds, max_format=FORMAT)
+        except LeaseLost:
+            self._heartbeat.lost(holder)
+            raise
+        except BackendError as error:
+            if error.outcome_unknown:
+                self.doubts.append(GiveBack(queue=queue, lease_id=lease_id))
+            raise
+        if granted and not self._heartbeat.alive:
+            self.doubts.append(GiveBack(queue=queue, lease_id=lease_id))  # it ended meanwhile: nothing starts any more
+            return []
+        if self._events.wants(Leased):
+            for delivery in granted:
+                self._events.emit(Leased(delivery))
+        return granted

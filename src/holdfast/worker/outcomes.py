@@ -1,0 +1,147 @@
+"""How a run is settled: what a handler returned or raised becomes a settlement, here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import random
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.clock import SYSTEM, Clock
+from holdfast.delivery import Ack, Burial, Cancellation, Delivery, ErrorInfo, GiveBack, Nack, Settlement
+from holdfast.errors import Bury, Cancel, RetryLater, Undecodable
+from holdfast.events import BeforeBury, BeforeRetry, Events
+from holdfast.retry import Retry, wished_delay
+from holdfast.worker.context import Context
+from holdfast.worker.handler import Handler
+
+logger = logging.getLogger("holdfast")
+
+MAX_MESSAGE = 2_000
+MAX_TRACEBACK = 16_000
+"""Characters of an error that are stored with each failed attempt; of a longer traceback the middle goes."""
+
+
+class HandlerTimeout(TimeoutError):
+    """A run went over its timeout: what listeners, and a retry's ``on`` and ``never``, see then."""
+
+
+class Outcomes:
+    """Turns the end of a run into its settlement, and tells listeners before a retry and before a burial.
+
+    Safe to use from any thread. ``draw`` yields the randomness of retry delays.
+    """
+
+    def __init__(self, events: Events, clock: Clock = SYSTEM, draw: Callable[[], float] = random.random) -> None:
+        self._events = events
+        self._clock = clock
+        self._draw = draw
+
+    def returned(self, delivery: Delivery, handler: Handler, context: Context, value: Any) -> Settlement:
+        """Return what settles a run that ended normally with ``value``."""
+        if context.overran():
+            return self.timed_out(delivery, handler, context)
+        if handler.encode is None:
+            return Ack(delivery.receipt, None, 0.0, context.follow_ups)
+        try:
+            result = handler.encode(value)
+        except Exception as error:
+            return self._bury(delivery, error, f"its result cannot be encoded: {_text(error)}")
+        return Ack(delivery.receipt, result, handler.keep_result, context.follow_ups)
+
+    def raised(self, delivery: Delivery, handler: Handler, context: Context, error: BaseException) -> Settlement:
+        """Return what settles a run that ended with ``error``: a signal, a failure, or something worse."""
+        match error:
+            case Cancel():
+                return Cancellation(delivery.receipt, error.reason)
+            case Bury():
+                return self._bury(delivery, error, error.reason)
+            case Undecodable():
+                return self._bury(delivery, error, f"undecodable: {_text(error)}")
+            case RetryLater():
+                return self._retry(delivery, error, error.after, count=error.count)
+        if context.overran():
+            return self.timed_out(delivery, handler, context)
+        if not self._wants(delivery, handler.retry, error):
+            return self._bury(delivery, error, _name(error))
+        return self._retry(delivery, error, self._delay(delivery, handler.retry, error))
+
+    def timed_out(self, delivery: Delivery, handler: Handler, context: Context) -> Settlement:
+        """Return what settles a run that went over its timeout, whatever came of it in the end."""
+        error = HandlerTimeout(f"it ran longer than its timeout of {context.timeout:g} s")
+        if not self._wants(delivery, handler.retry, error):
+            return self._bury(delivery, error, "timeout")
+        return self._retry(delivery, error, self._delay(delivery, handler.retry, error), reason="timeout")
+
+    def stopped(self, delivery: Delivery, context: Context) -> Settlement:
+        """Return what settles a run that was stopped from outside: on request, or because the worker stops."""
+        return Cancellation(delivery.receipt) if context.cancel_requested else GiveBack(delivery.receipt)
+
+    # -- the two that tell ----------------------------------------------------------------------------------------
+
+    def _retry(
+        self, delivery: Delivery, error: BaseException, delay: float, *, count: bool = True, reason: str = "error"
+    ) -> Settlement:
+        settlement = delivery.failure(delay, error_info(error), count=count, reason=reason)
+        if isinstance(settlement, Nack):
+            self._events.emit(BeforeRetry(delivery, error, delay))
+        else:
+            self._events.emit(BeforeBury(delivery, error, settlement.reason))
+        return settlement
+
+    def _bury(self, delivery: Delivery, error: BaseException, reason: str) -> Burial:
+        self._events.emit(BeforeBury(delivery, error, reason))
+        return Burial(delivery.receipt, reason, error_info(error))
+
+    # -- asking code that is not ours: it may raise, and the job must be settled all the same ---------------------
+
+    def _wants(self, delivery: Delivery, retry: Retry, error: BaseException) -> bool:
+        if not isinstance(error, Exception):
+            return True  # SystemExit and its like say nothing about the job
+        try:
+            return retry.wants(error, age=(self._clock.wall() - delivery.sent) / 1000)
+        except Exception:
+            logger.exception("the retry predicate of kind %r failed; the job is tried again", delivery.kind)
+            return True
+
+    def _delay(self, delivery: Delivery, retry: Retry, error: BaseException) -> float:
+        try:
+            wished = wished_delay(error, self._clock)
+        except Exception:
+            wished = None
+        return retry.delay(delivery.attempt, draw=self._draw) if wished is None else wished
+
+
+# -- errors as they are stored --------------------------------------------------------------------------------
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """Return an error as it is stored: bounded, and with the traceback from the first line that is not ours on."""
+    return ErrorInfo(_name(error), _text(error), _trace(error))
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:MAX_MESSAGE]
+    except Exception as failure:
+        return f"<its text cannot be had: {type(failure).__name__}>"
+
+
+def _trace(error: BaseException) -> str:
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("holdfast.worker."):
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:
+        return ""
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    head, tail = MAX_TRACEBACK // 4, MAX_TRACEBACK * 3 // 4
+    return f"{text[:head]}\n… {len(text) - head - tail} characters left out …\n{text[-tail:]}"

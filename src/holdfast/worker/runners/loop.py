@@ -1,0 +1,152 @@
+"""Runs coroutine functions as tasks of one event loop, which has a thread to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+from holdfast.delivery import Delivery, Settlement
+from holdfast.events import Started
+from holdfast.worker.context import CURRENT, Context
+from holdfast.worker.handler import Handler
+from holdfast.worker.inbox import Inbox
+from holdfast.worker.runners.runner import Desk, Tally
+
+logger = logging.getLogger("holdfast")
+
+
+class LoopRunner:
+    """At most ``slots`` tasks at once. The loop is woken once for a batch; a task that ends starts the next itself."""
+
+    def __init__(self, kinds: Collection[str], slots: int, desk: Desk) -> None:
+        self.kinds = frozenset(kinds)
+        self.slots = slots
+        self._desk = desk
+        self._inbox = Inbox(0)
+        self._tasks: dict[asyncio.Task[None], Context] = {}
+        self._ended, self._seconds = 0, 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+        self._stopped: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="holdfast-loop", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        self._inbox.put(deliveries)
+        self._call_soon(self._fill)
+
+    def take_back(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        taken = self._inbox.take_back(wanted)
+        self._call_soon(self._fill)
+        return taken
+
+    def tally(self) -> Tally:
+        return Tally(self._ended, self._seconds)
+
+    def running(self) -> list[Context]:
+        return list(self._tasks.values())
+
+    def interrupt(self, contexts: Sequence[Context]) -> bool:
+        mine = [context for context in self.running() if any(context is wanted for wanted in contexts)]
+        if mine:
+            self._call_soon(self._cancel, mine)
+        return bool(mine)
+
+    def look_after(self) -> int:
+        return 0
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._call_soon(self._fill)
+
+    def join(self, timeout: float | None = None) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # -- in the loop's thread -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._desk.failed(error)
+
+    async def _serve(self) -> None:
+        self._stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._fill()
+        await self._stopped.wait()
+
+    def _call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        if self._loop is not None:  # else the loop looks for itself when it begins
+            with suppress(RuntimeError):  # it has ended meanwhile, and so has everything that ran on it
+                self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _fill(self) -> None:
+        """Start as many of those in line as there are free slots."""
+        while len(self._tasks) < self.slots:
+            try:
+                delivery = self._inbox.take()
+            except IndexError:
+                break
+            self._begin(delivery)
+        if self._stopping and not self._tasks and self._stopped is not None:
+            self._stopped.set()
+
+    def _begin(self, delivery: Delivery) -> None:
+        handler = self._desk.handlers[delivery.kind]
+        context = self._desk.context(delivery, handler)
+        task = asyncio.ensure_future(self._work(delivery, handler, context))
+        self._tasks[task] = context
+
+    def _cancel(self, contexts: Sequence[Context]) -> None:
+        for task, context in self._tasks.items():
+            if any(context is wanted for wanted in contexts):
+                # Soon, not now: a task that is cancelled before its first step never runs at all, not even to settle.
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+    # -- one task -------------------------------------------------------------------------------------------------
+
+    async def _work(self, delivery: Delivery, handler: Handler, context: Context) -> None:
+        begun = time.perf_counter()
+        CURRENT.set(context)
+        try:
+            delivery.settlement = await self._settlement(delivery, handler, context)
+        except BaseException:
+            logger.exception("a bug kept job %s of queue %s from being settled", delivery.id, delivery.queue)
+            delivery.give_back()
+        self._desk.settle(delivery)
+        self._seconds += time.perf_counter() - begun
+        self._ended += 1
+        task = asyncio.current_task()
+        if task is not None:
+            del self._tasks[task]
+        self._fill()
+
+    async def _settlement(self, delivery: Delivery, handler: Handler, context: Context) -> Settlement:
+        outcomes = self._desk.outcomes
+        if self._desk.events.wants(Started):
+            self._desk.events.emit(Started(delivery))
+        limit = asyncio.timeout(context.timeout)
+        try:
+            if context.timeout is None:
+                value = await handler.run(delivery, context)
+            else:
+                async with limit:
+                    value = await handler.run(delivery, context)
+        except asyncio.CancelledError as error:
+            if context.cancel_requested or context.stopping or context.lease_lost:
+                return outcomes.stopped(delivery, context)
+            return outcomes.raised(delivery, handler, context, error)
+        except BaseException as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                return outcomes.timed_out(delivery, handler, context)
+            return outcomes.raised(delivery, handler, context, error)
+        return outcomes.returned(delivery, handler, context, value)

@@ -1,0 +1,76 @@
+"""What a worker asks of a runner, and what it lends to each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.delivery import Delivery
+from holdfast.events import Events
+from holdfast.worker.context import Context
+from holdfast.worker.handler import Handler
+from holdfast.worker.outcomes import Outcomes
+
+
+class Tally(NamedTuple):
+    """How many runs have ended so far, and how many seconds they took together."""
+
+    ended: int
+    seconds: float
+
+
+class Desk(msgspec.Struct, frozen=True, eq=False):
+    """What a runner works with. ``settle`` takes a delivery whose settlement is set; ``failed`` hears of a bug."""
+
+    handlers: Mapping[str, Handler]
+    outcomes: Outcomes
+    events: Events
+    clock: Clock
+    settle: Callable[[Delivery], None]
+    failed: Callable[[BaseException], None]
+
+    def context(self, delivery: Delivery, handler: Handler) -> Context:
+        """Return the context of a run that begins now."""
+        timeout = handler.timeout if delivery.timeout is None else delivery.timeout
+        return Context(delivery, timeout, 0 if timeout is None else self.clock.boot(), self.clock)
+
+
+class Runner(Protocol):
+    """Runs jobs of its ``kinds``, at most ``slots`` at once, in the order it was given them.
+
+    Every delivery it is given ends at the desk's ``settle`` exactly once, unless it was taken back before it
+    started. Methods may be called from any thread and do not block, ``join`` aside.
+    """
+
+    kinds: frozenset[str]
+    slots: int
+
+    def start(self) -> None:
+        """Start its threads."""
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Run these, after those it has."""
+
+    def take_back(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Return those that have not started and are ``wanted``; they will not be run."""
+
+    def tally(self) -> Tally:
+        """Return what has ended so far; a run counts when its delivery has reached ``settle``."""
+
+    def running(self) -> list[Context]:
+        """Return the contexts of the jobs that run now."""
+
+    def interrupt(self, contexts: Sequence[Context]) -> bool:
+        """Stop those of these runs that can be stopped; tell whether there are any. Their flags say why."""
+
+    def look_after(self) -> int:
+        """Report runs that went over their timeout and cannot be stopped; return how many there are."""
+
+    def stop(self) -> None:
+        """Let its threads end when they have nothing left to run."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for its threads to end; tell whether they have."""

@@ -1,0 +1,146 @@
+"""Runs plain functions in threads. A thread cannot be stopped from outside, and this runner says so."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from holdfast.delivery import Delivery
+from holdfast.events import Started, Stuck
+from holdfast.worker.context import CURRENT, Context
+from holdfast.worker.inbox import Inbox
+from holdfast.worker.runners.runner import Desk, Tally
+
+logger = logging.getLogger("holdfast")
+
+MAX_REPLACED = 3
+"""How many threads over their timeout are replaced by new ones; a process with more of them is not well."""
+
+
+class ThreadRunner:
+    """``slots`` threads that take from one line. One that runs over its job's timeout is replaced, up to a limit."""
+
+    def __init__(self, kinds: Collection[str], slots: int, desk: Desk) -> None:
+        self.kinds = frozenset(kinds)
+        self.slots = slots
+        self._desk = desk
+        self._inbox = Inbox(slots)
+        self._hands = tuple(_Hand(self._inbox, desk) for _ in range(slots))
+
+    def start(self) -> None:
+        for hand in self._hands:
+            hand.start()
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        self._inbox.put(deliveries)
+
+    def take_back(self, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        return self._inbox.take_back(wanted)
+
+    def tally(self) -> Tally:
+        hands = self._hands
+        return Tally(sum(hand.ended for hand in hands), sum(hand.seconds for hand in hands))
+
+    def running(self) -> list[Context]:
+        return [context for hand in self._hands if (context := hand.context) is not None]
+
+    def interrupt(self, contexts: Sequence[Context]) -> bool:
+        return False  # a thread stops when its handler looks at the flags of its context, or ends
+
+    def look_after(self) -> int:
+        for hand in self._hands:
+            context = hand.context
+            if context is not None and not hand.stuck and context.overran():
+                self._report(hand, context)
+        return sum(hand.stuck for hand in self._hands)
+
+    def _report(self, hand: _Hand, context: Context) -> None:
+        stuck = sum(hand.stuck for hand in self._hands)
+        hand.stuck = True
+        if stuck < MAX_REPLACED:
+            hand.leaving = True
+            substitute = _Hand(self._inbox, self._desk)
+            self._hands += (substitute,)
+            substitute.start()
+        seconds = (self._desk.clock.boot() - context.started) / 1000
+        self._desk.events.emit(Stuck(context.delivery, seconds, hand.stack()))
+
+    def stop(self) -> None:
+        for _ in self._hands:
+            self._inbox.dismiss()
+
+    def join(self, timeout: float | None = None) -> bool:
+        end = None if timeout is None else time.monotonic() + timeout
+        for hand in self._hands:
+            hand.join(None if end is None else max(0.0, end - time.monotonic()))
+        return not any(hand.is_alive() for hand in self._hands)
+
+
+class _Hand(threading.Thread):
+    """One thread, the run it is in, and what it has done so far; others read these and set ``stuck``, ``leaving``."""
+
+    def __init__(self, inbox: Inbox, desk: Desk) -> None:
+        super().__init__(name="holdfast-thread", daemon=True)
+        self.context: Context | None = None
+        self.ended = 0
+        self.seconds = 0.0
+        self.stuck = self.leaving = False
+        self._inbox = inbox
+        self._desk = desk
+
+    def run(self) -> None:
+        take, wait, work = self._inbox.take, self._inbox.wait, self._work
+        while not self.leaving:
+            try:
+                delivery = take()
+            except IndexError:
+                if not wait():
+                    return
+            else:
+                work(delivery)
+        self.stuck = False
+        self._inbox.call()  # a call that came while this thread was leaving is for another one
+
+    def stack(self) -> str:
+        """Return where this thread is now."""
+        frame = sys._current_frames().get(self.ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def _work(self, delivery: Delivery) -> None:
+        desk, begun = self._desk, time.perf_counter()
+        try:
+            delivery.settlement = None
+            self._settle(delivery)
+        except BaseException:
+            logger.exception("a bug kept job %s of queue %s from being settled", delivery.id, delivery.queue)
+            delivery.give_back()
+        self.context = None
+        desk.settle(delivery)
+        self.seconds += time.perf_counter() - begun
+        self.ended += 1
+        self.stuck = self.stuck and self.leaving
+
+    def _settle(self, delivery: Delivery) -> None:
+        desk = self._desk
+        handler = desk.handlers[delivery.kind]
+        context = self.context = desk.context(delivery, handler)
+        if desk.events.wants(Started):
+            desk.events.emit(Started(delivery))
+        try:
+            # In variables of its own: what one handler sets there, the next does not see.
+            value = contextvars.Context().run(_call, handler.run, delivery, context)
+        except BaseException as error:
+            delivery.settlement = desk.outcomes.raised(delivery, handler, context, error)
+        else:
+            delivery.settlement = desk.outcomes.returned(delivery, handler, context, value)
+
+
+def _call(run: Callable[[Delivery, Context], Any], delivery: Delivery, context: Context) -> Any:
+    CURRENT.set(context)
+    return run(delivery, context)

@@ -1,0 +1,182 @@
+"""Settles what has been run, in batches, from a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from queue import Empty, SimpleQueue
+
+from holdfast.contract import QueueBackend
+from holdfast.delivery import Ack, Cancellation, Delivery, GiveBack, Receipt, Settlement
+from holdfast.errors import BackendError, Closed
+from holdfast.events import Cancelled, Done, Events, Lost
+from holdfast.retry import Retry
+
+logger = logging.getLogger("holdfast")
+
+LARGEST_BATCH = 1000
+RECONNECT = Retry(attempts=None, base=0.1, cap=10.0)
+"""How a worker comes back to a store that was away: full jitter, so that a thousand workers do not come at once."""
+
+
+class _Note:
+    """What stands in the line beside deliveries; ``reached`` is set when it and all before it are settled."""
+
+    def __init__(self, settlement: Settlement | None = None, *, last: bool = False) -> None:
+        self.settlement = settlement
+        self.last = last
+        self.reached = threading.Event()
+
+
+class Settler:
+    """Takes deliveries whose settlement is set, and keeps each until the store has written it down.
+
+    There is no timer: what arrives while the store is busy goes into the next batch. ``settled`` is called after each
+    batch. While the store is away its batch is repeated, which is harmless, for ever.
+    """
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        events: Events,
+        settled: Callable[[], None],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._backend = backend
+        self._events = events
+        self._settled = settled
+        self._draw = draw
+        self._line: SimpleQueue[Delivery | _Note] = SimpleQueue()
+        self._batch: Sequence[Settlement] = ()
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="holdfast-settler", daemon=True)
+        self.put: Callable[[Delivery], None] = self._line.put
+        self.counts: Counter[type] = Counter()
+        self.lost = 0
+
+    @property
+    def unsettled(self) -> int:
+        """How many settlements the store has not written down yet, about."""
+        return self._line.qsize() + len(self._batch)
+
+    def give_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Settle these as not started."""
+        for delivery in deliveries:
+            delivery.give_back()
+            self.put(delivery)
+
+    def add(self, settlements: Iterable[Settlement]) -> None:
+        """Settle these too; they belong to no delivery."""
+        for settlement in settlements:
+            self._line.put(_Note(settlement))
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def mark(self) -> threading.Event:
+        """Return an event that is set when everything put so far has been settled."""
+        note = _Note()
+        self._line.put(note)
+        return note.reached
+
+    def stop(self) -> None:
+        """Let the thread end when everything put so far has been settled."""
+        self._line.put(_Note(last=True))
+
+    def give_up(self) -> None:
+        """Let the thread end the next time the store refuses, whatever is unsettled then."""
+        self._given_up.set()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread to end; tell whether it has."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            items = self._collect()
+            if not self._settle(items):
+                return
+            for item in items:
+                if type(item) is _Note:
+                    item.reached.set()
+                    last = last or item.last
+
+    def _collect(self) -> list[Delivery | _Note]:
+        following = self._line.get_nowait
+        items = [self._line.get()]
+        try:
+            while len(items) < LARGEST_BATCH:
+                items.append(following())
+        except Empty:
+            pass
+        return items
+
+    def _settle(self, items: Sequence[Delivery | _Note]) -> bool:
+        self._batch = [settlement for item in items if (settlement := item.settlement) is not None]
+        if self._batch:
+            lost = self._insist(self._batch)
+            if lost is None:
+                return False
+            self._account(items, lost)
+        self._batch = ()
+        self._settled()
+        return True
+
+    def _insist(self, batch: Sequence[Settlement]) -> Collection[Receipt] | None:
+        """Settle until the store has done it; return the receipts that were lost, None when given up."""
+        attempt, certain = 0, True
+        while True:
+            try:
+                lost = self._backend.settle(batch)
+            except Closed:
+                return None
+            except Exception as error:
+                # After a settle that may have worked, what is reported lost may be what worked.
+                certain = certain and isinstance(error, BackendError) and not error.outcome_unknown
+                attempt += 1
+                self._complain(error, attempt, len(batch))
+            else:
+                return lost if certain else ()
+            if self._given_up.wait(RECONNECT.delay(attempt, draw=self._draw)):
+                return None
+
+    def _complain(self, error: Exception, attempt: int, results: int) -> None:
+        level = logging.WARNING if attempt == 1 else logging.DEBUG
+        known = isinstance(error, BackendError)
+        logger.log(level, "%d results cannot be settled yet: %s", results, error, exc_info=None if known else error)
+
+    # -- what has been settled ------------------------------------------------------------------------------------
+
+    def _account(self, items: Sequence[Delivery | _Note], lost: Collection[Receipt]) -> None:
+        self.counts.update(map(type, self._batch))
+        deliveries = [item for item in items if type(item) is Delivery]
+        if lost:
+            refused = set(lost)
+            self._report_lost([delivery for delivery in deliveries if delivery.receipt in refused])
+            deliveries = [delivery for delivery in deliveries if delivery.receipt not in refused]
+        self._report(deliveries)
+
+    def _report_lost(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self.counts[type(delivery.settlement)] -= 1
+            if type(delivery.settlement) is not GiveBack:
+                self.lost += 1
+                self._events.emit(Lost(delivery))
+
+    def _report(self, deliveries: Sequence[Delivery]) -> None:
+        if self._events.wants(Done):
+            for delivery in deliveries:
+                if type(delivery.settlement) is Ack:
+                    self._events.emit(Done(delivery))
+        if self.counts[Cancellation] and self._events.wants(Cancelled):
+            for delivery in deliveries:
+                if isinstance(delivery.settlement, Cancellation):
+                    self._events.emit(Cancelled(delivery, delivery.settlement.reason))

@@ -1,0 +1,272 @@
+"""A worker: leases jobs, runs them, settles them, and ends in order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+from holdfast.clock import SYSTEM, Clock
+from holdfast.contract import QueueBackend
+from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack
+from holdfast.errors import UsageError
+from holdfast.events import Events
+from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.worker.crew import Crew
+from holdfast.worker.fetcher import Fetcher
+from holdfast.worker.handler import Handler
+from holdfast.worker.housekeeping import Housekeeping
+from holdfast.worker.leases import Leases
+from holdfast.worker.options import Stopped, WorkerOptions
+from holdfast.worker.outcomes import Outcomes
+from holdfast.worker.runners import Desk, LoopRunner, Runner, ThreadRunner
+from holdfast.worker.settler import Settler
+from holdfast.worker.watchdog import Watchdog
+
+logger = logging.getLogger("holdfast")
+
+LOOK_EVERY = 1.0
+LAST_CALL = 0.8
+"""Seconds left, when the grace is over, for what was cancelled to end, and again for the last results to settle."""
+
+
+class Worker:
+    """Works on ``queues`` with ``handlers`` until it is stopped. A worker is used once.
+
+    ``start``, ``stop`` and ``join``, or ``with worker:``, are for a worker inside another program; ``run`` is all
+    three, with signals, for a process of its own. They may be called from any thread, ``run`` from the main one.
+    """
+
+    def __init__(
+        self,
+        backend: QueueBackend,
+        queues: Sequence[str],
+        handlers: Iterable[Handler],
+        *,
+        events: Events | None = None,
+        options: WorkerOptions | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        by_kind = {handler.kind: handler for handler in handlers}
+        if not queues or not by_kind:
+            raise UsageError("a worker needs at least one queue and one handler")
+        self._backend = backend
+        self._clock = clock
+        self._options = options or WorkerOptions()
+        self._build(list(queues), by_kind, events or Events())
+        self._started = self._stopping = self._hurried = False
+        self._error: BaseException | None = None
+        self._report: Stopped | None = None
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="holdfast-worker", daemon=True)
+        clock.on_move(self._wake.set)
+
+    def _build(self, queues: list[str], handlers: dict[str, Handler], events: Events) -> None:
+        backend, clock, options = self._backend, self._clock, self._options
+        self._settler = settler = Settler(backend, events, self._settled)
+        desk = Desk(handlers, Outcomes(events, clock), events, clock, settler.put, self._fail)
+        self._crew = Crew(_runners(desk, options), desk, settler, 0.0 if options.embedded else options.prefetch)
+        self._heartbeat = Heartbeat(backend, this_process(options.name, options.ttl), owner=self._crew, clock=clock)
+        self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
+        self._fetcher = Fetcher(
+            leases=self._leases,
+            crew=self._crew,
+            settler=settler,
+            housekeeping=Housekeeping(backend, events, clock),
+            options=options,
+            clock=clock,
+            ended=self._fetched,
+        )
+        self._watchdog = Watchdog(
+            fetcher=self._fetcher,
+            crew=self._crew,
+            heartbeat=self._heartbeat,
+            events=events,
+            options=options,
+            clock=clock,
+        )
+
+    # -- what its owner calls -------------------------------------------------------------------------------------
+
+    @property
+    def holder(self) -> str:
+        """The id under which it holds leases now."""
+        return self._heartbeat.holder
+
+    def start(self) -> None:
+        """Start working. Returns at once, whether or not the store can be reached."""
+        if self._started:
+            raise UsageError("this worker has been started before; make a new one")
+        self._started = True
+        self._thread.start()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Begin to stop and return at once; ``now`` leaves running jobs no grace. Both may be called again."""
+        self._stopping = True
+        self._hurried = self._hurried or now
+        self._wake.set()
+
+    def join(self, timeout: float | None = None) -> Stopped | None:
+        """Wait for the worker to end; return what it did, None when it has not ended after ``timeout`` seconds.
+
+        Raises the error that ended it, if one did.
+        """
+        if self._started and not self._ended.wait(timeout):
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._report or Stopped()
+
+    def run(self) -> Stopped:
+        """Work until SIGTERM or SIGINT, or until drained; a second signal leaves running jobs no grace.
+
+        Jobs that are ``abandoned`` then still run in this process's threads: end it with ``os._exit``.
+        """
+        with _signals(self._on_signal):
+            self.start()
+            return self.join() or Stopped()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop(now=self._stopping)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.join()
+
+    # -- what its threads call ------------------------------------------------------------------------------------
+
+    def _settled(self) -> None:
+        self._fetcher.poke()
+        if self._stopping:
+            self._wake.set()
+
+    def _fetched(self, error: BaseException | None) -> None:
+        if error is None:
+            self.stop()
+        else:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        logger.error("worker %s must end", self.holder, exc_info=error)
+        self._error = self._error or error
+        self.stop()
+
+    # -- its own thread -------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            self._work()
+            self._stop_leasing()
+            self._wait_for_runs()
+            self._interrupt_runs()
+            self._settle_and_retire()
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._ended.set()
+        self._stay_for_abandoned()
+
+    def _work(self) -> None:
+        for part in (self._settler, self._crew, self._fetcher):
+            part.start()
+        try:
+            while not self._stopping:
+                self._rest(LOOK_EVERY)
+                self._watchdog.look()
+        except Exception as error:
+            self._fail(error)
+
+    def _stop_leasing(self) -> None:
+        self._fetcher.stop()
+        self._crew.shut()
+        for context in self._crew.running():
+            context.stopping = True
+
+    def _wait_for_runs(self) -> None:
+        end = self._clock.boot() + int(self._options.grace * 1000)
+        while self._crew.busy() and not self._hurried and (left := (end - self._clock.boot()) / 1000) > 0:
+            self._rest(min(left, LOOK_EVERY))
+            self._heartbeat.check()
+
+    def _interrupt_runs(self) -> None:
+        running = self._crew.running()
+        if self._crew.interrupt(running):
+            end = time.monotonic() + LAST_CALL
+            while self._crew.busy() and (left := end - time.monotonic()) > 0:
+                self._rest(left)
+
+    def _settle_and_retire(self) -> None:
+        """Settle what has ended. Jobs in threads that cannot be stopped stay leased for as long as those live."""
+        abandoned = self._crew.running()
+        self._crew.stop()
+        self._settler.add(self._leases.doubts)
+        if abandoned:
+            self._settler.mark().wait(LAST_CALL)
+            names = ", ".join(f"{context.kind} {context.id}" for context in abandoned)
+            logger.warning("worker %s ended, but threads still run: %s; they stay leased", self.holder, names)
+        else:
+            self._settle_last(LAST_CALL)
+        self._report = self._counted(len(abandoned))
+
+    def _settle_last(self, patience: float | None) -> None:
+        self._settler.stop()
+        if not self._settler.join(patience):
+            self._settler.give_up()
+            self._settler.join(0.1)
+        self._heartbeat.stop()
+        self._heartbeat.join(LAST_CALL)
+
+    def _stay_for_abandoned(self) -> None:
+        if self._report is not None and self._report.abandoned:
+            self._crew.join()
+            self._settle_last(None)
+
+    def _counted(self, abandoned: int) -> Stopped:
+        counts = self._settler.counts
+        return Stopped(
+            done=counts[Ack],
+            retried=counts[Nack],
+            buried=counts[Burial],
+            cancelled=counts[Cancellation],
+            given_back=counts[GiveBack],
+            lost=self._settler.lost,
+            abandoned=abandoned,
+            unsettled=self._settler.unsettled,
+        )
+
+    def _rest(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+
+def _runners(desk: Desk, options: WorkerOptions) -> list[Runner]:
+    """Return a runner for each way of running that these handlers need."""
+    plain = [handler.kind for handler in desk.handlers.values() if not handler.is_async]
+    awaited = [handler.kind for handler in desk.handlers.values() if handler.is_async]
+    runners: list[Runner] = []
+    if plain:
+        runners.append(ThreadRunner(plain, options.concurrency, desk))
+    if awaited:
+        runners.append(LoopRunner(awaited, options.concurrency, desk))
+    return runners
+
+
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle SIGTERM and SIGINT in this block; afterwards they are as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

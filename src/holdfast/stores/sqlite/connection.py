@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -115,11 +116,9 @@ class Connection:
             raise self._mapped(error) from error
 
     def close(self) -> None:
-        """Close; idempotent."""
-        try:
+        """Close; idempotent. A connection that is past saving may refuse, which is of no consequence."""
+        with suppress(self._error):
             self._raw.close()
-        except self._error as error:
-            raise self._mapped(error) from error
 
     def _mapped(self, error: Exception) -> HoldfastError:
         """Return the error a user sees: the one place where SQLite's errors become ours."""

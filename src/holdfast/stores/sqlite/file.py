@@ -35,6 +35,15 @@ class OpenFile:
             self._connection, self._identity = connection, _identity(self._place)
         return self._connection
 
+    def roll_back(self) -> bool:
+        """Undo the transaction that is open; False when that failed."""
+        try:
+            if self._connection is not None:
+                self._connection.execute("ROLLBACK")
+        except BackendError:
+            return False
+        return True
+
     def close(self) -> None:
         """Close the connection, if there is one; the next call opens another."""
         connection, self._connection = self._connection, None

@@ -150,6 +150,7 @@ class Writer:
     def __init__(self, file: OpenFile, clock: Clock, committed: Callable[[], None]) -> None:
         self._file = file
         self._clock, self._committed = clock, committed
+        self._connection: Connection | None = None
         self._lanes: dict[tuple[int, str, int], int] = {}
         self._arrived = threading.Condition()
         self._pending: list[_Command[Any]] = []
@@ -215,15 +216,13 @@ class Writer:
 
     def _begin(self) -> Transaction:
         connection = self._file.connection()
+        if connection is not self._connection:
+            self._connection = connection
+            self._lanes.clear()  # they may be another file's
         connection.execute("BEGIN IMMEDIATE")
         return Transaction(connection, self._clock, self._lanes)
 
     def _roll_back(self, error: BaseException) -> None:
         self._lanes.clear()  # some may be of the transaction that is gone
-        try:
-            if not isinstance(error, BackendError):
-                self._file.connection().execute("ROLLBACK")
-        except BackendError as failed:
-            error = failed
-        if isinstance(error, BackendError):
+        if isinstance(error, BackendError) or not self._file.roll_back():
             self._file.close()  # which rolls back too

@@ -1,0 +1,209 @@
+"""What only a SQLite file can meet: modes, drivers, foreign and newer files, full disks, files that vanish."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from holdfast.config import parse_url
+from holdfast.delivery import HolderInfo
+from holdfast.errors import BackendError, ConfigError, NotSupported
+from holdfast.message import Level, Message
+from holdfast.stores import open_store
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture
+def open_(path):
+    opened = []
+
+    def open_(options=""):
+        opened.append(open_store(parse_url(f"sqlite:///{path}{options}")))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_files_are_0600_and_made_directories_0700_whatever_the_umask(tmp_path):
+    umask = os.umask(0)
+    try:
+        store = open_store(parse_url(f"sqlite:///{tmp_path}/a/b/jobs.db"))
+        store.send("work", [Message(body=b"x")])
+        modes = {file.name: mode(file) for file in (tmp_path / "a" / "b").iterdir()}
+        store.close()
+    finally:
+        os.umask(umask)
+
+    assert modes == {"jobs.db": 0o600, "jobs.db-wal": 0o600, "jobs.db-shm": 0o600}
+    assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
+
+
+def test_nothing_is_touched_before_first_use(open_, path):
+    open_()
+
+    assert not path.exists()
+
+
+def test_a_send_is_synced_by_default_and_only_written_by_choice(open_):
+    full, normal = open_(), open_("?sync=normal")
+
+    assert full.send("work", [Message(body=b"x")])[0].level is Level.SYNCED
+    assert normal.send("work", [Message(body=b"x")])[0].level is Level.WRITTEN
+
+
+@pytest.mark.filterwarnings("ignore:.*WAL-reset race:RuntimeWarning")
+def test_a_file_open_through_one_driver_is_refused_to_the_other(open_):
+    open_().send("work", [Message(body=b"x")])
+
+    with pytest.raises(ConfigError, match=r"is open in this process through apsw; .* use|open it with \?driver=apsw"):
+        open_("?driver=sqlite3").send("work", [Message(body=b"x")])
+
+
+def test_an_old_library_is_warned_of(open_):
+    if sqlite3.sqlite_version_info >= (3, 51, 3):
+        open_("?driver=sqlite3").stats("work")
+        return
+    with pytest.warns(RuntimeWarning, match="WAL-reset race fixed in 3.51.3"):
+        open_("?driver=sqlite3").stats("work")
+
+
+def test_a_file_of_a_newer_release_is_left_alone(open_, path):
+    open_().send("work", [Message(body=b"x")])
+    in_other_process(path, "UPDATE holdfast_meta SET value = 99 WHERE name = 'version'")
+
+    with pytest.raises(NotSupported, match=r"tables of version 99, this release knows 1; upgrade Holdfast"):
+        open_().send("work", [Message(body=b"y")])
+
+    assert in_other_process(path, "SELECT count(*) FROM holdfast_job") == "1"
+
+
+def test_a_file_that_is_no_database_is_said_to_be_damaged(open_, path):
+    path.write_bytes(b"these are not the jobs you are looking for" * 100)
+
+    with pytest.raises(BackendError, match="is damaged or no SQLite database") as caught:
+        open_().send("work", [Message(body=b"x")])
+
+    assert not caught.value.retryable
+
+
+def test_the_tables_of_an_application_stay_beside_ours(open_, path):
+    in_other_process(path, "CREATE TABLE customer (name TEXT)")
+
+    open_().send("work", [Message(body=b"x")])
+
+    assert in_other_process(path, "SELECT count(*) FROM customer") == "0"
+
+
+def test_a_write_lock_held_too_long_elsewhere_names_the_way_out(open_, path):
+    store = open_("?busy=0.1")
+    store.send("work", [Message(body=b"x")])
+    holding = subprocess.Popen(
+        [sys.executable, "-c", HOLD_LOCK, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    holding.stdout.readline()
+
+    with pytest.raises(BackendError, match=r"writing for 0\.1 s; .* connection=") as caught:
+        store.send("work", [Message(body=b"y")])
+    holding.communicate("\n")
+
+    assert caught.value.retryable
+    assert not store.send("work", [Message(body=b"y")])[0].duplicate
+
+
+HOLD_LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+connection.execute("COMMIT")
+"""
+
+
+def test_a_deleted_file_is_made_again(open_, path):
+    store = open_()
+    store.send("work", [Message(body=b"x")])
+    for file in path.parent.iterdir():
+        file.unlink()
+
+    store.send("work", [Message(body=b"y")])
+
+    assert store.stats("work").ready == 1
+    assert path.exists()
+
+
+def test_a_failing_command_does_not_spoil_those_that_share_its_commit(open_):
+    store = open_()
+    store.beat(HolderInfo(id="worker#1", ttl=60.0))
+    outcomes = []
+    start = threading.Barrier(16)
+
+    def send(number):
+        start.wait()
+        try:
+            store.send("work", [Message(body=b"x" * (2 << 20) if number % 4 == 0 else b"x")])
+            outcomes.append("stored")
+        except Exception as error:
+            outcomes.append(type(error).__name__)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["BodyTooLarge"] * 4 + ["stored"] * 12
+    assert store.stats("work").ready == 12
+
+
+def test_a_full_disk_stops_writes_keeps_reads_and_resumes(path):
+    program = f"{FULL_DISK}\nmain({str(path)!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout.split() == ["refused", "retryable", "readable", "resumed"], done.stderr
+
+
+FULL_DISK = """
+import resource, signal
+from holdfast.config import parse_url
+from holdfast.errors import BackendError
+from holdfast.message import Message
+from holdfast.stores import open_store
+
+def main(path):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store = open_store(parse_url(f"sqlite:///{path}"))
+    stored = store.send("work", [Message(body=b"x")])[0].id
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        for _ in range(100):
+            store.send("work", [Message(body=b"x" * 100_000)])
+    except BackendError as error:
+        print("refused", "retryable" if error.retryable else repr(error))
+    print("readable" if store.get("work", stored) else "unreadable")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    store.send("work", [Message(body=b"x")])
+    print("resumed")
+"""
+
+
+def in_other_process(path, sql):
+    """Run one statement where the standard library's SQLite cannot harm the locks of ours."""
+    program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); r = c.execute(sys.argv[2]).fetchall(); c.commit()"
+    command = [sys.executable, "-c", f"{program}; print(*r[0] if r else ())", path, sql]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
+import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+
+import msgspec
 
 from holdfast.capabilities import Inspectable
 from holdfast.clock import SYSTEM, Clock
 from holdfast.codec import Codec, choose
 from holdfast.config import parse_url
 from holdfast.contract import QueueBackend
-from holdfast.errors import BackendError, Closed, JobError, NotSupported
+from holdfast.errors import BackendError, Closed, JobError, NotSupported, UsageError, nearest
 from holdfast.events import Dropped, Event, Events, Expired, Rescued
 from holdfast.stores import open_store
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
-from holdfast.tasks.task import Call, CoroutineTask, FunctionTask, send_calls
+from holdfast.tasks.task import Call, CoroutineTask, FunctionTask, send_calls, send_calls_soon
+from holdfast.worker import Worker, WorkerOptions
+
+logger = logging.getLogger("holdfast")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +35,22 @@ E = TypeVar("E", bound=Event)
 
 URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
 TIDY_EVERY = 60.0
+
+
+class EmbeddedOptions(TypedDict, total=False):
+    """The options of a worker, see ``WorkerOptions``; one inside another program is ``embedded`` unless it says no."""
+
+    concurrency: int
+    name: str
+    ttl: float
+    grace: float
+    prefetch: float
+    embedded: bool
+    busy_poll: float
+    idle_poll: float
+    stall_after: float
+    drain: bool
+    max_jobs: int | None
 
 
 class App:
@@ -63,6 +84,7 @@ class App:
         self._lock = threading.Lock()
         self._store: QueueBackend | None = None
         self._tidying: _Tidying | None = None
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._closed = False
         _APPS.add(self)
 
@@ -94,6 +116,31 @@ class App:
         When a queue's round trip raises, those before it are stored; sending all of the calls again is safe.
         """
         return send_calls(self._link, list(calls))
+
+    async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+        """Do as ``enqueue_many`` does, blocking no event loop."""
+        return await send_calls_soon(self._link, list(calls))
+
+    def worker(self, queues: Sequence[str] | None = None, **options: Unpack[EmbeddedOptions]) -> Worker:
+        """Return a worker for this process, not started: ``with app.worker(concurrency=4):`` works until its end.
+
+        It takes the declared tasks from ``queues``, by default every queue that one of them names. Tasks declared
+        later are not among them. ``close`` stops it. ``UsageError`` names an option that is unknown.
+        """
+        known = WorkerOptions.__struct_fields__
+        if unknown := min(options.keys() - set(known), default=None):
+            raise UsageError(f"unknown worker option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
+        tasks = self.tasks.values()
+        worker = Worker(
+            self.backend,
+            list(dict.fromkeys(task.queue for task in tasks) if queues is None else queues),
+            [task.handler() for task in tasks],
+            events=self.events,
+            options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
+            clock=self._clock,
+        )
+        self._workers.add(worker)
+        return worker
 
     def job(self, queue: str, job_id: str) -> Job[Any]:
         """Look up a job sent by anybody, and return it with its ``view``; ``JobError`` when it does not exist.
@@ -129,11 +176,12 @@ class App:
     # -- open and close -------------------------------------------------------------------------------------------
 
     def close(self) -> int:
-        """Send what was submitted, end the App's threads, and close the store. May be repeated.
+        """Stop the App's workers, send what was submitted, end the App's threads, close the store. May be repeated.
 
         Returns how many jobs are lost by it: 0 unless the store is not durable. Later uses raise ``Closed`` until
         ``with app:`` opens it again.
         """
+        self._stop_workers()
         self._link.close()
         with self._lock:
             self._closed = True
@@ -142,6 +190,17 @@ class App:
         if tidying is not None:
             tidying.stop()
         return 0 if store is None else store.close()
+
+    def _stop_workers(self) -> None:
+        workers = list(self._workers)
+        self._workers.clear()
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            try:
+                worker.join()
+            except Exception:  # what ended it was logged then, and the others must end too
+                logger.debug("a worker of %r had ended with an error", self, exc_info=True)
 
     def __enter__(self) -> Self:
         with self._lock:
@@ -157,12 +216,16 @@ class App:
         self.close()
 
     async def __aenter__(self) -> Self:
-        return await asyncio.to_thread(self.__enter__)
+        from asyncio import to_thread
+
+        return await to_thread(self.__enter__)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.close)
+        from asyncio import to_thread
+
+        await to_thread(self.close)
 
     def _opened(self) -> QueueBackend:
         store = self._store  # read once: close may take it away meanwhile
@@ -179,7 +242,8 @@ class App:
 
     def _forked(self) -> None:
         """Let go, in the child, of what belongs to the parent: no lock of it is taken, no connection closed."""
-        _ABANDONED.append((self._store, self._tidying, self._link.waiters))
+        _ABANDONED.append((self._store, self._tidying, self._link.waiters, list(self._workers)))
+        self._workers = weakref.WeakSet()
         self._lock = threading.Lock()
         self._store = self._tidying = None
         self._link.renew()

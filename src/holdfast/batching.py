@@ -6,14 +6,16 @@ on two cores: 2–3 thousand sends a second against 60–120 thousand).
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from holdfast.errors import Closed
+
+if TYPE_CHECKING:
+    import asyncio  # at run time only where a loop runs: it costs 40 ms, which commands need not wait for
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +53,8 @@ class Funnel(Generic[Item, Result]):
 
         An item whose task is cancelled before its batch was taken is left out; later, its fate is unknown.
         """
+        import asyncio
+
         loop = asyncio.get_running_loop()
         entry: _Entry[Item, Result] = _Entry(item, loop.create_future(), loop)
         while (room := self._put(entry)) is not None:

@@ -205,11 +205,13 @@ def _unknown(info: Any, seen: set[int]) -> Any:
     if isinstance(info, msgspec.inspect.CustomType):
         known = info.cls is object or _is_model(info.cls) or issubclass(info.cls, PurePath)
         return None if known else info.cls
-    if isinstance(info, msgspec.inspect.Type | msgspec.inspect.Field):
-        parts = [getattr(info, name) for name in info.__struct_fields__]
-        nested = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
-        return next((found for item in nested if (found := _unknown(item, seen)) is not None), None)
-    return None
+    parts = [getattr(info, name, ()) for name in _NESTED]
+    nested = [item for part in parts for item in (part if isinstance(part, tuple) else (part,))]
+    return next((found for item in nested if (found := _unknown(item, seen)) is not None), None)
+
+
+_NESTED = ("type", "types", "item_type", "item_types", "key_type", "value_type", "fields")
+"""Where msgspec's descriptions of types hold further ones."""
 
 
 def _name(type_: Any) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from holdfast.codec import Arguments, check_type, given
+from holdfast.codec import Arguments, given
 from holdfast.errors import UsageError, nearest
 from holdfast.worker.context import CONTEXT, Context
 
@@ -26,7 +27,7 @@ _GENERAL = (inspect.Parameter.POSITIONAL_ONLY, *_VARIABLE)
 class Parameters:
     """The stored parameters of a handler; ``context`` names the one that the worker supplies, if there is one.
 
-    ``UsageError`` names the parameter whose annotation cannot be resolved or decoded.
+    ``UsageError`` names the parameter whose annotation cannot be resolved.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -35,9 +36,9 @@ class Parameters:
         self._function = function
         stored = [parameter for name, parameter in declared.parameters.items() if name != self.context]
         self._signature = declared.replace(parameters=stored, return_annotation=inspect.Signature.empty)
-        hints = {parameter.name: _hint(function, parameter) for parameter in stored}
+        self.hints = {parameter.name: _hint(function, parameter) for parameter in stored}
         self._general = any(parameter.kind in _GENERAL for parameter in stored)
-        self.struct = _struct(function.__name__, stored, hints, general=self._general)
+        self.struct = _struct(function.__name__, stored, self.hints, general=self._general)
         self.bind: Callable[..., Arguments] = self._bind if self._general else self.struct
         """Turns a call into a struct; ``TypeError`` when it does not fit. Types are not looked at."""
         self.call: Callable[[Arguments, Mapping[str, Any]], Any] = self._call if self._general else self._call_by_name
@@ -69,9 +70,9 @@ class Parameters:
 
 
 def result_type(function: Callable[..., Any]) -> Any:
-    """Return the resolved return annotation, ``Any`` when there is none; ``UsageError`` when it does not resolve."""
+    """Return the resolved return annotation, ``Any`` without one; ``UsageError`` when it does not resolve."""
     annotation = _signature(function).return_annotation
-    return Any if annotation is inspect.Signature.empty else _resolve(function, "return", annotation)
+    return Any if annotation is inspect.Signature.empty else _resolve(function, annotation)
 
 
 def changed(sent: Any, received: Any) -> str | None:
@@ -100,6 +101,15 @@ def _kind(value: Any) -> str:
     return f"{type(value).__name__} {value!r:.40}"
 
 
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put what it is about before the text of a ``UsageError``."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(f"{what}: {error}") from error
+
+
 # -- reading the signature -------------------------------------------------------------------------------------
 
 
@@ -124,27 +134,21 @@ def _context(signature: inspect.Signature) -> str | None:
 
 
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    if parameter.annotation is inspect.Parameter.empty:
-        hint: Any = Any
-    else:
-        hint = _resolve(function, f"parameter {parameter.name!r}", parameter.annotation)
-    if parameter.kind in _VARIABLE:
-        hint = _gathered(hint, parameter.kind)
-    try:
-        check_type(hint)
-    except UsageError as error:
-        raise UsageError(f"parameter {parameter.name!r}: {error}") from error
-    return hint
+    hint: Any = Any
+    if parameter.annotation is not inspect.Parameter.empty:
+        with naming(f"parameter {parameter.name!r}"):
+            hint = _resolve(function, parameter.annotation)
+    return _gathered(hint, parameter.kind) if parameter.kind in _VARIABLE else hint
 
 
-def _resolve(function: Callable[..., Any], what: str, annotation: Any) -> Any:
+def _resolve(function: Callable[..., Any], annotation: Any) -> Any:
     """Evaluate one annotation where the function was written."""
     alone: Any = SimpleNamespace(__annotations__={"it": annotation})  # so that a bad one does not spoil the others
     try:
         return get_type_hints(alone, getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True)["it"]
     except Exception as error:  # an annotation is code
         raise UsageError(
-            f"{what}: its annotation {annotation!r} cannot be resolved ({error}); "
+            f"its annotation {annotation!r} cannot be resolved ({error}); "
             "what it names must exist at module level when the task is declared, not only for type checkers"
         ) from error
 

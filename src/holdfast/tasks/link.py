@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from holdfast.batching import Answers, Funnel
@@ -14,8 +15,10 @@ from holdfast.tasks.results import Waiters
 
 
 class _Parcel(NamedTuple):
+    """What one caller sends to one queue: stored or refused as a whole."""
+
     queue: str
-    message: Message
+    messages: Sequence[Message]
 
 
 class Link:
@@ -32,7 +35,7 @@ class Link:
     def renew(self) -> None:
         """Begin afresh, with no thread and nothing under way: after ``close``, or in the child of a fork."""
         self.waiters = Waiters(self.store)
-        self._funnel: Funnel[_Parcel, Stored] = Funnel(self._send_parcels, name="holdfast-send")
+        self._funnel: Funnel[_Parcel, list[Stored]] = Funnel(self._send_parcels, name="holdfast-send")
 
     def close(self) -> None:
         """Send what was submitted, then end both threads; whoever still waits for an outcome hears ``Closed``."""
@@ -47,30 +50,28 @@ class Link:
                 self._events.emit(Sent(message, receipt))
         return stored
 
-    async def send_soon(self, queue: str, message: Message) -> Stored:
-        """Store the message together with whatever else is sent meanwhile; returns when it is stored."""
-        return await self._funnel.submit(_Parcel(queue, message))
+    async def send_soon(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+        """Do as ``send`` does, blocking no event loop, and together with whatever else is sent meanwhile."""
+        return await self._funnel.submit(_Parcel(queue, messages))
 
-    def _send_parcels(self, parcels: list[_Parcel]) -> Answers[Stored]:
-        by_queue: dict[str, list[int]] = {}
-        for place, parcel in enumerate(parcels):
-            by_queue.setdefault(parcel.queue, []).append(place)
-        answers: list[Stored | Exception] = [QueueFull("")] * len(parcels)
-        for queue, places in by_queue.items():
-            for place, answer in zip(
-                places, self._sent(queue, [parcels[place].message for place in places]), strict=True
-            ):
-                answers[place] = answer
-        return answers
+    def _send_parcels(self, parcels: list[_Parcel]) -> Answers[list[Stored]]:
+        by_queue: dict[str, list[_Parcel]] = {}
+        for parcel in parcels:
+            by_queue.setdefault(parcel.queue, []).append(parcel)
+        if len(by_queue) == 1:
+            return self._sent(parcels[0].queue, parcels)
+        answers = {queue: iter(self._sent(queue, its)) for queue, its in by_queue.items()}
+        return [next(answers[parcel.queue]) for parcel in parcels]
 
-    def _sent(self, queue: str, messages: list[Message]) -> Answers[Stored]:
-        """Send, and let no message spoil the others: a refused batch is halved until the refused ones stand alone."""
+    def _sent(self, queue: str, parcels: list[_Parcel]) -> Answers[list[Stored]]:
+        """Send, and let no parcel spoil the others: a refused batch is halved until the refused ones stand alone."""
         try:
-            return self.send(queue, messages)
+            stored = iter(self.send(queue, [message for parcel in parcels for message in parcel.messages]))
+            return [list(islice(stored, len(parcel.messages))) for parcel in parcels]
         except (BodyTooLarge, QueueFull) as error:
-            if len(messages) == 1:
+            if len(parcels) == 1:
                 return [error]
-            middle = len(messages) // 2
-            return [*self._sent(queue, messages[:middle]), *self._sent(queue, messages[middle:])]
+            middle = len(parcels) // 2
+            return [*self._sent(queue, parcels[:middle]), *self._sent(queue, parcels[middle:])]
         except Exception as error:  # it belongs to those who sent
-            return [error] * len(messages)
+            return [error] * len(parcels)

@@ -12,6 +12,7 @@ from holdfast.codec import Codec, choose
 from holdfast.errors import UnknownTask, UsageError, nearest
 from holdfast.message import Seconds, seconds
 from holdfast.retry import Retry
+from holdfast.tasks.arguments import naming
 from holdfast.tasks.link import Link
 from holdfast.tasks.task import CoroutineTask, FunctionTask, Task, TaskSettings, queue_name
 
@@ -85,7 +86,8 @@ class Registry:
         _check_function(function)
         settings = self._settings(function, options)
         make: type[Task[..., Any]] = CoroutineTask if _is_async(function) else FunctionTask
-        task = make(function, settings, self._link)
+        with naming(f"task {settings.name!r}"):
+            task = make(function, settings, self._link)
         if settings.name in self._tasks and not _typed_in(function):
             other = inspect.unwrap(self._tasks[settings.name].function)
             raise UsageError(

@@ -6,7 +6,6 @@ never hangs. When the store is away it asks again, with backoff, for as long as 
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
 from collections import defaultdict
@@ -15,12 +14,15 @@ from concurrent.futures import Future
 from contextlib import closing
 from itertools import islice
 from time import monotonic
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from holdfast.batching import tell
 from holdfast.capabilities import Inspectable, Results, Watch
 from holdfast.delivery import Outcome
 from holdfast.errors import BackendError, Closed, HoldfastError, JobError, NotSupported
+
+if TYPE_CHECKING:
+    import asyncio  # at run time only where a loop runs, see holdfast.batching
 
 LOOK_EVERY = 5.0
 """Seconds after which outcomes are looked up without having been told."""
@@ -79,6 +81,8 @@ class Waiters:
 
     async def wait_async(self, key: Key, timeout: float | None) -> Outcome:  # noqa: ASYNC109 - the waiter's own time
         """Wait until the job has ended, blocking no loop and making no thread of its own."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         waiter = _Awaiter(loop.create_future(), loop)
         self._enter(key, waiter)

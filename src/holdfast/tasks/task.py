@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
@@ -11,10 +12,10 @@ import msgspec
 
 from holdfast.codec import HEADER, Arguments, Codec, choose, given
 from holdfast.delivery import Delivery
-from holdfast.errors import ConfigError, Undecodable, UsageError, nearest
+from holdfast.errors import Undecodable, UsageError, nearest
 from holdfast.message import Message, SendOptions, Stored, message
 from holdfast.retry import Retry
-from holdfast.tasks.arguments import Parameters, changed, result_type
+from holdfast.tasks.arguments import Parameters, changed, naming, result_type
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
 from holdfast.worker.context import Context
@@ -22,7 +23,6 @@ from holdfast.worker.handler import Handler
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 _UNNAMED = "json"
 """The codec of a body whose headers name none."""
@@ -81,12 +81,12 @@ class Task(Generic[P, R]):
         self.settings = settings
         self.name, self.queue = settings.name, settings.queue
         self._link = link
-        self._parameters = _declared(settings.name, lambda: Parameters(function))
-        self._codecs: dict[str, Callable[[bytes], Arguments]] = {}
+        self._parameters = Parameters(function)
         self._bind, self._encode = self._parameters.bind, settings.codec.encode
-        self._decode = _declared(settings.name, lambda: self._decoder(settings.codec.name))
-        if settings.keep_result is not None:
-            _declared(settings.name, lambda: self.decode_result)
+        self._decode = _arguments_decoder(settings.codec, self._parameters)
+        self._decoders = {settings.codec.name: self._decode}
+        self.decode_result: Callable[[bytes], R] = _result_decoder(function, settings)
+        """Turns a kept result into a value of the return annotation."""
         self._options: dict[str, Any] = {}
         self._configure({"max_attempts": settings.retry.attempts, "priority": settings.priority})
 
@@ -103,7 +103,7 @@ class Task(Generic[P, R]):
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Do as ``enqueue`` does, blocking no event loop; what is sent at the same time shares one round trip."""
         message = self._message(args, kwargs)
-        return self.sent(await self._link.send_soon(self.queue, message))
+        return self.sent((await self._link.send_soon(self.queue, (message,)))[0])
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Return a checked call, to be sent with others by ``enqueue_many``. Touches no store."""
@@ -111,11 +111,11 @@ class Task(Generic[P, R]):
 
     def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Send calls of this task, one round trip a queue, and return their jobs in order."""
-        calls = list(calls)
-        for call in calls:
-            if call.task.name != self.name:
-                raise UsageError(f"{call!r} is not one of task {self.name!r}; app.enqueue_many takes calls of any task")
-        return send_calls(self._link, calls)
+        return send_calls(self._link, self._mine(calls))
+
+    async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+        """Do as ``enqueue_many`` does, blocking no event loop."""
+        return await send_calls_soon(self._link, self._mine(calls))
 
     def using(self, **options: Unpack[UsingOptions]) -> Self:
         """Return a copy that sends with these options; the handler's own arguments are never among them.
@@ -124,12 +124,13 @@ class Task(Generic[P, R]):
         inherits the options of what it was made from.
         """
         configured = copy.copy(self)
-        configured._configure(dict(options))
+        with naming(f"task {self.name!r}"):
+            configured._configure(dict(options))
         return configured
 
     def job(self, job_id: str) -> Job[R]:
         """Return a handle for a job of this task that was sent to this queue before. Touches no store."""
-        return Job(self._link, self.queue, job_id, self._decode_result)
+        return Job(self._link, self.queue, job_id, self.decode_result)
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -155,19 +156,18 @@ class Task(Generic[P, R]):
             keep_result=settings.keep_result or 0.0,
         )
 
-    @functools.cached_property
-    def decode_result(self) -> Callable[[bytes], R]:
-        """What turns a kept result into a value of the return annotation."""
-        return self.settings.codec.decoder(result_type(self.function))
-
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _decode_result(self, value: bytes) -> R:
-        return self.decode_result(value)
+    def _mine(self, calls: Iterable[Call[R]]) -> list[Call[R]]:
+        calls = list(calls)
+        for call in calls:
+            if call.task.name != self.name:
+                raise UsageError(f"{call!r} is not one of task {self.name!r}; app.enqueue_many takes calls of any task")
+        return calls
 
     def sent(self, stored: Stored) -> Job[R]:
         """Return the job of a call of this task that was sent."""
-        return Job(self._link, stored.queue, stored.id, self._decode_result, stored=stored)
+        return Job(self._link, stored.queue, stored.id, self.decode_result, stored=stored)
 
     def _message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
         try:
@@ -184,13 +184,15 @@ class Task(Generic[P, R]):
         return Message(body=body, **self._fields)
 
     def _refused(self, arguments: Arguments, error: Exception) -> UsageError:
-        """Find the parameter: the decoder's text has its place, the encoder's does not."""
+        """Name the parameter: the decoder's text has its place, the encoder's does not."""
+        if (place := re.search(r"`\$\.(\w+)`?", str(error))) is not None:
+            return UsageError(f"task {self.name!r}: parameter {place[1]!r}: {error}")
         for name, value in given(arguments).items():
             try:
-                self._encode({name: value})
+                self._encode(value)
             except UsageError as its:
                 return UsageError(f"task {self.name!r}: parameter {name!r}: {its}")
-        return UsageError(f"task {self.name!r}: the arguments would not be decoded: {error}")
+        return UsageError(f"task {self.name!r}: its worker could not decode the arguments: {error}")
 
     def _compare(self, arguments: Arguments, received: Arguments) -> None:
         for name, value in given(arguments).items():
@@ -208,14 +210,14 @@ class Task(Generic[P, R]):
         self._fields = _fields(self.name, self._options, self.settings.codec)
 
     def _decoder(self, name: str) -> Callable[[bytes], Arguments]:
-        decode = self._codecs.get(name)
+        """Return the decoder of a codec that a body's headers name, which may not be this task's own any more."""
+        decode = self._decoders.get(name)
         if decode is None:
-            codec = self.settings.codec
             try:
-                chosen = codec if name == codec.name else choose(name, allow_pickle=self.settings.allow_pickle)
-            except ConfigError as error:
+                codec = choose(name, allow_pickle=self.settings.allow_pickle)
+                decode = self._decoders[name] = codec.decoder(self._parameters.struct)
+            except UsageError as error:
                 raise Undecodable(str(error)) from error
-            decode = self._codecs[name] = chosen.decoder(self._parameters.struct)
         return decode
 
 
@@ -244,14 +246,21 @@ def send_calls(link: Link, calls: Sequence[Call[R]]) -> list[Job[R]]:
 
     When a queue's round trip raises, those before it are stored; sending all of the calls again is safe.
     """
-    by_queue: dict[str, list[int]] = {}
-    for place, call in enumerate(calls):
-        by_queue.setdefault(call.task.queue, []).append(place)
-    jobs: dict[int, Job[R]] = {}
-    for queue, places in by_queue.items():
-        stored = link.send(queue, [calls[place].message for place in places])
-        jobs.update({place: calls[place].task.sent(receipt) for place, receipt in zip(places, stored, strict=True)})
-    return [jobs[place] for place in range(len(calls))]
+    stored = {queue: iter(link.send(queue, messages)) for queue, messages in _by_queue(calls).items()}
+    return [call.task.sent(next(stored[call.task.queue])) for call in calls]
+
+
+async def send_calls_soon(link: Link, calls: Sequence[Call[R]]) -> list[Job[R]]:
+    """Do as ``send_calls`` does, blocking no event loop."""
+    stored = {queue: iter(await link.send_soon(queue, messages)) for queue, messages in _by_queue(calls).items()}
+    return [call.task.sent(next(stored[call.task.queue])) for call in calls]
+
+
+def _by_queue(calls: Iterable[Call[R]]) -> dict[str, list[Message]]:
+    messages: dict[str, list[Message]] = {}
+    for call in calls:
+        messages.setdefault(call.task.queue, []).append(call.message)
+    return messages
 
 
 def queue_name(name: str) -> str:
@@ -274,8 +283,20 @@ def _fields(kind: str, options: Mapping[str, Any], codec: Codec) -> dict[str, An
     return fields
 
 
-def _declared(name: str, declare: Callable[[], T]) -> T:
+def _arguments_decoder(codec: Codec, parameters: Parameters) -> Callable[[bytes], Arguments]:
+    """Return what reads arguments; ``UsageError`` names the parameter whose annotation cannot be decoded."""
     try:
-        return declare()
-    except UsageError as error:
-        raise UsageError(f"task {name!r}: {error}") from error
+        return codec.decoder(parameters.struct)
+    except UsageError:
+        for name, hint in parameters.hints.items():
+            with naming(f"parameter {name!r}"):
+                codec.decoder(hint)
+        raise
+
+
+def _result_decoder(function: Callable[..., Any], settings: TaskSettings) -> Callable[[bytes], Any]:
+    """Return what reads a kept result; without one there is nothing to read, and the annotation does not matter."""
+    if settings.keep_result is None:
+        return settings.codec.decoder(Any)
+    with naming("the return value"):
+        return settings.codec.decoder(result_type(function))

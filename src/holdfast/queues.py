@@ -1,0 +1,347 @@
+"""The portable queue: send bytes, lease or pop them, and look after the place, on any store."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Unpack
+
+from holdfast.capabilities import Cancellable, Flushable, Inspectable, JobFilter, Pausable, Replayable
+from holdfast.config import QueueSettings
+from holdfast.contract import QueueBackend
+from holdfast.delivery import (
+    Ack,
+    Burial,
+    Delivery,
+    ErrorInfo,
+    GiveBack,
+    JobView,
+    Nack,
+    Page,
+    QueueStats,
+    Receipt,
+    Settlement,
+    State,
+)
+from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError
+from holdfast.events import BeforeBury, BeforeRetry, Events, Lost, Sent
+from holdfast.heartbeat import Heartbeat
+from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, message, seconds
+from holdfast.retry import Retry
+
+RAW = ("",)
+"""The kinds of a raw queue: messages sent as bytes have kind ``""``."""
+MOST_LEASED = 1000
+POLL = 1.0
+"""Seconds after which a waiting lease looks by itself, should a wake-up have been missed."""
+RETRY = Retry()
+"""When a delivery is tried again whose block ended with an exception."""
+
+Which = str | Iterable[str] | JobFilter
+"""Jobs, as operators name them: an id, several, or all that match."""
+
+
+class Place:
+    """A queue as operators see it: counts, jobs one by one, and what may be done to them. Thread-safe.
+
+    ``NotSupported`` when the store does not have the power.
+    """
+
+    def __init__(self, name: str, store: Callable[[], QueueBackend]) -> None:
+        if not isinstance(name, str) or not 1 <= len(name) <= 255:
+            raise UsageError(f"the name of a queue is a text of 1 to 255 characters, not {name!r:.80}")
+        self.name = name
+        self._store = store
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    def declare(self, settings: QueueSettings) -> None:
+        """Make the queue exist with these settings; the last ones win."""
+        self._store().declare(self.name, settings)
+
+    def destroy(self) -> int:
+        """Remove the queue with everything in it; return how many jobs went. Running ones lose their lease."""
+        return self._store().destroy(self.name)
+
+    def stats(self) -> QueueStats:
+        """Return exact counts of every state."""
+        return self._store().stats(self.name)
+
+    def depth(self) -> int:
+        """Return how many jobs could start now."""
+        return self.stats().depth
+
+    def get(self, job_id: str) -> JobView | None:
+        """Return one job with its runs, or None when it does not exist."""
+        return self._inspected().get(self.name, job_id)
+
+    def browse(self, only: JobFilter | None = None, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """Return up to ``limit`` matching jobs, newest first; pass the page's cursor for the next."""
+        return self._inspected().browse(self.name, only or JobFilter(), limit=limit, cursor=cursor)
+
+    def cancel(self, which: Which, reason: str = "cancelled") -> dict[str, State]:
+        """Cancel waiting jobs and ask for running ones; return the state each is in then."""
+        store, states = self._store(), dict[str, State]()
+        if not isinstance(store, Cancellable):
+            raise self._lacks(store, "cancel jobs")
+        for job_ids in self._pages(which):
+            states |= store.cancel(self.name, job_ids, reason)
+        return states
+
+    def replay(self, which: Which) -> list[str]:
+        """Make dead, cancelled and expired jobs ready as if new; return the ids of those that were."""
+        store = self._replaying()
+        return [job_id for job_ids in self._pages(which) for job_id in store.replay(self.name, job_ids)]
+
+    def reload(self, which: Which) -> list[str]:
+        """Give dead, cancelled and expired jobs exactly one more attempt; return the ids of those that got it."""
+        store = self._replaying()
+        return [job_id for job_ids in self._pages(which) for job_id in store.reload(self.name, job_ids)]
+
+    def flush(self, state: State) -> int:
+        """Remove every job in ``state``, which is not running; return how many."""
+        store = self._store()
+        if not isinstance(store, Flushable):
+            raise self._lacks(store, "be flushed")
+        return store.flush(self.name, state)
+
+    def pause(self) -> None:
+        """Grant no lease, to anybody, until :meth:`resume`; sends and running jobs go on."""
+        self._pausing().pause(self.name)
+
+    def resume(self) -> None:
+        """Grant leases again."""
+        self._pausing().resume(self.name)
+
+    # -- powers ---------------------------------------------------------------------------------------------------
+
+    def _pages(self, which: Which) -> Iterator[list[str]]:
+        """Yield the ids that are meant, a bounded number at a time."""
+        if isinstance(which, str):
+            yield [which]
+        elif isinstance(which, JobFilter):
+            page = self.browse(which, limit=MOST_LEASED)
+            while page.jobs or page.cursor:
+                yield [job.id for job in page.jobs]
+                if page.cursor is None:
+                    return
+                page = self.browse(which, limit=MOST_LEASED, cursor=page.cursor)
+        else:
+            yield list(which)
+
+    def _inspected(self) -> Inspectable:
+        store = self._store()
+        if not isinstance(store, Inspectable):
+            raise self._lacks(store, "show jobs")
+        return store
+
+    def _replaying(self) -> Replayable:
+        store = self._store()
+        if not isinstance(store, Replayable):
+            raise self._lacks(store, "replay jobs")
+        return store
+
+    def _pausing(self) -> Pausable:
+        store = self._store()
+        if not isinstance(store, Pausable):
+            raise self._lacks(store, "be paused")
+        return store
+
+    def _lacks(self, store: QueueBackend, power: str) -> NotSupported:
+        return NotSupported(f"queue {self.name!r} cannot {power}: {type(store).__name__} does not have that power")
+
+
+class Queue(Place):
+    """A queue as its users see it: messages go in, deliveries come out. Thread-safe.
+
+    ``store`` returns the open store and ``heartbeat`` what keeps the leases made here alive; both are asked for at
+    every call and may open what they return.
+    """
+
+    def __init__(
+        self, name: str, store: Callable[[], QueueBackend], heartbeat: Callable[[], Heartbeat], events: Events
+    ) -> None:
+        super().__init__(name, store)
+        self._heartbeat = heartbeat
+        self._events = events
+
+    # -- in -------------------------------------------------------------------------------------------------------
+
+    def send(self, body: bytes, **options: Unpack[SendOptions]) -> Stored:
+        """Store one message, as safe on return as the store promises; ``UsageError`` names what does not fit."""
+        return self._send([self._message(body, options)])[0]
+
+    def send_many(self, bodies: Iterable[bytes | Message], **options: Unpack[SendOptions]) -> list[Stored]:
+        """Store messages in one call; return one receipt each, in order.
+
+        The options are those of every ``bytes``; a :class:`Message` carries its own.
+        """
+        given = list(bodies)
+        if "id" in options and sum(not isinstance(body, Message) for body in given) > 1:
+            raise UsageError(f"queue {self.name!r}: one id cannot be that of several messages; send Messages instead")
+        return self._send([body if isinstance(body, Message) else self._message(body, options) for body in given])
+
+    def _message(self, body: bytes, options: SendOptions) -> Message:
+        if not isinstance(body, (bytes, bytearray, memoryview)):
+            raise UsageError(f"queue {self.name!r}: a body is bytes, not {type(body).__name__}; encode it first")
+        try:
+            return message(bytes(body), options)
+        except UsageError as error:
+            raise UsageError(f"queue {self.name!r}: {error}") from None
+
+    def _send(self, messages: Sequence[Message]) -> list[Stored]:
+        if not messages:
+            return []
+        receipts = self._store().send(self.name, messages)
+        if self._events.wants(Sent):
+            for sent, stored in zip(messages, receipts, strict=True):
+                self._events.emit(Sent(sent, stored))
+        return receipts
+
+    # -- out ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lease(
+        self, limit: int = 10, *, kinds: Collection[str] = RAW, wait: Seconds | None = 0.0
+    ) -> Iterator[Deliveries]:
+        """Lease up to ``limit`` messages for the block, waiting up to ``wait`` seconds (None: for ever) for the first.
+
+        What the block marks is settled at its end, in one call. What it leaves unmarked goes back unburned; if it
+        ends with an exception, that is nacked with it, or buried when its attempts are used. When the store cannot
+        settle, its error is raised here, and the heartbeat settles as soon as it can.
+        """
+        if not isinstance(limit, int) or not 1 <= limit <= MOST_LEASED:
+            raise UsageError(f"queue {self.name!r}: limit is a whole number from 1 to {MOST_LEASED}, not {limit!r}")
+        granted = self._wait_and_lease(limit, kinds, wait)
+        deliveries = Deliveries(granted, self._settle, self._events)
+        try:
+            yield deliveries
+        except Exception as error:
+            deliveries.fail(error)
+            raise
+        finally:
+            deliveries.close()
+
+    def pop(self, timeout: Seconds | None = None) -> Message | None:
+        """Take one message out, at most once: it is acknowledged before it is returned.
+
+        Waits up to ``timeout`` seconds and returns None when there was none; None waits for ever, 0 looks once. When
+        the store cannot acknowledge, its error is raised and the message goes back.
+        """
+        while granted := self._wait_and_lease(1, RAW, timeout):
+            taken = granted[0]
+            lost = self._settle([Ack(taken.receipt)], otherwise=[GiveBack(taken.receipt)])
+            if not lost:
+                return _message_of(taken)
+        return None
+
+    def _wait_and_lease(self, limit: int, kinds: Collection[str], wait: Seconds | None) -> list[Delivery]:
+        clock = self._heartbeat().clock
+        end = None if wait is None else clock.boot() + seconds(wait, f"queue {self.name!r}: the time to wait") * 1000
+        while not (granted := self._insist(limit, kinds)):
+            left = POLL if end is None else (end - clock.boot()) / 1000
+            if left <= 0:
+                return []
+            self._store().wait([self.name], kinds, min(left, POLL))
+        return granted
+
+    def _insist(self, limit: int, kinds: Collection[str]) -> list[Delivery]:
+        try:
+            return self._lease(limit, kinds)
+        except LeaseLost:
+            return self._lease(limit, kinds)  # the holder had ended while nobody looked; this one is new
+
+    def _lease(self, limit: int, kinds: Collection[str]) -> list[Delivery]:
+        heartbeat, lease_id = self._heartbeat(), secrets.token_hex(8)
+        heartbeat.pay()
+        holder = heartbeat.hold([self.name], kinds)
+        try:
+            return self._store().lease(self.name, holder, lease_id, limit=limit, kinds=kinds, max_format=FORMAT)
+        except LeaseLost:
+            heartbeat.lost(holder)
+            raise
+        except BackendError as error:
+            if error.outcome_unknown:
+                heartbeat.owe([GiveBack(queue=self.name, lease_id=lease_id)])
+            raise
+
+    def _settle(
+        self, settlements: Sequence[Settlement], *, otherwise: Sequence[Settlement] | None = None
+    ) -> list[Receipt]:
+        """Settle; if the store cannot, let the heartbeat do it, or ``otherwise`` instead, when it can again."""
+        try:
+            return self._store().settle(settlements)
+        except BackendError:
+            self._heartbeat().owe(settlements if otherwise is None else otherwise)
+            raise
+
+
+class Deliveries:
+    """What one lease granted; mark each with its ``ack``, ``nack``, ``bury`` or ``give_back``. For one thread."""
+
+    def __init__(
+        self, granted: Sequence[Delivery], settle: Callable[[Sequence[Settlement]], list[Receipt]], events: Events
+    ) -> None:
+        self._granted = tuple(granted)
+        self._open = list(granted)
+        self._settle = settle
+        self._events = events
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._granted)
+
+    def __len__(self) -> int:
+        return len(self._granted)
+
+    def flush(self) -> list[Receipt]:
+        """Settle what is marked so far; return the receipts whose lease had been lost."""
+        return self._settle_marked(None)
+
+    def fail(self, error: Exception) -> None:
+        """Settle what is marked, and nack with ``error`` what is not."""
+        for delivery in self._open:
+            if delivery.settlement is None:
+                delivery.nack(RETRY.delay(delivery.attempt), error=ErrorInfo.of(error))
+        self._settle_marked(error)
+
+    def close(self) -> None:
+        """Settle what is marked, and give back what is not."""
+        for delivery in self._open:
+            if delivery.settlement is None:
+                delivery.give_back()
+        self._settle_marked(None)
+
+    def _settle_marked(self, error: Exception | None) -> list[Receipt]:
+        marked = [delivery for delivery in self._open if delivery.settlement is not None]
+        if not marked:
+            return []
+        self._open = [delivery for delivery in self._open if delivery.settlement is None]
+        for delivery in marked:
+            self._tell(delivery, error)
+        lost = self._settle([delivery.settlement for delivery in marked if delivery.settlement is not None])
+        for delivery in marked if lost else ():
+            if delivery.receipt in lost:
+                self._events.emit(Lost(delivery))
+        return lost
+
+    def _tell(self, delivery: Delivery, error: Exception | None) -> None:
+        match delivery.settlement:
+            case Nack(delay=delay):
+                self._events.emit(BeforeRetry(delivery, error, delay))
+            case Burial(reason=reason):
+                self._events.emit(BeforeBury(delivery, error, reason))
+
+
+def _message_of(delivery: Delivery) -> Message:
+    return Message(
+        body=delivery.body,
+        id=delivery.id,
+        kind=delivery.kind,
+        headers=delivery.headers,
+        key=delivery.key,
+        priority=delivery.priority,
+        max_attempts=delivery.max_attempts,
+        timeout=delivery.timeout,
+    )

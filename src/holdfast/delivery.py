@@ -18,6 +18,8 @@ MAX_CRASHES = 3
 """A job whose process died this often is buried, even if attempts are left."""
 FIRST_ERRORS, LAST_ERRORS = 2, 8
 """Of a job's failed attempts the first two and the last eight are kept."""
+MAX_MESSAGE, MAX_TRACEBACK = 2_000, 16_000
+"""Characters of an error that are stored with each failed attempt; of a longer traceback the middle goes."""
 
 
 class State(enum.StrEnum):
@@ -50,6 +52,39 @@ class ErrorInfo(msgspec.Struct, frozen=True):
     type: str
     message: str = ""
     traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorInfo:
+        """Return ``error`` as it is stored: bounded, its traceback from the first line on that is not Holdfast's.
+
+        Never raises, whatever the error's own methods do.
+        """
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return cls(name, _text(error)[:MAX_MESSAGE], _trace(error))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"<its text cannot be had: {type(failure).__name__}>"
+
+
+def _trace(error: BaseException) -> str:
+    import traceback  # costs start-up time, and is needed only when something fails
+
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("holdfast."):
+        frames = frames.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+    except Exception:
+        return ""
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    head, tail = MAX_TRACEBACK // 4, MAX_TRACEBACK // 4 * 3
+    return f"{text[:head]}\n… {len(text) - head - tail} characters left out …\n{text[-tail:]}"
 
 
 # -- settlements ----------------------------------------------------------------------------------------------

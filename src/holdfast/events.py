@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -54,14 +55,14 @@ class Done(JobEvent, frozen=True):
 class BeforeRetry(JobEvent, frozen=True):
     """This run failed; the job will be delivered again after ``delay`` seconds. Comes before the settlement."""
 
-    error: BaseException
+    error: BaseException | None
     delay: float
 
 
 class BeforeBury(JobEvent, frozen=True):
     """The job is given up for ``reason`` and becomes a dead letter. Comes before the settlement."""
 
-    error: BaseException
+    error: BaseException | None
     reason: str
 
 
@@ -189,37 +190,30 @@ class Events:
         return route
 
 
-# -- the listeners that write logs ----------------------------------------------------------------------------
+# -- what goes into the logs ----------------------------------------------------------------------------------
+
+_JOB = "{job.kind} job {job.id} of queue {job.queue}, attempt {job.attempt}: "
+_LINES: tuple[tuple[type[Event], int, str], ...] = (
+    (BeforeRetry, logging.WARNING, _JOB + "failed with {error!r}; again in {delay:.3g} s"),
+    (BeforeBury, logging.ERROR, _JOB + "buried: {reason}"),
+    (Lost, logging.WARNING, _JOB + "counts for nothing, its lease was lost"),
+    (Stuck, logging.ERROR, _JOB + "over its timeout after {seconds:.3g} s, and a thread cannot be stopped\n{stack}"),
+    (Dropped, logging.WARNING, "{count} dead letters dropped by retention"),
+    (Rescued, logging.WARNING, "{count} jobs taken back from holders that went silent"),
+    (Retired, logging.WARNING, "holder {holder.id} retired, its process has gone; {jobs} jobs taken back"),
+    (Stalled, logging.ERROR, "worker {holder} has been unable to lease for {seconds:.3g} s: {error!r}"),
+    (Recovered, logging.WARNING, "worker {holder} leases again after {seconds:.3g} s"),
+    (HolderLost, logging.WARNING, "holder {holder} lost its heartbeat: its leases are void"),
+)
 
 
 def log_to(logger: logging.Logger, events: Events) -> None:
-    """Write what an operator should read to ``logger``."""
-
-    def line(level: int, text: str, *fields: str) -> Listener:
-        def write(event: Event) -> None:
-            logger.log(level, text, *(_field(event, field) for field in fields))
-
-        return write
-
-    job = ("job.kind", "job.id", "job.queue", "job.attempt")
-    about = "%s job %s of queue %s"
-    warning, error = logging.WARNING, logging.ERROR
-    retry = about + ": attempt %s failed with %s; again in %.3g s"
-    events.listen(BeforeRetry, line(warning, retry, *job, "error", "delay"))
-    events.listen(BeforeBury, line(error, about + ": buried after attempt %s: %s (%s)", *job, "reason", "error"))
-    events.listen(Lost, line(warning, about + ": attempt %s counts for nothing, its lease was lost", *job))
-    stuck = about + ": attempt %s is %.3g s old, over its timeout, and its thread cannot be stopped\n%s"
-    events.listen(Stuck, line(error, stuck, *job, "seconds", "stack"))
-    events.listen(Dropped, line(warning, "%s dead letters dropped by retention", "count"))
-    events.listen(Rescued, line(warning, "%s jobs taken back from holders that went silent", "count"))
-    events.listen(Retired, line(warning, "holder %s retired, its process has gone; %s jobs back", "holder.id", "jobs"))
-    events.listen(Stalled, line(error, "worker %s unable to lease for %.3g s: %s", "holder", "seconds", "error"))
-    events.listen(Recovered, line(warning, "worker %s leases again after %.3g s", "holder", "seconds"))
-    events.listen(HolderLost, line(warning, "holder %s lost its heartbeat; its leases are void", "holder"))
+    """Write what an operator should read to ``logger``: a WARNING a failed attempt, an ERROR a dead letter."""
+    for event_type, level, text in _LINES:
+        events.listen(event_type, partial(_log, logger, level, text))
 
 
-def _field(event: Event, path: str) -> object:
-    value: Any = event
-    for name in path.split("."):
-        value = getattr(value, name)
-    return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else value
+def _log(logger: logging.Logger, level: int, text: str, event: Event) -> None:
+    if logger.isEnabledFor(level):
+        fields = {name: getattr(event, name) for name in event.__struct_fields__}
+        logger.log(level, text.format(**fields), exc_info=fields.get("error"))

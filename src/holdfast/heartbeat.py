@@ -88,7 +88,7 @@ class Heartbeat:
 
     @property
     def alive(self) -> bool:
-        """Whether the present incarnation may hold leases; when not, :meth:`renew` begins the next."""
+        """Whether the present incarnation may hold leases; when not, the next :meth:`hold` begins another."""
         return self._incarnation.alive
 
     # -- beating --------------------------------------------------------------------------------------------------
@@ -96,17 +96,17 @@ class Heartbeat:
     def hold(self, queues: Collection[str], kinds: Collection[str]) -> str:
         """Return the id to lease from these queues under; on return the store knows it and the thread keeps it.
 
-        Beats in the caller's thread, but only if the store does not know this incarnation with these queues and
-        kinds yet. Raises ``LeaseLost`` when the incarnation has ended, and what the store raises.
+        Begins a new incarnation when the last has ended. Beats in the caller's thread, but only if the store does
+        not know the incarnation with these queues and kinds yet, and raises what the store raises then.
         """
-        incarnation = self._incarnation
+        incarnation = self._living()
         if not _covers(incarnation.known, queues, kinds):
             with self._lock:
                 incarnation.info = _with(incarnation.info, queues, kinds)
             self.beat()
             self._start()
         if not incarnation.alive:
-            raise LeaseLost(f"holder {incarnation.info.id!r} has ended; take a new incarnation")
+            raise LeaseLost(f"holder {incarnation.info.id!r} ended as it began; something retires it")
         return incarnation.info.id
 
     def beat(self) -> None:
@@ -152,9 +152,11 @@ class Heartbeat:
         if asked is not None and now - asked >= HANGING_MS and self._is_over(incarnation, now):
             self._die(incarnation)
 
-    def renew(self) -> None:
-        """Begin a new incarnation; the present one is beaten for no longer."""
-        self._incarnation = _Incarnation(self._incarnation.info)
+    def _living(self) -> _Incarnation:
+        with self._lock:
+            if not self._incarnation.alive:
+                self._incarnation = _Incarnation(self._incarnation.info)
+            return self._incarnation
 
     def _is_over(self, incarnation: _Incarnation, now: int) -> bool:
         return incarnation.known is not None and now - incarnation.beaten >= incarnation.info.ttl * 1000

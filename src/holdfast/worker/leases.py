@@ -32,10 +32,10 @@ class Leases:
         """Yield what each queue grants of these kinds, ``room`` in all at the most; never waits for work.
 
         Each grant is the caller's before the next call is made, so an error loses none. Raises ``BackendError``;
-        ``LeaseLost`` when the holder has ended, and the next call then begins a new incarnation.
+        ``LeaseLost`` when the holder has ended; the next call then has a new one.
         """
         self.resolve()
-        holder = self._hold()
+        holder = self._heartbeat.hold(self.queues, self._kinds)
         for done, queue in enumerate(self._turn()):
             share = -(-room // (len(self.queues) - done))
             if share <= 0:
@@ -58,11 +58,6 @@ class Leases:
     def interrupt(self) -> None:
         """End the wait that is going on, or else the next."""
         self._backend.interrupt()
-
-    def _hold(self) -> str:
-        if not self._heartbeat.alive:
-            self._heartbeat.renew()
-        return self._heartbeat.hold(self.queues, self._kinds)
 
     def _turn(self) -> list[str]:
         """Return the queues in this call's order: each in turn is the first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +17,7 @@ from holdfast.worker.handler import Handler
 
 logger = logging.getLogger("holdfast")
 
-MAX_MESSAGE = 2_000
-MAX_TRACEBACK = 16_000
-"""Characters of an error that are stored with each failed attempt; of a longer traceback the middle goes."""
+MOST_DELAY = 10 * 365 * 86_400.0
 
 
 class HandlerTimeout(TimeoutError):
@@ -47,7 +44,7 @@ class Outcomes:
         try:
             result = handler.encode(value)
         except Exception as error:
-            return self._bury(delivery, error, f"its result cannot be encoded: {_text(error)}")
+            return self._bury(delivery, error, f"its result cannot be encoded: {ErrorInfo.of(error).message}")
         return Ack(delivery.receipt, result, handler.keep_result, context.follow_ups)
 
     def raised(self, delivery: Delivery, handler: Handler, context: Context, error: BaseException) -> Settlement:
@@ -58,13 +55,13 @@ class Outcomes:
             case Bury():
                 return self._bury(delivery, error, error.reason)
             case Undecodable():
-                return self._bury(delivery, error, f"undecodable: {_text(error)}")
+                return self._bury(delivery, error, f"undecodable: {ErrorInfo.of(error).message}")
             case RetryLater():
                 return self._retry(delivery, error, error.after, count=error.count)
         if context.overran():
             return self.timed_out(delivery, handler, context)
         if not self._wants(delivery, handler.retry, error):
-            return self._bury(delivery, error, _name(error))
+            return self._bury(delivery, error, ErrorInfo.of(error).type)
         return self._retry(delivery, error, self._delay(delivery, handler.retry, error))
 
     def timed_out(self, delivery: Delivery, handler: Handler, context: Context) -> Settlement:
@@ -83,7 +80,8 @@ class Outcomes:
     def _retry(
         self, delivery: Delivery, error: BaseException, delay: float, *, count: bool = True, reason: str = "error"
     ) -> Settlement:
-        settlement = delivery.failure(delay, error_info(error), count=count, reason=reason)
+        delay = min(delay, MOST_DELAY) if delay > 0 else 0.0  # not a number becomes 0 too: no store could take it
+        settlement = delivery.failure(delay, ErrorInfo.of(error), count=count, reason=reason)
         if isinstance(settlement, Nack):
             self._events.emit(BeforeRetry(delivery, error, delay))
         else:
@@ -92,7 +90,7 @@ class Outcomes:
 
     def _bury(self, delivery: Delivery, error: BaseException, reason: str) -> Burial:
         self._events.emit(BeforeBury(delivery, error, reason))
-        return Burial(delivery.receipt, reason, error_info(error))
+        return Burial(delivery.receipt, reason, ErrorInfo.of(error))
 
     # -- asking code that is not ours: it may raise, and the job must be settled all the same ---------------------
 
@@ -111,37 +109,3 @@ class Outcomes:
         except Exception:
             wished = None
         return retry.delay(delivery.attempt, draw=self._draw) if wished is None else wished
-
-
-# -- errors as they are stored --------------------------------------------------------------------------------
-
-
-def error_info(error: BaseException) -> ErrorInfo:
-    """Return an error as it is stored: bounded, and with the traceback from the first line that is not ours on."""
-    return ErrorInfo(_name(error), _text(error), _trace(error))
-
-
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)[:MAX_MESSAGE]
-    except Exception as failure:
-        return f"<its text cannot be had: {type(failure).__name__}>"
-
-
-def _trace(error: BaseException) -> str:
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("holdfast.worker."):
-        frames = frames.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:
-        return ""
-    if len(text) <= MAX_TRACEBACK:
-        return text
-    head, tail = MAX_TRACEBACK // 4, MAX_TRACEBACK * 3 // 4
-    return f"{text[:head]}\n… {len(text) - head - tail} characters left out …\n{text[-tail:]}"

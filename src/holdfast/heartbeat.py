@@ -99,6 +99,8 @@ class Heartbeat:
         Begins a new incarnation when the last has ended. Beats in the caller's thread, but only if the store does
         not know the incarnation with these queues and kinds yet, and raises what the store raises then.
         """
+        if self._stopping:
+            raise Closed(f"the heartbeat of {self.holder!r} has been stopped; nothing can be leased under it")
         incarnation = self._living()
         if not _covers(incarnation.known, queues, kinds):
             with self._lock:
@@ -238,7 +240,7 @@ class Heartbeat:
                 self._die(incarnation)
 
     def _is_due(self, incarnation: _Incarnation, now: int) -> bool:
-        age = (now - incarnation.beaten) / 1000
+        age = (now - incarnation.beaten) / 1000 + 0.1 * self._interval()  # a wait may end a little early
         if self._soon or self._owed or age >= incarnation.info.ttl / BEATS_PER_TTL:
             return True
         return age >= self._interval() and self._owner.busy()

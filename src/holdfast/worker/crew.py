@@ -13,7 +13,7 @@ from holdfast.events import Events, HolderLost
 from holdfast.heartbeat import Owner
 from holdfast.worker.context import Context
 from holdfast.worker.pace import Pace
-from holdfast.worker.runners import Desk, Runner
+from holdfast.worker.runners.runner import Desk, Runner
 from holdfast.worker.settler import Settler
 
 logger = logging.getLogger("holdfast")
@@ -48,6 +48,11 @@ class Crew(Owner):
         self._alone = self._shut = False
         now = self._clock.boot()
         self._posts = [_Post(runner, Pace(runner.slots, prefetch), now) for runner in runners]
+
+    @property
+    def size(self) -> int:
+        """How many runners there are."""
+        return len(self._posts)
 
     # -- for the fetcher ------------------------------------------------------------------------------------------
 
@@ -116,6 +121,13 @@ class Crew(Owner):
         post.pace.given(-len(taken))
         return taken
 
+    def held(self) -> int:
+        """Return how many jobs have been put here and not ended yet."""
+        with self._lock:
+            for post in self._posts:
+                post.pace.update(post.runner.tally())
+            return len(self._suspects) + sum(post.pace.held for post in self._posts)
+
     def running(self) -> list[Context]:
         """Return the contexts of all jobs that run now."""
         return [context for post in self._posts for context in post.runner.running()]
@@ -145,11 +157,7 @@ class Crew(Owner):
     # -- as the owner of the heartbeat ----------------------------------------------------------------------------
 
     def busy(self) -> bool:
-        """Tell whether any job is held."""
-        with self._lock:
-            for post in self._posts:
-                post.pace.update(post.runner.tally())
-            return bool(self._suspects) or any(post.pace.held for post in self._posts)
+        return self.held() > 0
 
     def cancels(self, receipts: Sequence[Receipt]) -> None:
         asked = {(receipt.id, receipt.token) for receipt in receipts}

@@ -13,7 +13,7 @@ from holdfast.worker.crew import Crew
 from holdfast.worker.housekeeping import Housekeeping
 from holdfast.worker.leases import Leases
 from holdfast.worker.options import WorkerOptions
-from holdfast.worker.runners import Runner
+from holdfast.worker.runners.runner import Runner
 from holdfast.worker.settler import RECONNECT, Settler
 
 logger = logging.getLogger("holdfast")
@@ -50,6 +50,7 @@ class Fetcher:
         self._failures = 0
         self._all_settled = False
         self._in_store_wait = False
+        self._lacks_room = True
         self._stopping = self._finished = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-fetcher", daemon=True)
@@ -65,9 +66,10 @@ class Fetcher:
 
     def poke(self) -> None:
         """Look again soon: jobs have ended, so there may be room. Called once for a batch."""
-        self._wake.set()
-        if self._in_store_wait:
-            self._leases.interrupt()
+        if self._lacks_room:
+            self._wake.set()
+            if self._in_store_wait:
+                self._leases.interrupt()
 
     def stop(self) -> None:
         """Lease nothing more and let the thread end."""
@@ -111,6 +113,7 @@ class Fetcher:
         self._rest(RECONNECT.delay(self._failures))
 
     def _round(self) -> None:
+        self._lacks_room = True  # until it is known: a poke that came between looking and waiting would be missed
         with self._asking():
             self._housekeeping.run()
             wanting = self._crew.wanting()
@@ -120,6 +123,7 @@ class Fetcher:
         elif self._is_to_end() and not self._crew.busy():
             self._look_once_more()
         elif wanting and self._left != 0:
+            self._lacks_room = self._is_to_end() or len(wanting) < self._crew.size
             self._wait_for_work(wanting)
         else:
             self._rest(min(self._options.busy_poll, self._housekeeping.due_in))

@@ -24,7 +24,8 @@ from holdfast.worker.housekeeping import Housekeeping
 from holdfast.worker.leases import Leases
 from holdfast.worker.options import Stopped, WorkerOptions
 from holdfast.worker.outcomes import Outcomes
-from holdfast.worker.runners import Desk, LoopRunner, Runner, ThreadRunner
+from holdfast.worker.runners.runner import Desk, Runner
+from holdfast.worker.runners.threads import ThreadRunner
 from holdfast.worker.settler import Settler
 from holdfast.worker.watchdog import Watchdog
 
@@ -207,16 +208,16 @@ class Worker:
 
     def _settle_and_retire(self) -> None:
         """Settle what has ended. Jobs in threads that cannot be stopped stay leased for as long as those live."""
-        abandoned = self._crew.running()
+        abandoned = self._crew.held()
         self._crew.stop()
         self._settler.add(self._leases.doubts)
         if abandoned:
             self._settler.mark().wait(LAST_CALL)
-            names = ", ".join(f"{context.kind} {context.id}" for context in abandoned)
-            logger.warning("worker %s ended, but threads still run: %s; they stay leased", self.holder, names)
+            names = ", ".join(f"{context.kind} {context.id}" for context in self._crew.running())
+            logger.warning("worker %s has stopped, but jobs still run and stay leased: %s", self.holder, names)
         else:
             self._settle_last(LAST_CALL)
-        self._report = self._counted(len(abandoned))
+        self._report = self._counted(abandoned)
 
     def _settle_last(self, patience: float | None) -> None:
         self._settler.stop()
@@ -257,6 +258,8 @@ def _runners(desk: Desk, options: WorkerOptions) -> list[Runner]:
     if plain:
         runners.append(ThreadRunner(plain, options.concurrency, desk))
     if awaited:
+        from holdfast.worker.runners.loop import LoopRunner  # brings asyncio, which plain workers need not wait for
+
         runners.append(LoopRunner(awaited, options.concurrency, desk))
     return runners
 

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.delivery import Delivery
 from holdfast.events import Started, Stuck
@@ -31,10 +31,10 @@ class ThreadRunner:
         self.slots = slots
         self._desk = desk
         self._inbox = Inbox(slots)
-        self._hands = tuple(_Hand(self._inbox, desk) for _ in range(slots))
+        self._roster = _Roster(Tally(0, 0.0), tuple(_Hand(self._inbox, desk) for _ in range(slots)))
 
     def start(self) -> None:
-        for hand in self._hands:
+        for hand in self._roster.hands:
             hand.start()
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
@@ -44,42 +44,44 @@ class ThreadRunner:
         return self._inbox.take_back(wanted)
 
     def tally(self) -> Tally:
-        hands = self._hands
-        return Tally(sum(hand.ended for hand in hands), sum(hand.seconds for hand in hands))
+        return self._roster.tally()
 
     def running(self) -> list[Context]:
-        return [context for hand in self._hands if (context := hand.context) is not None]
+        return [context for hand in self._roster.hands if (context := hand.context) is not None]
 
     def interrupt(self, contexts: Sequence[Context]) -> bool:
         return False  # a thread stops when its handler looks at the flags of its context, or ends
 
     def look_after(self) -> int:
-        for hand in self._hands:
+        for hand in self._roster.hands:
             context = hand.context
             if context is not None and not hand.stuck and context.overran():
                 self._report(hand, context)
-        return sum(hand.stuck for hand in self._hands)
+        return sum(hand.stuck for hand in self._roster.hands)
 
     def _report(self, hand: _Hand, context: Context) -> None:
-        stuck = sum(hand.stuck for hand in self._hands)
+        stuck = sum(hand.stuck for hand in self._roster.hands)
         hand.stuck = True
         if stuck < MAX_REPLACED:
             hand.leaving = True
-            substitute = _Hand(self._inbox, self._desk)
-            self._hands += (substitute,)
-            substitute.start()
+            self._replace()
         seconds = (self._desk.clock.boot() - context.started) / 1000
         self._desk.events.emit(Stuck(context.delivery, seconds, hand.stack()))
 
+    def _replace(self) -> None:
+        substitute = _Hand(self._inbox, self._desk)
+        self._roster = self._roster.with_one_more(substitute)
+        substitute.start()
+
     def stop(self) -> None:
-        for _ in self._hands:
+        for _ in self._roster.hands:
             self._inbox.dismiss()
 
     def join(self, timeout: float | None = None) -> bool:
         end = None if timeout is None else time.monotonic() + timeout
-        for hand in self._hands:
+        for hand in self._roster.hands:
             hand.join(None if end is None else max(0.0, end - time.monotonic()))
-        return not any(hand.is_alive() for hand in self._hands)
+        return not any(hand.is_alive() for hand in self._roster.hands)
 
 
 class _Hand(threading.Thread):
@@ -120,8 +122,8 @@ class _Hand(threading.Thread):
         except BaseException:
             logger.exception("a bug kept job %s of queue %s from being settled", delivery.id, delivery.queue)
             delivery.give_back()
-        self.context = None
         desk.settle(delivery)
+        self.context = None
         self.seconds += time.perf_counter() - begun
         self.ended += 1
         self.stuck = self.stuck and self.leaving
@@ -144,3 +146,19 @@ class _Hand(threading.Thread):
 def _call(run: Callable[[Delivery, Context], Any], delivery: Delivery, context: Context) -> Any:
     CURRENT.set(context)
     return run(delivery, context)
+
+
+class _Roster(NamedTuple):
+    """The threads there are, and what those did that have left. Replaced as a whole, so that readers need no lock."""
+
+    left: Tally
+    hands: tuple[_Hand, ...]
+
+    def tally(self) -> Tally:
+        ended, seconds = self.left
+        return Tally(ended + sum(hand.ended for hand in self.hands), seconds + sum(hand.seconds for hand in self.hands))
+
+    def with_one_more(self, hand: _Hand) -> _Roster:
+        alive = [known for known in self.hands if known.is_alive()]
+        gone = tuple(known for known in self.hands if known not in alive)
+        return _Roster(_Roster(self.left, gone).tally(), (*alive, hand))

@@ -5,43 +5,75 @@ See :mod:`holdfast.testing.conformance.harness` for how a store is brought to it
 
 from __future__ import annotations
 
+from holdfast.testing.conformance.cancelling import CancelCases, CancelRunningCases
 from holdfast.testing.conformance.cases import Cases
+from holdfast.testing.conformance.connections import ConnectionCases
 from holdfast.testing.conformance.counting import StatsCases
+from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
 from holdfast.testing.conformance.expiring import ExpiryCases
+from holdfast.testing.conformance.flushing import FlushCases
 from holdfast.testing.conformance.harness import Harness
 from holdfast.testing.conformance.holding import CrashCases, HolderCases, RetireCases
 from holdfast.testing.conformance.inheritance import check_inheritance
+from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCases
 from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
 from holdfast.testing.conformance.keys import HeldCases, KeyCases
 from holdfast.testing.conformance.leasing import GiveBackCases, LeaseCases
 from holdfast.testing.conformance.ordering import KindCases, OrderCases
+from holdfast.testing.conformance.pausing import PauseCases
 from holdfast.testing.conformance.places import DestroyCases, QueueCases
+from holdfast.testing.conformance.processes import HandleCases, HandlePowersCases, KillCases
+from holdfast.testing.conformance.replaying import ReplayCases, ReviveCases
+from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
 from holdfast.testing.conformance.settling import FollowUpCases, RetryCases, SettleCases
+from holdfast.testing.conformance.threads import ThreadCases
+from holdfast.testing.conformance.waiting import CloseCases, QuietCases, WaitCases
 
 __all__ = [
     "BodyCases",
+    "BrowseCases",
+    "CancelCases",
+    "CancelRunningCases",
     "Cases",
+    "CloseCases",
+    "ConnectionCases",
     "CrashCases",
     "DelayCases",
     "DestroyCases",
+    "DurableCases",
+    "DurablePowersCases",
     "ExpiryCases",
+    "FlushCases",
     "FollowUpCases",
+    "GetCases",
     "GiveBackCases",
+    "HandleCases",
+    "HandlePowersCases",
     "Harness",
     "HeldCases",
     "HolderCases",
     "KeyCases",
+    "KillCases",
     "KindCases",
     "LeaseCases",
     "OrderCases",
+    "OutcomeCases",
+    "PauseCases",
     "QueueCases",
+    "QuietCases",
+    "ReplayCases",
     "RetentionCases",
     "RetireCases",
     "RetryCases",
+    "ReviveCases",
+    "RunCases",
     "SendCases",
     "SettleCases",
     "StatsCases",
+    "ThreadCases",
     "TidyCases",
+    "WaitCases",
+    "WatchCases",
     "check_inheritance",
 ]

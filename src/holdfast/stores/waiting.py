@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from holdfast.clock import Clock
@@ -13,7 +14,6 @@ class Waiting:
     """The waits of one open store. ``condition`` may be the store's own lock; every method takes it."""
 
     def __init__(self, clock: Clock, condition: threading.Condition | None = None) -> None:
-        self._clock = clock
         self._changed = condition or threading.Condition()
         self._waiters = 0
         self._interrupts = 0
@@ -25,9 +25,10 @@ class Waiting:
         """Block until ``look`` answers 0, at most ``timeout`` seconds; False when that passed or on an interrupt.
 
         ``look`` returns the seconds until there may be something, 0 for now, None for not in sight. It is asked
-        again after every ``wake``, when its seconds are over, and every ``poll`` seconds.
+        again after every ``wake``, when its seconds are over, and every ``poll`` seconds. The caller's patience is
+        real time, also where the store's clock stands still or is moved.
         """
-        end = self._clock.boot() + timeout * 1000
+        end = time.monotonic() + timeout
         with self._changed:
             if self._closed:
                 raise Closed("the store is closed")
@@ -46,7 +47,7 @@ class Waiting:
             pause = look()
             if pause is not None and pause <= 0:
                 return True
-            left = (end - self._clock.boot()) / 1000
+            left = end - time.monotonic()
             if left <= 0:
                 return False
             self._changed.wait(min(length for length in (left, pause, poll) if length is not None))

@@ -167,7 +167,7 @@ def revived(head: Head, verb: str, now: int) -> None:
         head.attempts = head.crashes = 0
     elif head.max_attempts is not None:
         head.max_attempts = head.attempts + 1
-    head.ready = head.due = now
+    head.due, head.ready = now, now + 1  # at the tail, behind everything that is ready at this very ms
     head.expires = head.ended = head.started = head.reason = head.cancel = None
 
 

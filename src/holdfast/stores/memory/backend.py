@@ -206,7 +206,7 @@ class MemoryBackend(Operations, QueueBackend):
                 for name, place in self._places.items()
                 for head in place.machine.cancels(holder.id)
             ]
-            paused = frozenset(name for name, place in self._places.items() if place.machine.paused)
+            paused = frozenset(name for name in holder.queues if name in self._places and self._places[name].machine.paused)
             return Beat(alive=True, cancels=tuple(cancels), paused=paused)
 
     def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:

@@ -102,7 +102,7 @@ class SqliteBackend(Operations, QueueBackend):
         known = self._reader.read(lambda connection: self._beaten_lately(connection, holder))
         if not known and not self._writer.run(lambda tx: upkeep.beat(tx, holder, self._boot_id)):
             return Beat(alive=False)
-        return self._reader.read(lambda connection: _asked_of(connection, holder.id))
+        return self._reader.read(lambda connection: _asked_of(connection, holder))
 
     def _beaten_lately(self, connection: Connection, holder: HolderInfo) -> bool:
         """Tell whether the holder's last beat is fresh enough that writing another down can wait."""
@@ -177,7 +177,7 @@ class SqliteBackend(Operations, QueueBackend):
         return 0
 
 
-def _asked_of(connection: Connection, holder: str) -> Beat:
-    cancels = tuple(Receipt(*row) for row in connection.execute(_UPKEEP["cancels"], (holder,)))
-    paused = frozenset(row[0] for row in connection.execute(_UPKEEP["paused"]))
+def _asked_of(connection: Connection, holder: HolderInfo) -> Beat:
+    cancels = tuple(Receipt(*row) for row in connection.execute(_UPKEEP["cancels"], (holder.id,)))
+    paused = frozenset(row[0] for row in connection.execute(_UPKEEP["paused"])) & frozenset(holder.queues)
     return Beat(alive=True, cancels=cancels, paused=paused)

@@ -85,9 +85,13 @@ class Machine:
 
     def lease(
         self, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int, now: int
-    ) -> list[Head]:
-        """Grant up to ``limit`` ready jobs of these kinds, best first. Call ``advance`` before."""
+    ) -> tuple[list[Head], list[Head]]:
+        """Grant up to ``limit`` ready jobs of these kinds, best first; return them, and those found expired on the way.
+
+        Call ``advance`` before.
+        """
         granted: list[Head] = []
+        expired: list[Head] = []
         lanes = [] if self.paused else self.ready.lanes(kinds, max_format)
         while lanes and len(granted) < limit:
             lane = lanes[0] if len(lanes) == 1 else min(lanes, key=first_place)
@@ -97,10 +101,16 @@ class Machine:
             elif head.expires is not None and head.expires <= now:
                 self._expiring.withdraw(head)
                 self._end("expire", head, State.EXPIRED, now)
+                expired.append(head)
             else:
                 self._grant(head, holder, lease_id, now)
                 granted.append(head)
-        return granted
+        return granted, expired
+
+    def next_expiry(self) -> int | None:
+        """Return the ms at which the next waiting job expires, or None."""
+        entry = self._expiring.first()
+        return None if entry is None else entry[2].expires
 
     def highest_token(self) -> int:
         """Return a token that no job of this queue, remembered or not, has gone beyond."""

@@ -64,6 +64,7 @@ class MemoryBackend(Operations, QueueBackend):
         self._tokens: dict[str, int] = {}
         self._holders: dict[str, _Holder] = {}
         self._watches: set[MemoryWatch] = set()
+        clock.on_move(self._wake_watches)
 
     # -- places ---------------------------------------------------------------------------------------------------
 
@@ -141,9 +142,10 @@ class MemoryBackend(Operations, QueueBackend):
             place, now = self._places.get(queue), self._clock.wall()
             if place is None:
                 return []
-            expired, _ = place.machine.advance(now)
-            self._tell_watches(queue, [head.id for head in expired])
-            granted = place.machine.lease(holder, lease_id, limit=limit, kinds=kinds, max_format=max_format, now=now)
+            machine = place.machine
+            expired, _ = machine.advance(now)
+            granted, late = machine.lease(holder, lease_id, limit=limit, kinds=kinds, max_format=max_format, now=now)
+            self._tell_watches(queue, [head.id for head in (*expired, *late)])
             return [place.deliver(queue, head) for head in granted]
 
     def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
@@ -206,7 +208,8 @@ class MemoryBackend(Operations, QueueBackend):
                 for name, place in self._places.items()
                 for head in place.machine.cancels(holder.id)
             ]
-            paused = frozenset(name for name in holder.queues if name in self._places and self._places[name].machine.paused)
+            mine = [name for name in holder.queues if name in self._places]
+            paused = frozenset(name for name in mine if self._places[name].machine.paused)
             return Beat(alive=True, cancels=tuple(cancels), paused=paused)
 
     def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
@@ -233,31 +236,37 @@ class MemoryBackend(Operations, QueueBackend):
 
     def tidy(self, limit: int = 1000) -> Tidied:
         with self._open():
-            now, rescued = self._clock.wall(), self._rescue()
-            expired = promoted = dropped = dead = 0
-            more = False
+            now, rescued = self._clock.wall(), self._rescue(limit)
+            expired = promoted = lapsed = 0
+            dropped: list[State] = []
+            left = limit
             for queue, place in self._places.items():
-                over, due = place.machine.advance(now, limit)
+                if left <= 0:
+                    break
+                over, due = place.machine.advance(now, left)
                 self._tell_watches(queue, [head.id for head in over])
-                gone = self._drop(place, now, limit)
-                more = more or max(len(over), due, len(gone)) >= limit
-                expired, promoted, dropped = expired + len(over), promoted + due, dropped + len(gone)
-                dead += gone.count(State.DEAD)
-            return Tidied(rescued, expired, promoted, dropped, dead, more)
+                results, gone = self._drop(place, now, left)
+                expired, promoted, lapsed = expired + len(over), promoted + due, lapsed + results
+                dropped += gone
+                left = limit - max(expired, promoted, lapsed, len(dropped))
+            more = left <= 0 or rescued >= limit
+            return Tidied(rescued, expired, promoted, len(dropped), dropped.count(State.DEAD), more)
 
-    def _rescue(self) -> int:
+    def _rescue(self, limit: int) -> int:
+        """Take back the jobs of silent holders, whole holders at a time, until ``limit`` is reached."""
         boot, rescued = self._clock.boot(), 0
         for holder_id, holder in list(self._holders.items()):
             if holder.ended is not None and holder.ended + HOLDER_KEPT_MS <= boot:
                 del self._holders[holder_id]
-            elif holder.ended is None and holder.expires <= boot:
+            elif holder.ended is None and holder.expires <= boot and rescued < limit:
                 rescued += self._retire(holder_id, "its worker went silent", None)
         return rescued
 
-    def _drop(self, place: Place, now: int, limit: int) -> list[State]:
-        dropped, freed = place.drop(now, limit)
+    def _drop(self, place: Place, now: int, limit: int) -> tuple[int, list[State]]:
+        """Drop what retention no longer keeps; return how many results that was, and the states of the jobs."""
+        lapsed, dropped, freed = place.drop(now, limit)
         self._bytes -= freed
-        return [head.state for head in dropped]
+        return lapsed, [head.state for head in dropped]
 
     def stats(self, queue: str) -> QueueStats:
         with self._open():
@@ -295,5 +304,8 @@ class MemoryBackend(Operations, QueueBackend):
                 return 0
             self._closed = True
             self._waiting.close()
+            self._wake_watches()
+            for place in self._places.values():
+                advance_fully(place, self._clock.wall())
             live = (State.SCHEDULED, State.READY, State.RUNNING)
             return sum(place.machine.counts[state] for place in self._places.values() for state in live)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -30,6 +31,7 @@ LOOKED_AT = 10_000
 class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results):
     """What operators and waiters ask of the store; the backend lends the lock, the clock and the places."""
 
+    _lock: threading.Condition
     _clock: Clock
     _places: dict[str, Place]
     _watches: set[MemoryWatch]
@@ -136,6 +138,28 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
         for watch in self._watches if job_ids else ():
             watch.tell(queue, job_ids)
 
+    def _wake_watches(self) -> None:
+        with self._lock:
+            for watch in self._watches:
+                watch.look_again()
+
+    def _over(self, queue: str, job_ids: Collection[str]) -> list[str]:
+        """Return those of the jobs that have ended, or do not exist."""
+        with self._open():
+            place, now = self._places.get(queue), self._clock.wall()
+            heads = {} if place is None else place.machine.heads
+            return [job_id for job_id in job_ids if job_id not in heads or seen_state(heads[job_id], now) in ENDED]
+
+    def _until_expiry(self, queues: Collection[str]) -> float | None:
+        """Write down what has expired in these queues; return the seconds until the next expiry, None for never."""
+        with self._open():
+            now = self._clock.wall()
+            places = {queue: self._places[queue] for queue in queues if queue in self._places}
+            for queue, place in places.items():
+                self._tell_watches(queue, advance_fully(place, now))
+            nexts = [place.machine.next_expiry() for place in places.values()]
+            return min(((expiry - now) / 1000 for expiry in nexts if expiry is not None), default=None)
+
 
 class MemoryWatch(Watch):
     """Told by the store of every end, it keeps those it watches. Its own lock is the innermost."""
@@ -144,29 +168,38 @@ class MemoryWatch(Watch):
         self._store = store
         self._changed = threading.Condition()
         self._watched: set[tuple[str, str]] = set()
+        self._queues: set[str] = set()
         self._ended: list[tuple[str, str]] = []
         self._interrupted = False
+        self._look = False
 
     def add(self, queue: str, job_ids: Collection[str]) -> None:
         with self._changed:
             self._watched.update((queue, job_id) for job_id in job_ids)
-        store = self._store
-        with store._open():
-            place, now = store._places.get(queue), store._clock.wall()
-            heads = {} if place is None else place.machine.heads
-            over = [job_id for job_id in job_ids if job_id not in heads or seen_state(heads[job_id], now) in ENDED]
-        self.tell(queue, over)
+            self._queues.add(queue)
+        self.tell(queue, self._store._over(queue, job_ids))
+        self.look_again()
 
     def discard(self, queue: str, job_ids: Collection[str]) -> None:
+        gone = {(queue, job_id) for job_id in job_ids}
         with self._changed:
-            self._watched.difference_update((queue, job_id) for job_id in job_ids)
+            self._watched -= gone
+            self._ended = [job for job in self._ended if job not in gone]
 
     def wait(self, timeout: float) -> list[tuple[str, str]]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._interrupted, timeout)
-            self._interrupted = False
-            ended, self._ended = self._ended, []
-            return ended
+        end = time.monotonic() + timeout
+        while True:
+            with self._changed:
+                self._look, queues = False, list(self._queues)
+            pause = self._store._until_expiry(queues)  # jobs also end by time alone, with nobody near
+            with self._changed:
+                left = end - time.monotonic()
+                if self._ended or self._interrupted or left <= 0:
+                    self._interrupted = False
+                    ended, self._ended = self._ended, []
+                    return ended
+                if not self._look:
+                    self._changed.wait(left if pause is None else min(left, pause))
 
     def interrupt(self) -> None:
         with self._changed:
@@ -174,7 +207,8 @@ class MemoryWatch(Watch):
             self._changed.notify_all()
 
     def close(self) -> None:
-        self._store._watches.discard(self)
+        with self._store._lock:
+            self._store._watches.discard(self)
 
     def tell(self, queue: str, job_ids: Collection[str]) -> None:
         """Take note that jobs have ended."""
@@ -184,6 +218,12 @@ class MemoryWatch(Watch):
                 self._watched.difference_update(ended)
                 self._ended += ended
                 self._changed.notify_all()
+
+    def look_again(self) -> None:
+        """Ask the store again when the next job expires: a clock was moved, a job added, the store closed."""
+        with self._changed:
+            self._look = True
+            self._changed.notify_all()
 
 
 def advance_fully(place: Place, now: int) -> list[str]:

@@ -89,12 +89,12 @@ class Place:
                 record.runs = keep_runs((*record.runs, lost_run(head, reason, now, crashed=charged is not None)))
         return [head for head, _ in taken]
 
-    def drop(self, now: int, limit: int) -> tuple[list[Head], int]:
-        """Forget what retention no longer keeps: lapsed results, then ended jobs; return those and their bytes."""
+    def drop(self, now: int, limit: int) -> tuple[int, list[Head], int]:
+        """Forget what retention no longer keeps; return how many results, which jobs, and the bytes of their bodies."""
         lapsed, dropped = self.machine.drop(now, limit)
         for head in lapsed:
             self.records[head.id].result = None
-        return dropped, self.forget(dropped)
+        return len(lapsed), dropped, self.forget(dropped)
 
     def forget(self, heads: list[Head]) -> int:
         """Let go of the records of jobs that the machine has removed; return the bytes of their bodies."""

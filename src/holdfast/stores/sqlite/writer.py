@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -152,43 +153,40 @@ class Writer:
         self._clock, self._committed = clock, committed
         self._connection: Connection | None = None
         self._lanes: dict[tuple[int, str, int], int] = {}
-        self._arrived = threading.Condition()
-        self._pending: list[_Command[Any]] = []
+        self._pending: SimpleQueue[_Command[Any] | None] = SimpleQueue()
+        self._lock = threading.Lock()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def run(self, function: Callable[[Transaction], T]) -> T:
         """Carry out ``function`` and return what it returns, once it is durable. Blocks; any thread."""
         command = _Command(function)
-        with self._arrived:
+        with self._lock:
             if self._closed:
                 raise Closed(f"{self._file} is closed")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="holdfast-sqlite-writer", daemon=True)
                 self._thread.start()
-            self._pending.append(command)
-            self._arrived.notify()
+            self._pending.put(command)
         return command.wait()
 
     def close(self) -> None:
         """Finish what was asked for, then close the connection. Idempotent."""
-        with self._arrived:
-            self._closed = True
-            self._arrived.notify()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._pending.put(None)
         if self._thread is not None:
             self._thread.join()
 
     def _work(self) -> None:
-        while group := self._take():
-            self._carry_out(group)
+        closing = False
+        while not closing:
+            taken = [self._pending.get()]
+            taken += [self._pending.get() for _ in range(self._pending.qsize())]
+            closing = None in taken
+            self._carry_out([command for command in taken if command is not None])
         self._file.close()
-
-    def _take(self) -> list[_Command[Any]]:
-        with self._arrived:
-            while not self._pending and not self._closed:
-                self._arrived.wait()
-            group, self._pending = self._pending, []
-            return group
 
     def _carry_out(self, group: list[_Command[Any]]) -> None:
         """Commit the group in one transaction; a command that fails is left out and the rest is tried again."""

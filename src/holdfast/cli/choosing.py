@@ -1,0 +1,99 @@
+"""Which jobs a command means: those named by id, or all that match; always as ids by queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+import click
+import msgspec
+
+from holdfast.capabilities import Inspectable, JobFilter
+from holdfast.contract import QueueBackend
+from holdfast.delivery import JobView, State
+from holdfast.errors import JobError, NotSupported, UsageError, nearest
+from holdfast.queues import Place
+
+PAGE = 1000
+
+Chosen = Mapping[str, Sequence[str]]
+"""Ids by queue."""
+
+
+def queue_names(store: QueueBackend, given: Sequence[str] = ()) -> list[str]:
+    """Return the given queues, or all, sorted; ``UsageError`` for one that does not exist, suggesting the nearest."""
+    known = sorted(store.queues())
+    for name in given:
+        if name not in known:
+            listed = f"known: {', '.join(known)}" if known else "this store has none yet"
+            raise UsageError(f"there is no queue {name!r}{nearest(name, known)}; {listed}")
+    return list(dict.fromkeys(given)) if given else known
+
+
+def place(store: QueueBackend, name: str) -> Place:
+    """Return a queue as operators see it."""
+    return Place(name, lambda: store)
+
+
+def find_job(store: QueueBackend, job_id: str, queues: Sequence[str]) -> JobView:
+    """Look one job up in these queues; ``JobError`` when none has it, ``UsageError`` when several do."""
+    if not isinstance(store, Inspectable):
+        raise NotSupported(f"{type(store).__name__} cannot look at jobs")
+    found = [job for queue in queues if (job := store.get(queue, job_id)) is not None]
+    if not found:
+        where = f"queue {queues[0]!r}" if len(queues) == 1 else f"any of {len(queues)} queues"
+        raise JobError(
+            f"there is no job {job_id} in {where}: it was removed, or never sent; "
+            "holdfast jobs list shows those there are",
+            job_id=job_id,
+        )
+    if len(found) > 1:
+        raise UsageError(f"several queues have a job {job_id}: say --queue {found[0].queue} (or another)")
+    return found[0]
+
+
+def matching(store: QueueBackend, queues: Sequence[str], only: JobFilter) -> Iterator[JobView]:
+    """Yield all jobs of these queues that match, newest first in each."""
+    for queue in queues:
+        one, cursor = place(store, queue), None
+        while True:
+            page = one.browse(only, limit=PAGE, cursor=cursor)
+            yield from page.jobs
+            if (cursor := page.cursor) is None:
+                break
+
+
+def choose_all(store: QueueBackend, queues: Sequence[str], only: JobFilter) -> dict[str, list[str]]:
+    """Return the ids of all matching jobs. They are settled now: what a command does to them adds none."""
+    chosen: dict[str, list[str]] = {}
+    for job in matching(store, queues, only):
+        chosen.setdefault(job.queue, []).append(job.id)
+    return chosen
+
+
+def choose(
+    store: QueueBackend, job_ids: Sequence[str], queues: Sequence[str], only: JobFilter, *, everything: bool
+) -> dict[str, list[str]]:
+    """Return the jobs named by ``job_ids``, or those that match ``only``, which must then say something.
+
+    ``JobFilter.states`` are those that the command can act on; they alone say nothing.
+    """
+    says = msgspec.structs.replace(only, states=tuple(State)) != JobFilter()
+    if job_ids:
+        if says or everything:
+            raise click.UsageError("Give ids, or say which jobs by filters or --all, not both.")
+        chosen: dict[str, list[str]] = {}
+        for job_id in dict.fromkeys(job_ids):
+            chosen.setdefault(find_job(store, job_id, queues).queue, []).append(job_id)
+        return chosen
+    if not says and not everything:
+        raise click.UsageError("Which jobs? Give ids, or filters such as --kind and --reason, or --all.")
+    return choose_all(store, queues, only)
+
+
+def in_batches(chosen: Chosen, size: int) -> Iterator[tuple[str, list[str]]]:
+    """Yield the chosen ids, a queue and at most ``size`` at a time."""
+    for queue, job_ids in chosen.items():
+        rest = iter(job_ids)
+        while batch := list(islice(rest, size)):
+            yield queue, batch

@@ -1,0 +1,172 @@
+"""Options that several commands share, and what they become before a command's own code runs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from holdfast.capabilities import JobFilter
+from holdfast.cli.output import Output
+from holdfast.clock import SYSTEM
+from holdfast.config import StoreURL, parse_url
+from holdfast.contract import QueueBackend
+from holdfast.delivery import State
+from holdfast.errors import ConfigError, UsageError, nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
+ON_DISK = {"sqlite", "disk"}
+"""Schemes whose path is a file or directory of this machine, made when a program first sends."""
+
+
+def json_option(command: F) -> F:
+    """Give a command ``--json``, and its function an ``Output`` as ``out``."""
+
+    @functools.wraps(command)
+    def run(*args: Any, as_json: bool, **given: Any) -> Any:
+        return command(*args, out=Output(as_json=as_json), **given)
+
+    return cast("F", click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(run))
+
+
+def on_store(command: F) -> F:
+    """Give a command ``--url``, ``--app`` and ``--json``, and its function an open ``store`` and ``out``."""
+
+    @functools.wraps(command)
+    def run(*args: Any, url: str | None, app: str | None, **given: Any) -> Any:
+        with opened(url, app) as store:
+            return command(*args, store=store, **given)
+
+    run = click.option("--app", metavar="PKG.MOD:APP", help="Use the store of this App.")(json_option(run))
+    return cast("F", click.option("--url", help="The store, such as sqlite:///jobs.db; by default $HOLDFAST_URL.")(run))
+
+
+queues_option = click.option("--queue", "-q", "queues", multiple=True, help="In this queue; may be repeated.")
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many."
+)
+cursor_option = click.option("--cursor", help="Go on where the last page ended; needs one --queue.")
+rate_option = click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many jobs a second.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def selecting(command: F) -> F:
+    """Give a command the filters over jobs, and its function a ``JobFilter`` as ``only``."""
+
+    @functools.wraps(command)
+    def run(*args: Any, kind: str | None, reason: str | None, text: str | None, since: int | None, **given: Any) -> Any:
+        only = JobFilter(
+            states=given.pop("states", None) or tuple(State), kind=kind, reason=reason, text=text, since=since
+        )
+        return command(*args, only=only, **given)
+
+    run = click.option("--since", callback=read_instant, help="Sent since: 30m, 2h, 7d ago, or a time in UTC.")(run)
+    run = click.option("--text", help="This text is in the reason or the last error.")(run)
+    run = click.option("--reason", help="The reason is exactly this.")(run)
+    return cast("F", click.option("--kind", help="The task's name.")(run))
+
+
+# -- values ---------------------------------------------------------------------------------------------------
+
+
+def read_state(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Read one state, or several, by name; names that other systems use are recognised in the error."""
+    return tuple(_state(name) for name in value) if isinstance(value, tuple) else _state(value)
+
+
+def _state(name: str) -> State:
+    if name.lower() in list(State):
+        return State(name.lower())
+    other = _ELSEWHERE.get(name.lower())
+    hint = nearest(name, State) if other is None else f" (did you mean {other.value!r}?)"
+    raise click.BadParameter(f"{name!r} is no state of a job{hint}; known: {', '.join(State)}")
+
+
+_ELSEWHERE = {
+    "failed": State.DEAD,
+    "waiting": State.READY,
+    "pending": State.READY,
+    "delayed": State.SCHEDULED,
+    "active": State.RUNNING,
+    "reserved": State.RUNNING,
+    "completed": State.DONE,
+    "finished": State.DONE,
+    "succeeded": State.DONE,
+}
+
+
+def read_instant(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Read a length of time ago, or an ISO 8601 text, which means UTC unless it has a zone, as ms."""
+    if value is None:
+        return None
+    if (ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value)) is not None:
+        return SYSTEM.wall() - int(float(ago[1]) * _UNITS[ago[2]] * 1000)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no time; write 30m, 2h or 7d for so long ago, or a time in UTC such as 2026-01-31T09:00"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+# -- the store ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(url: str | None, app: str | None) -> Iterator[QueueBackend]:
+    """Open the store that a URL, an App or the environment names, for a command that looks at it from outside."""
+    if url is not None and app is not None:
+        raise click.UsageError("Give --url or --app, not both.")
+    if app is not None:
+        from holdfast.cli.application import find_app
+
+        found = find_app(app)
+        _check_place(found.url)
+        with found:
+            yield _shared(found.backend, found.url)
+        return
+    parsed = parse_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
+    _check_place(parsed, by_default=not url and not os.environ.get(URL_VARIABLE))
+    from holdfast.stores import open_store
+
+    store = open_store(parsed)
+    try:
+        yield _shared(store, parsed)
+    finally:
+        store.close()
+
+
+def _check_place(url: StoreURL, *, by_default: bool = False) -> None:
+    """Refuse a file that is not there: looking at it would make it, and a typo would look like an empty store."""
+    if url.scheme not in ON_DISK or not url.path or Path(url.path).exists():
+        return
+    if by_default:
+        raise ConfigError(f"which store? Give --url or --app, or set {URL_VARIABLE} ({url.path} is not here)")
+    path = Path(url.path).absolute()
+    others = [str(other.name) for other in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
+    raise ConfigError(
+        f"{url.text}: there is no file {path}{nearest(path.name, others)}; it is made when a program first sends "
+        f"(three slashes for a relative path, four for an absolute one)"
+    )
+
+
+def _shared(store: QueueBackend, url: StoreURL) -> QueueBackend:
+    if store.features.multi_process or store.features.durable:
+        return store
+    raise UsageError(
+        f"{url.text}: this store lives inside one process, so a command finds nothing in it; "
+        "use one that processes share, such as sqlite:///jobs.db"
+    )

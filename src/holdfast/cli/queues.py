@@ -1,0 +1,156 @@
+"""``holdfast queues``: the places, how full they are, and what can be done to a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from holdfast.cli.choosing import choose_all, place, queue_names
+from holdfast.cli.groups import NounGroup
+from holdfast.cli.options import on_store, read_state, selecting, yes_option
+from holdfast.cli.output import Output, Table, count, length, progress
+from holdfast.cli.reviving import revive
+from holdfast.contract import QueueBackend
+from holdfast.delivery import QueueStats, State
+from holdfast.queues import Place
+
+COUNTS = tuple(state.value for state in State)
+
+names_argument = click.argument("names", nargs=-1, metavar="QUEUE...", required=True)
+
+
+@click.group(cls=NounGroup)
+def queues() -> None:
+    """List, measure, pause, reload, flush and destroy queues."""
+
+
+# -- looking --------------------------------------------------------------------------------------------------
+
+
+@queues.command("list")
+@on_store
+def list_queues(store: QueueBackend, out: Output) -> None:
+    """List the queues with how many jobs are in each state."""
+    found = [store.stats(name) for name in queue_names(store)]
+    out.answer(
+        {"queues": [stats_document(stats) for stats in found]},
+        Table(["queue", *COUNTS, ""], [_row(stats) for stats in found]) if found else "this store has no queues yet",
+    )
+
+
+def _row(stats: QueueStats) -> list[object]:
+    return [stats.queue, *(getattr(stats, state) for state in COUNTS), "paused" if stats.paused else None]
+
+
+@queues.command("stats")
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@on_store
+def show_stats(store: QueueBackend, out: Output, names: Sequence[str]) -> None:
+    """Show counts, the age of the oldest ready job, pauses, and kinds that no live worker handles."""
+    found = [store.stats(name) for name in queue_names(store, names)]
+    out.answer(
+        {"queues": [stats_document(stats) for stats in found]},
+        "\n\n".join(_in_full(stats) for stats in found) or "this store has no queues yet",
+    )
+
+
+def stats_document(stats: QueueStats) -> dict[str, Any]:
+    """Return a queue's counts as JSON."""
+    return {**msgspec.structs.asdict(stats), "depth": stats.depth, "unhandled": dict(stats.unhandled)}
+
+
+def _in_full(stats: QueueStats) -> str:
+    lines = [f"queue         {stats.queue}{'  (paused: no lease is granted)' if stats.paused else ''}"]
+    lines += [f"{state:<12}  {getattr(stats, state)}" for state in COUNTS]
+    if stats.held:
+        lines.append(f"held          {stats.held} of the ready ones wait behind the head of their key")
+    lines.append(f"oldest ready  {length(stats.oldest_ready) or 'none could start now'}")
+    for kind, number in stats.unhandled.items():
+        lines.append(f"unhandled     {number} of kind {kind or '(raw)'}: no live worker of this queue has that task")
+    return "\n".join(lines)
+
+
+# -- pausing --------------------------------------------------------------------------------------------------
+
+
+@queues.command()
+@names_argument
+@on_store
+def pause(store: QueueBackend, out: Output, names: Sequence[str]) -> None:
+    """Let no worker lease from these queues; sends go on, and so do jobs that run."""
+    _each(store, out, names, Place.pause, "paused")
+
+
+@queues.command()
+@names_argument
+@on_store
+def resume(store: QueueBackend, out: Output, names: Sequence[str]) -> None:
+    """Let workers lease from these queues again."""
+    _each(store, out, names, Place.resume, "resumed")
+
+
+def _each(store: QueueBackend, out: Output, names: Sequence[str], verb: Callable[[Place], None], done: str) -> None:
+    names = queue_names(store, names)
+    for name in names:
+        verb(place(store, name))
+    out.answer({"queues": names}, f"{done}: {', '.join(names)}")
+
+
+# -- reload, flush, destroy -----------------------------------------------------------------------------------
+
+
+@queues.command("reload")
+@names_argument
+@selecting
+@on_store
+def reload_dead(store: QueueBackend, out: Output, names: Sequence[str], **given: Any) -> None:
+    """Move dead letters back to ready with exactly one more attempt each.
+
+    --reason timeout chooses those that ran out of time.
+    """
+    only = msgspec.structs.replace(given["only"], states=(State.DEAD,))
+    revive(store, out, choose_all(store, queue_names(store, names), only), "reload")
+
+
+@queues.command()
+@names_argument
+@click.option(
+    "--state", callback=read_state, default="dead", show_default=True, help="Which jobs; running ones never are."
+)
+@yes_option
+@on_store
+def flush(store: QueueBackend, out: Output, names: Sequence[str], state: State, *, yes: bool) -> None:
+    """Remove every job in one state from these queues, for good."""
+    if state is State.RUNNING:
+        raise click.UsageError("Running jobs cannot be flushed: holdfast jobs cancel asks their workers to stop them.")
+    counts = {name: getattr(store.stats(name), state.value) for name in queue_names(store, names)}
+    total = sum(counts.values())
+    if total:
+        out.confirm(f"this removes {count(total, f'{state} job')} of {', '.join(counts)} for good", yes=yes)
+    removed: dict[str, int] = {}
+    with progress("flushing", total) as bar:
+        for name, jobs in counts.items():
+            removed[name] = place(store, name).flush(state)
+            bar.update(jobs)
+    gone = sum(removed.values())
+    out.answer({"count": gone, "state": state.value, "queues": removed}, f"{count(gone, f'{state} job')} removed")
+
+
+@queues.command()
+@names_argument
+@yes_option
+@on_store
+def destroy(store: QueueBackend, out: Output, names: Sequence[str], *, yes: bool) -> None:
+    """Remove queues with every job, result and setting in them, for good."""
+    names = queue_names(store, names)
+    found = [store.stats(name) for name in names]
+    total = sum(getattr(stats, state) for stats in found for state in COUNTS)
+    running = sum(stats.running for stats in found)
+    warning = f", {running} of them running now" if running else ""
+    out.confirm(f"this destroys {', '.join(names)} with {count(total, 'job')}{warning}", yes=yes)
+    removed = {name: place(store, name).destroy() for name in names}
+    gone = sum(removed.values())
+    out.answer({"count": gone, "queues": removed}, f"destroyed {', '.join(names)} with {count(gone, 'job')}")

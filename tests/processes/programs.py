@@ -1,0 +1,75 @@
+"""Programs that the process tests start: ``python -m tests.processes.programs NAME URL …``, one JSON line a fact."""
+
+import json
+import os
+import random
+import sys
+import time
+import zlib
+
+from holdfast import App, current_job
+from holdfast.config import parse_url
+from holdfast.delivery import Ack, HolderInfo
+from holdfast.message import Message
+from holdfast.stores import open_store
+
+QUEUE = "work"
+
+
+def say(**facts):
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def body_of(job_id):
+    """A body that tells whether it is whole: a checksum, then up to 20 kB that depend on the id."""
+    noise = random.Random(job_id).randbytes(random.Random(job_id).randrange(20_000))
+    return zlib.crc32(noise).to_bytes(4, "little") + noise
+
+
+def trade(url, seconds):
+    """Send and lease and ack on one queue, in batches of all sizes, until the time is over."""
+    store, end = open_store(parse_url(url)), time.monotonic() + float(seconds)
+    holder, draw = f"trader#{os.getpid()}", random.Random(os.getpid())
+    store.beat(HolderInfo(id=holder, ttl=60.0, queues=(QUEUE,), kinds=("",)))
+    sent, acked, lost, turn = [], [], 0, 0
+    while time.monotonic() < end:
+        turn += 1
+        batch = [
+            Message(id=f"{holder}-{turn}-{n}", body=b"x" * draw.randrange(200)) for n in range(draw.randrange(1, 40))
+        ]
+        sent += [one.id for one in store.send(QUEUE, batch)]
+        leased = store.lease(QUEUE, holder, f"{holder}-{turn}", limit=draw.randrange(1, 60), kinds=("",), max_format=1)
+        lost += len(store.settle([Ack(one.receipt) for one in leased]))
+        acked += [one.id for one in leased]
+    store.close()
+    say(sent=sent, acked=acked, lost=lost)
+
+
+def pour(url):
+    """Send batches for ever; say the ids of each when the store has said that it is stored."""
+    store, draw = open_store(parse_url(url)), random.Random(os.getpid())
+    while True:
+        batch = [Message(body=b"") for _ in range(draw.randrange(1, 10))]
+        whole = [Message(id=one.id, body=body_of(one.id), key=draw.choice([None, "a", "b"])) for one in batch]
+        say(stored=[one.id for one in store.send(QUEUE, whole)])
+
+
+def labour(url):
+    """Work on tasks with a real worker until killed or drained; say when each job starts."""
+    app = App(url)
+
+    @app.task(queue=QUEUE, name="step")
+    def step(number: int) -> None:
+        say(started=number, token=current_job().token)
+        time.sleep(0.002)
+
+    with app:
+        app.worker([QUEUE], concurrency=4, embedded=False, drain=True, ttl=2.0).run()
+    say(drained=True)
+
+
+PROGRAMS = {program.__name__: program for program in (trade, pour, labour)}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,126 @@
+"""One SQLite file, many processes, some of them killed: nothing is lost, nothing is doubled, no lock is seen."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from holdfast import App
+from holdfast.capabilities import JobFilter
+from holdfast.config import parse_url
+from holdfast.delivery import State
+from holdfast.stores import open_store
+from tests.processes.programs import QUEUE, body_of
+
+pytestmark = pytest.mark.slow
+FEW_OR_MANY = [pytest.param(10, id="10 rounds"), pytest.param(100, id="100 rounds", marks=pytest.mark.long)]
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/jobs.db"
+
+
+def start(program, *arguments):
+    command = [sys.executable, "-m", "tests.processes.programs", program, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def facts(output):
+    """What a program said; a line that the kill cut short was not said."""
+    return [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def kill_after(child, lines):
+    """Kill a program once it has said ``lines`` facts; return all it said."""
+    said = "".join(child.stdout.readline() for _ in range(lines))
+    child.send_signal(signal.SIGKILL)
+    rest, _ = child.communicate()
+    return facts(said + rest)
+
+
+def every_job(store):
+    jobs, cursor = [], None
+    while True:
+        page = store.browse(QUEUE, JobFilter(), limit=1000, cursor=cursor)
+        jobs += page.jobs
+        if page.cursor is None:
+            return jobs
+        cursor = page.cursor
+
+
+def assert_counts_are_true(store):
+    counted = Counter(job.state for job in every_job(store))
+    stats = store.stats(QUEUE)
+    assert {state: getattr(stats, state.value) for state in State} == {state: counted[state] for state in State}
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param(10, id="10 s"), pytest.param(60, id="60 s", marks=[pytest.mark.long, pytest.mark.timeout(300)])],
+)
+def test_eight_processes_send_and_lease_without_loss_or_double(url, seconds):
+    children = [start("trade", url, seconds) for _ in range(8)]
+    said = []
+    for child in children:
+        output, errors = child.communicate()
+        assert child.returncode == 0, errors
+        said += facts(output)
+
+    sent = [job_id for one in said for job_id in one["sent"]]
+    acked = Counter(job_id for one in said for job_id in one["acked"])
+    store = open_store(parse_url(url))
+    waiting = store.stats(QUEUE).ready
+    store.close()
+
+    assert len(sent) == len(set(sent)) > 0
+    assert set(acked) <= set(sent)
+    assert set(acked.values()) == {1}, "a job was acked twice"
+    assert len(acked) + waiting == len(sent), "a job was lost"
+    assert sum(one["lost"] for one in said) == 0
+
+
+@pytest.mark.parametrize("rounds", FEW_OR_MANY)
+def test_a_killed_sender_leaves_each_job_whole_or_absent(url, rounds):
+    said = set()
+    for round_ in range(rounds):
+        lines = random.Random(round_).randrange(1, 40)
+        said |= {job_id for one in kill_after(start("pour", url), lines) for job_id in one["stored"]}
+
+    store = open_store(parse_url(url))
+    jobs = {job.id: job for job in every_job(store)}
+
+    assert said <= set(jobs), "a job that was said to be stored is absent"
+    assert all(job.body == body_of(job_id) for job_id, job in jobs.items()), "a job is not whole"
+    assert sum(not job.held for job in jobs.values() if job.key) == len({job.key for job in jobs.values() if job.key})
+    assert_counts_are_true(store)
+    store.close()
+
+
+@pytest.mark.parametrize("rounds", FEW_OR_MANY)
+@pytest.mark.timeout(600)
+def test_a_killed_worker_loses_nothing(url, rounds):
+    app, jobs, said = App(url), 30 * rounds, []
+
+    @app.task(queue=QUEUE, name="step")
+    def step(number: int) -> None: ...
+
+    with app:
+        app.enqueue_many([step.using(max_attempts=None).call(number) for number in range(jobs)])
+        for round_ in range(rounds):
+            child = start("labour", url)
+            said += kill_after(child, random.Random(round_).randrange(1, 40))
+        last, errors = start("labour", url).communicate()
+        said += facts(last)
+        stats = app.backend.stats(QUEUE)
+        runs = [(one["started"], one["token"]) for one in said if "started" in one]
+
+        assert '"drained"' in last, errors
+        assert stats.done == jobs, stats
+        assert {number for number, _ in runs} == set(range(jobs)), "a job was done without having run"
+        assert len(runs) == len(set(runs)), "a run was repeated without a higher token"
+        assert_counts_are_true(app.backend)

@@ -6,6 +6,9 @@ from holdfast.testing import conformance
 from tests.stores.sqlite_harness import SqliteHarness
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
+
+
 @pytest.fixture(params=["apsw", "sqlite3"])
 def harness(tmp_path, request):
     with SqliteHarness(tmp_path, f"?driver={request.param}") as harness:
@@ -46,6 +49,93 @@ class TestFollowUp(conformance.FollowUpCases): ...
 
 
 class TestRetry(conformance.RetryCases): ...
+
+
+class TestCrash(conformance.CrashCases): ...
+
+
+class TestDestroy(conformance.DestroyCases): ...
+
+
+class TestExpiry(conformance.ExpiryCases): ...
+
+
+class TestHolder(conformance.HolderCases): ...
+
+
+class TestQueue(conformance.QueueCases): ...
+
+
+class TestRetention(conformance.RetentionCases): ...
+
+
+class TestRetire(conformance.RetireCases): ...
+
+
+class TestStats(conformance.StatsCases): ...
+
+
+class TestTidy(conformance.TidyCases): ...
+
+
+class TestClose(conformance.CloseCases): ...
+
+
+class TestQuiet(conformance.QuietCases): ...
+
+
+class TestWait(conformance.WaitCases): ...
+
+
+class TestThread(conformance.ThreadCases): ...
+
+
+class TestBrowse(conformance.BrowseCases): ...
+
+
+class TestGet(conformance.GetCases): ...
+
+
+class TestRun(conformance.RunCases): ...
+
+
+class TestCancel(conformance.CancelCases): ...
+
+
+class TestCancelRunning(conformance.CancelRunningCases): ...
+
+
+class TestReplay(conformance.ReplayCases): ...
+
+
+class TestRevive(conformance.ReviveCases): ...
+
+
+class TestFlush(conformance.FlushCases): ...
+
+
+class TestPause(conformance.PauseCases): ...
+
+
+class TestOutcome(conformance.OutcomeCases): ...
+
+
+class TestWatch(conformance.WatchCases): ...
+
+
+class TestDurable(conformance.DurableCases): ...
+
+
+class TestDurablePowers(conformance.DurablePowersCases): ...
+
+
+class TestHandle(conformance.HandleCases): ...
+
+
+class TestHandlePowers(conformance.HandlePowersCases): ...
+
+
+class TestKill(conformance.KillCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):

@@ -237,7 +237,7 @@ class App:
                 raise Closed(f"{self!r} is closed; open it again with 'with app:'")
             if self._store is None:
                 self._store = open_store(self.url, clock=self._clock)
-                self._tidying = _Tidying(self._store, self.events)
+                self._tidying = _Tidying(self)
             return self._store
 
     def _forked(self) -> None:
@@ -265,24 +265,28 @@ def tidy(store: QueueBackend, events: Events) -> int:
 class _Tidying:
     """Tidies the store once a minute, for as long as the App is open: some programs only send."""
 
-    def __init__(self, store: QueueBackend, events: Events) -> None:
-        self._store, self._events = store, events
+    def __init__(self, app: App) -> None:
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="holdfast-tidy", daemon=True)
+        # The thread holds the App weakly, or one that nobody closes would live as long as the program.
+        arguments = (weakref.ref(app), self._stop)
+        self._thread = threading.Thread(target=_keep_tidy, args=arguments, name="holdfast-tidy", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
 
-    def _run(self) -> None:
-        while not self._stop.wait(TIDY_EVERY):
-            try:
-                tidy(self._store, self._events)
-            except BackendError:
-                continue  # whoever uses the store will say so; the next round tries again
-            except Closed:
-                return
+
+def _keep_tidy(app: weakref.ref[App], stop: threading.Event) -> None:
+    while not stop.wait(TIDY_EVERY):
+        held = app()
+        if held is None:
+            return
+        try:
+            held.rescue()
+        except (BackendError, Closed):
+            logger.debug("tidying %r is put off", held, exc_info=True)  # whoever uses the store will say so
+        del held
 
 
 # -- processes: forks and the end --------------------------------------------------------------------------------

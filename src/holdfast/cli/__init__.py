@@ -12,6 +12,7 @@ COMMANDS = {
     "queues": "List, measure, pause, reload, flush and destroy queues.",
     "dead": "List, replay and purge dead letters.",
     "bench": "Measure what a store does on this machine.",
+    "demo": "Run one job per file of the standard library, and check that nothing was lost.",
 }
 """What ``holdfast --help`` says of each command, so that it need import none of them. Each is called as its module."""
 

@@ -1,0 +1,71 @@
+"""The demo's course: send a job per file, work, wait for every result, repair what failed, and replay it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from holdfast.app import App
+from holdfast.capabilities import JobFilter
+from holdfast.delivery import State
+from holdfast.demo.plan import Planned, bring
+from holdfast.demo.survey import QUEUE, Survey, add_up, declare
+from holdfast.errors import JobFailed
+from holdfast.queues import Place
+from holdfast.tasks.job import Job
+
+CONCURRENCY = 8
+PATIENCE = 300.0
+"""Seconds to wait for one result: far more than all of them take."""
+
+Tell = Callable[[int], object]
+"""Hears of so many more finished jobs."""
+
+
+class Course(msgspec.Struct, frozen=True):
+    """What happened: the jobs in the order of the plan, their results by id, and what was replayed."""
+
+    jobs: Sequence[Job[Survey]]
+    results: dict[str, Survey]
+    dead: Sequence[str]
+    replayed: Sequence[str]
+    seconds: float
+
+    @property
+    def total(self) -> Survey:
+        """The sum of all results."""
+        return add_up(self.results.values())
+
+
+def run(app: App, plan: Sequence[Planned], tell: Tell = lambda more: None) -> Course:
+    """Survey every planned file with a worker in this process; ``TimeoutError`` if a job never ends."""
+    started = time.monotonic()
+    task = declare(app)
+    jobs = task.enqueue_many(task.call(str(one.path), fail=one.fail) for one in plan)
+    with app.worker([QUEUE], concurrency=CONCURRENCY, embedded=False):
+        results = _wait_for(jobs, tell)
+        dead = [job for job in jobs if job.id not in results]
+        bring(plan)
+        replayed = replay_dead(app)
+        results |= _wait_for([job for job in dead if job.id in replayed], tell)
+    return Course(jobs, results, [job.id for job in dead], replayed, time.monotonic() - started)
+
+
+def _wait_for(jobs: Sequence[Job[Survey]], tell: Tell) -> dict[str, Survey]:
+    """Wait for each job; return the results of those that have one. All waits share one connection."""
+    results: dict[str, Survey] = {}
+    for job in jobs:
+        try:
+            results[job.id] = job.result(timeout=PATIENCE)
+        except JobFailed:
+            continue  # a dead letter: it stays in the store until somebody replays it
+        finally:
+            tell(1)
+    return results
+
+
+def replay_dead(app: App) -> list[str]:
+    """Make the dead letters ready again, with all attempts; return their ids."""
+    return Place(QUEUE, lambda: app.backend).replay(JobFilter(states=(State.DEAD,)))

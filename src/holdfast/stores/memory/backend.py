@@ -11,6 +11,7 @@ from holdfast.clock import SYSTEM, Clock
 from holdfast.config import QueueSettings
 from holdfast.contract import Features, QueueBackend
 from holdfast.delivery import (
+    ENDED,
     Ack,
     Beat,
     Delivery,
@@ -237,20 +238,17 @@ class MemoryBackend(Operations, QueueBackend):
     def tidy(self, limit: int = 1000) -> Tidied:
         with self._open():
             now, rescued = self._clock.wall(), self._rescue(limit)
-            expired = promoted = lapsed = 0
-            dropped: list[State] = []
-            left = limit
+            tidied = Tidied(rescued=rescued, more=rescued >= limit)
             for queue, place in self._places.items():
-                if left <= 0:
-                    break
-                over, due = place.machine.advance(now, left)
-                self._tell_watches(queue, [head.id for head in over])
-                results, gone = self._drop(place, now, left)
-                expired, promoted, lapsed = expired + len(over), promoted + due, lapsed + results
-                dropped += gone
-                left = limit - max(expired, promoted, lapsed, len(dropped))
-            more = left <= 0 or rescued >= limit
-            return Tidied(rescued, expired, promoted, len(dropped), dropped.count(State.DEAD), more)
+                tidied += self._tidy_place(queue, place, now, limit)
+            return tidied
+
+    def _tidy_place(self, queue: str, place: Place, now: int, limit: int) -> Tidied:
+        over, due = place.machine.advance(now, limit)
+        self._tell_watches(queue, [head.id for head in over])
+        lapsed, states = self._drop(place, now, limit)
+        more = max(len(over), due, lapsed, *(states.count(state) for state in ENDED)) >= limit
+        return Tidied(0, len(over), due, len(states), states.count(State.DEAD), more)
 
     def _rescue(self, limit: int) -> int:
         """Take back the jobs of silent holders, whole holders at a time, until ``limit`` is reached."""

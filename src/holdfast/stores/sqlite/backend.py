@@ -126,7 +126,8 @@ class SqliteBackend(Operations, QueueBackend):
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def tidy(self, limit: int = 1000) -> Tidied:
-        tidied = Tidied(rescued=self._writer.run(lambda tx: upkeep.rescue(tx, self._boot_id, limit)))
+        rescued = self._writer.run(lambda tx: upkeep.rescue(tx, self._boot_id, limit))
+        tidied = Tidied(rescued=rescued, more=rescued >= limit)
         for queue in self.queues():
             tidied += self._writer.run(partial(upkeep.tidy_queue, name=queue, limit=limit))
         return tidied

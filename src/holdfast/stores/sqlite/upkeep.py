@@ -33,10 +33,12 @@ def end_holder(tx: Transaction, holder: str) -> bool:
 
 
 def rescue(tx: Transaction, boot_id: str, limit: int) -> int:
-    """End the holders that went silent and take their jobs back; return how many jobs."""
+    """End the holders that went silent, whole holders until ``limit`` jobs are taken back; return how many were."""
     tx.execute(_SQL["delete_holders"], (tx.now - HOLDER_KEPT_MS,))
     taken = 0
-    for (holder,) in tx.execute(_SQL["silent_holders"], (boot_id, tx.boot, limit)):
+    for (holder,) in tx.execute(_SQL["silent_holders"], (boot_id, tx.boot)):
+        if taken >= limit:
+            break
         end_holder(tx, holder)
         taken += take_back(tx, holder, "its worker went silent", None)
     return taken
@@ -48,7 +50,7 @@ def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
     if queue is None:
         return Tidied()
     expired, promoted = advance(tx, queue, limit)
-    _lapse(tx, limit)
+    lapsed = _lapse(tx, limit)
     dropped = {state: _drop(tx, queue, state, limit) for state in ENDED}
     until = tx.now - int(queue.settings.dedupe_window * 1000)
     tokens = tx.execute(_SQL["delete_forgotten"], (queue.number, until, limit))
@@ -56,12 +58,12 @@ def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
         tx.execute(_PLACES["raise_token"], (queue.number, max(tokens)[0]))
         tx.altered(name)
     gone = sum(dropped.values())
-    more = max(expired, promoted, *dropped.values()) >= limit
+    more = max(expired, promoted, lapsed, *dropped.values()) >= limit
     return Tidied(0, expired, promoted, gone, dropped[State.DEAD], more)
 
 
-def _lapse(tx: Transaction, limit: int) -> None:
-    """Delete the results that are kept no longer; their jobs are then kept as any other."""
+def _lapse(tx: Transaction, limit: int) -> int:
+    """Delete the results that are kept no longer, whose jobs are then kept as any other; return how many."""
     rows = tx.execute(_SQL["lapsed"], (tx.now, limit))
     if rows:
         jobs = json_list(seq for seq, _ in rows)
@@ -69,6 +71,7 @@ def _lapse(tx: Transaction, limit: int) -> None:
         tx.execute(_SQL["delete_results"], (jobs,))
     for _, lane in rows:
         tx.count(lane, KEPT, -1)
+    return len(rows)
 
 
 def _drop(tx: Transaction, queue: QueueRow, state: State, limit: int) -> int:

@@ -15,7 +15,7 @@ UPDATE holdfast_holder SET ended = ?2 WHERE id = ?1 AND ended IS NULL RETURNING 
 SELECT info, boot, expires FROM holdfast_holder WHERE ended IS NULL ORDER BY id
 
 -- name: silent_holders
-SELECT id FROM holdfast_holder WHERE ended IS NULL AND (boot <> ?1 OR expires <= ?2) LIMIT ?3
+SELECT id FROM holdfast_holder WHERE ended IS NULL AND (boot <> ?1 OR expires <= ?2)
 
 -- name: delete_holders
 DELETE FROM holdfast_holder WHERE ended <= ?

@@ -132,6 +132,12 @@ class Heartbeat:
         if answer.paused:
             self._owner.paused(answer.paused)
 
+    def catch_up(self) -> None:
+        """Beat now, in the caller's thread, if the ttl has passed since the last beat; raises what the store raises."""
+        incarnation = self._incarnation
+        if incarnation.alive and self._is_over(incarnation, self.clock.boot()):
+            self.beat()
+
     def beat_soon(self) -> None:
         """Let the thread beat at once."""
         self._soon = True

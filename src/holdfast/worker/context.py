@@ -77,6 +77,11 @@ class Context(msgspec.Struct, eq=False):
         return self.delivery.token
 
     @property
+    def is_to_stop(self) -> bool:
+        """Whether any of the three flags is set."""
+        return self.cancel_requested or self.lease_lost or self.stopping
+
+    @property
     def deadline(self) -> datetime | None:
         """When this run's timeout ends, None without one."""
         left = self.remaining()

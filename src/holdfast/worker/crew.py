@@ -81,6 +81,7 @@ class Crew(Owner):
 
     def _look_at(self, post: _Post) -> None:
         now, tally = self._clock.boot(), post.runner.tally()
+        post.pace.slots = post.runner.slots
         post.pace.update(tally)
         if tally.ended != post.ended or post.pace.held <= post.runner.slots:
             post.ended, post.moved = tally.ended, now

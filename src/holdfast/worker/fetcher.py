@@ -72,8 +72,11 @@ class Fetcher:
                 self._leases.interrupt()
 
     def stop(self) -> None:
-        """Lease nothing more and let the thread end."""
+        """Lease nothing more. Takes no lock of the store, so that a signal handler may call it."""
         self._stopping = True
+
+    def interrupt(self) -> None:
+        """End its waits, so that the thread ends soon after :meth:`stop`."""
         self._wake.set()
         self._leases.interrupt()
 
@@ -133,6 +136,9 @@ class Fetcher:
         for runner, room in wanting:
             most = room if self._left is None else min(room, self._left)
             for granted in self._leases.take(runner.kinds, most):
+                if self._stopping:  # since the call began: what is leased after a stop does not start
+                    self._settler.give_back(granted)
+                    return 0
                 self._crew.put(runner, granted)
                 leased += len(granted)
                 self._left = None if self._left is None else self._left - len(granted)

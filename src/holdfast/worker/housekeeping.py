@@ -9,7 +9,7 @@ from holdfast.contract import QueueBackend
 from holdfast.delivery import Tidied
 from holdfast.errors import BackendError
 from holdfast.events import Dropped, Events, Expired, Rescued, Retired
-from holdfast.heartbeat import gone_holders
+from holdfast.heartbeat import Heartbeat, gone_holders
 
 logger = logging.getLogger("holdfast")
 
@@ -22,8 +22,9 @@ MOST_ROUNDS = 10
 class Housekeeping:
     """Tidies the store and retires holders whose process has gone, when it is time to. Belongs to one thread."""
 
-    def __init__(self, backend: QueueBackend, events: Events, clock: Clock) -> None:
+    def __init__(self, backend: QueueBackend, heartbeat: Heartbeat, events: Events, clock: Clock) -> None:
         self._backend = backend
+        self._heartbeat = heartbeat
         self._events = events
         self._clock = clock
         self._tidied: int | None = None
@@ -42,6 +43,7 @@ class Housekeeping:
             return
         now = self._tidied = self._clock.boot()
         try:
+            self._heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
             self._tidy()
             if self._retired is None or now - self._retired >= RETIRE_EVERY * 1000:
                 self._retired = now

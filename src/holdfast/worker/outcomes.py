@@ -23,6 +23,9 @@ MOST_DELAY = 10 * 365 * 86_400.0
 class HandlerTimeout(TimeoutError):
     """A run went over its timeout: what listeners, and a retry's ``on`` and ``never``, see then."""
 
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it ran longer than its timeout of {seconds:g} s")
+
 
 class Outcomes:
     """Turns the end of a run into its settlement, and tells listeners before a retry and before a burial.
@@ -37,8 +40,8 @@ class Outcomes:
 
     def returned(self, delivery: Delivery, handler: Handler, context: Context, value: Any) -> Settlement:
         """Return what settles a run that ended normally with ``value``."""
-        if context.overran():
-            return self.timed_out(delivery, handler, context)
+        if context.timeout is not None and context.overran():
+            return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
         if handler.encode is None:
             return Ack(delivery.receipt, None, 0.0, context.follow_ups)
         try:
@@ -58,22 +61,22 @@ class Outcomes:
                 return self._bury(delivery, error, f"undecodable: {ErrorInfo.of(error).message}")
             case RetryLater():
                 return self._retry(delivery, error, error.after, count=error.count)
-        if context.overran():
-            return self.timed_out(delivery, handler, context)
+        if isinstance(error, HandlerTimeout):
+            return self._timed_out(delivery, handler, error)
+        if context.timeout is not None and context.overran():
+            return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
         if not self._wants(delivery, handler.retry, error):
             return self._bury(delivery, error, ErrorInfo.of(error).type)
         return self._retry(delivery, error, self._delay(delivery, handler.retry, error))
 
-    def timed_out(self, delivery: Delivery, handler: Handler, context: Context) -> Settlement:
-        """Return what settles a run that went over its timeout, whatever came of it in the end."""
-        error = HandlerTimeout(f"it ran longer than its timeout of {context.timeout:g} s")
-        if not self._wants(delivery, handler.retry, error):
-            return self._bury(delivery, error, "timeout")
-        return self._retry(delivery, error, self._delay(delivery, handler.retry, error), reason="timeout")
-
     def stopped(self, delivery: Delivery, context: Context) -> Settlement:
         """Return what settles a run that was stopped from outside: on request, or because the worker stops."""
         return Cancellation(delivery.receipt) if context.cancel_requested else GiveBack(delivery.receipt)
+
+    def _timed_out(self, delivery: Delivery, handler: Handler, error: HandlerTimeout) -> Settlement:
+        if not self._wants(delivery, handler.retry, error):
+            return self._bury(delivery, error, "timeout")
+        return self._retry(delivery, error, self._delay(delivery, handler.retry, error), reason="timeout")
 
     # -- the two that tell ----------------------------------------------------------------------------------------
 

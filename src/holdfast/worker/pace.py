@@ -13,11 +13,11 @@ MEMORY = 0.9
 class Pace:
     """Judges, by a moving average of run times, how far ahead of its ``slots`` a runner is to lease.
 
-    Belongs to the fetcher's thread. ``prefetch`` is the time ahead in seconds; 0 means nothing beyond the slots.
+    ``prefetch`` is the time ahead in seconds; 0 means nothing beyond the slots. Its owner holds a lock.
     """
 
     def __init__(self, slots: int, prefetch: float) -> None:
-        self._slots = slots
+        self.slots = slots
         self._prefetch = prefetch
         self._seen = Tally(0, 0.0)
         self._average: float | None = None
@@ -48,11 +48,11 @@ class Pace:
         """How many jobs will start, beside those that run, within the time ahead."""
         if self._average is None:
             return 0
-        return int(min(MOST_AHEAD, self._slots * self._prefetch / max(self._average, 1e-9)))
+        return int(min(MOST_AHEAD, self.slots * self._prefetch / max(self._average, 1e-9)))
 
     @property
     def room(self) -> int:
         """How many jobs to lease now; 0 until enough are missing to be worth a call."""
         ahead = self.ahead
-        room = self._slots + ahead - self.held
+        room = self.slots + ahead - self.held
         return room if room >= max(1, ahead // 2) else 0

@@ -50,6 +50,7 @@ class Settler:
         self._settled = settled
         self._draw = draw
         self._line: SimpleQueue[Delivery | _Note] = SimpleQueue()
+        self._marks: set[_Note] = set()
         self._batch: Sequence[Settlement] = ()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-settler", daemon=True)
@@ -60,7 +61,7 @@ class Settler:
     @property
     def unsettled(self) -> int:
         """How many settlements the store has not written down yet, about."""
-        return self._line.qsize() + len(self._batch)
+        return len(self._batch) + self._line.qsize() - len(self._marks)
 
     def give_back(self, deliveries: Iterable[Delivery]) -> None:
         """Settle these as not started."""
@@ -79,13 +80,16 @@ class Settler:
 
     def mark(self) -> threading.Event:
         """Return an event that is set when everything put so far has been settled."""
-        note = _Note()
-        self._line.put(note)
-        return note.reached
+        return self._put_mark(_Note()).reached
 
     def stop(self) -> None:
         """Let the thread end when everything put so far has been settled."""
-        self._line.put(_Note(last=True))
+        self._put_mark(_Note(last=True))
+
+    def _put_mark(self, note: _Note) -> _Note:
+        self._marks.add(note)
+        self._line.put(note)
+        return note
 
     def give_up(self) -> None:
         """Let the thread end the next time the store refuses, whatever is unsettled then."""
@@ -106,6 +110,7 @@ class Settler:
                 return
             for item in items:
                 if type(item) is _Note:
+                    self._marks.discard(item)
                     item.reached.set()
                     last = last or item.last
 

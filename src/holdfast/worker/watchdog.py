@@ -41,12 +41,14 @@ class Watchdog:
         self._heartbeat.check()
         self._look_for_stall()
         stuck = self._crew.look_after()
+        if stuck:
+            self._fetcher.poke()  # their slots have been replaced
         if stuck >= MOST_STUCK and not self._options.embedded:
             raise HoldfastError(f"{stuck} threads are over their timeout and cannot be stopped: this process must end")
 
     def _look_for_stall(self) -> None:
         since, now = self._fetcher.troubled_since, self._clock.boot()
-        if self._stalled is not None and since is None:
+        if self._stalled is not None and since != self._stalled:
             self._events.emit(Recovered(self._heartbeat.holder, (now - self._stalled) / 1000))
             self._stalled = None
         elif self._stalled is None and since is not None and now - since >= self._options.stall_after * 1000:

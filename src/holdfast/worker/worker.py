@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
 
@@ -63,10 +64,10 @@ class Worker:
         self._started = self._stopping = self._hurried = False
         self._error: BaseException | None = None
         self._report: Stopped | None = None
-        self._wake = threading.Event()
+        self._calls: SimpleQueue[None] = SimpleQueue()  # whose put, unlike Event.set, is safe in a signal handler
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._live, name="holdfast-worker", daemon=True)
-        clock.on_move(self._wake.set)
+        clock.on_move(self._call)
 
     def _build(self, queues: list[str], handlers: dict[str, Handler], events: Events) -> None:
         backend, clock, options = self._backend, self._clock, self._options
@@ -79,7 +80,7 @@ class Worker:
             leases=self._leases,
             crew=self._crew,
             settler=settler,
-            housekeeping=Housekeeping(backend, events, clock),
+            housekeeping=Housekeeping(backend, self._heartbeat, events, clock),
             options=options,
             clock=clock,
             ended=self._fetched,
@@ -111,7 +112,8 @@ class Worker:
         """Begin to stop and return at once; ``now`` leaves running jobs no grace. Both may be called again."""
         self._stopping = True
         self._hurried = self._hurried or now
-        self._wake.set()
+        self._fetcher.stop()
+        self._call()
 
     def join(self, timeout: float | None = None) -> Stopped | None:
         """Wait for the worker to end; return what it did, None when it has not ended after ``timeout`` seconds.
@@ -131,7 +133,10 @@ class Worker:
         """
         with _signals(self._on_signal):
             self.start()
-            return self.join() or Stopped()
+            # A wait without end may miss a signal that the kernel gave to another thread.
+            while (report := self.join(LOOK_EVERY / 4)) is None:
+                pass
+            return report
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.stop(now=self._stopping)
@@ -149,7 +154,7 @@ class Worker:
     def _settled(self) -> None:
         self._fetcher.poke()
         if self._stopping:
-            self._wake.set()
+            self._call()
 
     def _fetched(self, error: BaseException | None) -> None:
         if error is None:
@@ -188,7 +193,7 @@ class Worker:
             self._fail(error)
 
     def _stop_leasing(self) -> None:
-        self._fetcher.stop()
+        self._fetcher.interrupt()
         self._crew.shut()
         for context in self._crew.running():
             context.stopping = True
@@ -245,9 +250,12 @@ class Worker:
             unsettled=self._settler.unsettled,
         )
 
+    def _call(self) -> None:
+        self._calls.put(None)
+
     def _rest(self, seconds: float) -> None:
-        self._wake.wait(seconds)
-        self._wake.clear()
+        with suppress(Empty):
+            self._calls.get(timeout=seconds)
 
 
 def _runners(desk: Desk, options: WorkerOptions) -> list[Runner]:

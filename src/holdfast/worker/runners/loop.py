@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +16,7 @@ from holdfast.events import Started
 from holdfast.worker.context import CURRENT, Context
 from holdfast.worker.handler import Handler
 from holdfast.worker.inbox import Inbox
+from holdfast.worker.outcomes import HandlerTimeout
 from holdfast.worker.runners.runner import Desk, Tally
 
 logger = logging.getLogger("holdfast")
@@ -25,7 +27,7 @@ class LoopRunner:
 
     def __init__(self, kinds: Collection[str], slots: int, desk: Desk) -> None:
         self.kinds = frozenset(kinds)
-        self.slots = slots
+        self._slots = slots
         self._desk = desk
         self._inbox = Inbox(0)
         self._tasks: dict[asyncio.Task[None], Context] = {}
@@ -34,6 +36,10 @@ class LoopRunner:
         self._stopping = False
         self._stopped: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="holdfast-loop", daemon=True)
+
+    @property
+    def slots(self) -> int:
+        return self._slots
 
     def start(self) -> None:
         self._thread.start()
@@ -91,7 +97,7 @@ class LoopRunner:
 
     def _fill(self) -> None:
         """Start as many of those in line as there are free slots."""
-        while len(self._tasks) < self.slots:
+        while len(self._tasks) < self._slots:
             try:
                 delivery = self._inbox.take()
             except IndexError:
@@ -103,7 +109,9 @@ class LoopRunner:
     def _begin(self, delivery: Delivery) -> None:
         handler = self._desk.handlers[delivery.kind]
         context = self._desk.context(delivery, handler)
-        task = asyncio.ensure_future(self._work(delivery, handler, context))
+        # In variables of its own: the task that ends and starts the next one would pass its own on.
+        work = self._work(delivery, handler, context)
+        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._tasks[task] = context
 
     def _cancel(self, contexts: Sequence[Context]) -> None:
@@ -134,19 +142,24 @@ class LoopRunner:
         outcomes = self._desk.outcomes
         if self._desk.events.wants(Started):
             self._desk.events.emit(Started(delivery))
-        limit = asyncio.timeout(context.timeout)
         try:
             if context.timeout is None:
                 value = await handler.run(delivery, context)
             else:
-                async with limit:
-                    value = await handler.run(delivery, context)
-        except asyncio.CancelledError as error:
-            if context.cancel_requested or context.stopping or context.lease_lost:
+                value = await _within(context.timeout, handler.run(delivery, context))
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and context.is_to_stop:
                 return outcomes.stopped(delivery, context)
             return outcomes.raised(delivery, handler, context, error)
-        except BaseException as error:
-            if isinstance(error, TimeoutError) and limit.expired():
-                return outcomes.timed_out(delivery, handler, context)
-            return outcomes.raised(delivery, handler, context, error)
         return outcomes.returned(delivery, handler, context, value)
+
+
+async def _within(seconds: float, run: Awaitable[Any]) -> Any:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await run
+    except TimeoutError as error:
+        if limit.expired():
+            raise HandlerTimeout(seconds) from error
+        raise

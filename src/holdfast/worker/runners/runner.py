@@ -46,7 +46,10 @@ class Runner(Protocol):
     """
 
     kinds: frozenset[str]
-    slots: int
+
+    @property
+    def slots(self) -> int:
+        """How many jobs it can have begun at once now, those included whose thread was replaced."""
 
     def start(self) -> None:
         """Start its threads."""

@@ -28,10 +28,14 @@ class ThreadRunner:
 
     def __init__(self, kinds: Collection[str], slots: int, desk: Desk) -> None:
         self.kinds = frozenset(kinds)
-        self.slots = slots
+        self._slots = slots
         self._desk = desk
         self._inbox = Inbox(slots)
         self._roster = _Roster(Tally(0, 0.0), tuple(_Hand(self._inbox, desk) for _ in range(slots)))
+
+    @property
+    def slots(self) -> int:
+        return self._slots + sum(hand.stuck and hand.leaving for hand in self._roster.hands)
 
     def start(self) -> None:
         for hand in self._roster.hands:

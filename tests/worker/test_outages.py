@@ -1,0 +1,131 @@
+"""A store that is away, or that fails when it has already done what it was asked: nothing is lost, nobody ends."""
+
+import pytest
+
+from holdfast.delivery import State
+from holdfast.errors import BackendError
+from holdfast.events import Done, Lost, Recovered, Stalled
+from tests.worker.faulty import Faulty
+
+
+def ok(delivery, context):
+    return None
+
+
+@pytest.fixture
+def faulty(store):
+    return Faulty(store)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after the effect"])
+@pytest.mark.parametrize("verb", ["beat", "lease", "wait", "settle", "tidy", "holders"])
+def test_a_verb_that_fails_twice_is_repeated_until_it_works(*, worker, send, faulty, ear, store, verb, after):
+    faulty.fail(verb, 2, after=after)
+    started = worker(ok, backend=faulty)
+
+    send(*[b""] * 20)
+
+    ear.wait_for(Done, 20)
+    faulty.mend()
+    started.stop()
+    started.join(10)
+    assert store.stats("q").done == 20
+    assert not ear.heard(Lost)
+
+
+def test_a_lease_of_unknown_outcome_is_given_back_before_the_next(worker, send, faulty, ear, store):
+    (job,) = send(b"")
+    faulty.fail("lease", 1, after=True)
+
+    worker(ok, backend=faulty)
+
+    ear.wait_for(Done)
+    view = store.get("q", job)
+    assert (view.token, view.attempts) == (2, 1)  # granted twice, but only one attempt burned
+
+
+def test_while_that_cannot_be_done_nothing_more_is_leased(worker, send, faulty, ear):
+    send(b"")
+    faulty.fail("lease", 1, after=True)
+    faulty.fail("settle", 3)
+
+    worker(ok, backend=faulty)
+
+    ear.wait_for(Done)
+    assert faulty.calls["settle"] >= 5  # three in vain, one for the lease in doubt, one for the result
+
+
+def test_results_are_kept_until_the_store_is_back(worker, send, faulty, ear, store):
+    ids = send(*[b""] * 5)
+    faulty.fail("settle", 10**6)
+    worker(ok, backend=faulty)
+    faulty.wait_for_calls("settle", 3)
+    assert {store.get("q", job).state for job in ids} == {State.RUNNING}
+
+    faulty.mend()
+
+    ear.wait_for(Done, 5)
+
+
+def test_a_settle_that_worked_but_seemed_to_fail_is_not_reported_lost(worker, send, faulty, ear, store):
+    send(*[b""] * 5)
+    faulty.fail("settle", 1, after=True)
+
+    report = worker(ok, backend=faulty, drain=True).join(10)
+
+    assert store.stats("q").done == 5
+    assert (report.done, report.lost) == (5, 0)
+    assert not ear.heard(Lost)
+
+
+def test_a_worker_that_cannot_lease_says_so_and_says_when_it_can_again(worker, faulty, clock, ear):
+    faulty.fail("lease", 10**6)
+    started = worker(ok, backend=faulty)
+    faulty.wait_for_calls("lease", 2)
+
+    clock.move(31)
+    clock.move(1)
+
+    (stalled,) = ear.wait_for(Stalled)
+    assert stalled.seconds >= 30
+    assert str(stalled.error) == "lease failed on demand"
+    faulty.mend()
+    clock.move(1)
+    (recovered,) = ear.wait_for(Recovered)
+    assert recovered.seconds >= 30
+    assert recovered.holder == started.holder
+
+
+def test_a_worker_that_starts_while_the_store_is_away_begins_when_it_is_back(worker, send, faulty, ear):
+    for verb in ("beat", "lease", "wait", "settle", "tidy", "holders"):
+        faulty.fail(verb, 10**6)
+    send(b"")
+    worker(ok, backend=faulty)
+    faulty.wait_for_calls("beat", 3)
+
+    faulty.mend()
+
+    ear.wait_for(Done)
+
+
+def test_an_error_that_no_repetition_mends_ends_the_worker_with_it(worker, send, faulty):
+    send(b"")
+    faulty.fail("lease", 1, retryable=False)
+    started = worker(ok, backend=faulty)
+
+    with pytest.raises(BackendError, match="lease failed on demand"):
+        started.join(10)
+
+
+def test_a_stop_while_the_store_is_away_ends_and_counts_what_is_unsettled(worker, send, faulty, store):
+    ids = send(*[b""] * 3)
+    faulty.fail("settle", 10**6)
+    faulty.fail("retire", 10**6)
+    started = worker(ok, backend=faulty)
+    faulty.wait_for_calls("settle", 2)
+
+    started.stop()
+    report = started.join(10)
+
+    assert report.unsettled == 3
+    assert {store.get("q", job).state for job in ids} == {State.RUNNING}  # until its ttl is over

@@ -1,0 +1,120 @@
+"""Jobs that run longer than their timeout: stopped on the loop, told of and settled late in a thread."""
+
+import asyncio
+
+import pytest
+
+from holdfast.delivery import State
+from holdfast.errors import HoldfastError
+from holdfast.events import BeforeBury, BeforeRetry, Done, Stuck
+from holdfast.retry import Retry
+from tests.worker.conftest import handler
+
+
+async def for_ever(delivery, context):
+    await asyncio.Event().wait()
+
+
+def test_an_async_job_is_stopped_at_its_timeout(worker, send, store, ear):
+    (job,) = send(b"", max_attempts=2, timeout=0.01)
+
+    worker(for_ever, is_async=True, drain=True).join(10)
+
+    view = store.get("q", job)
+    assert (view.state, view.reason) == (State.DEAD, "timeout")
+    assert [run.outcome for run in view.runs] == ["timeout", "timeout"]
+    assert len(ear.heard(BeforeRetry)) == len(ear.heard(BeforeBury)) == 1
+
+
+def test_a_handler_has_a_timeout_for_messages_that_bring_none(worker, send, store):
+    (job,) = send(b"", max_attempts=1)
+
+    worker(handler(for_ever, is_async=True, timeout=0.01), drain=True).join(10)
+
+    assert store.get("q", job).reason == "timeout"
+
+
+def test_a_timeout_error_of_the_handler_itself_is_an_error_like_any_other(worker, send, store):
+    async def run(delivery, context):
+        raise TimeoutError("the other side")
+
+    (job,) = send(b"", max_attempts=1, timeout=60)
+
+    worker(run, is_async=True, drain=True).join(10)
+
+    assert store.get("q", job).reason == "TimeoutError"
+
+
+def test_a_timeout_can_be_excluded_from_retries(worker, send, store):
+    (job,) = send(b"", timeout=0.01)
+
+    worker(handler(for_ever, is_async=True, retry=Retry(never=(TimeoutError,))), drain=True).join(10)
+
+    view = store.get("q", job)
+    assert (view.state, view.reason, view.attempts) == (State.DEAD, "timeout", 1)
+
+
+def test_a_plain_job_over_its_timeout_is_settled_so_when_its_thread_ends(*, worker, send, store, clock, barrier, ear):
+    (job,) = send(b"", max_attempts=1, timeout=30)
+    worker(barrier)
+    barrier.wait_for_entries()
+    assert barrier.contexts[0].remaining() > 29
+
+    clock.move(31)
+
+    assert barrier.contexts[0].remaining() == 0
+    assert store.get("q", job).state is State.RUNNING
+    barrier.let_go()
+    ear.wait_for(BeforeBury)
+    worker(lambda delivery, context: None, drain=True).join(10)
+    assert store.get("q", job).reason == "timeout"
+
+
+def test_a_thread_over_its_timeout_is_reported_with_its_stack_and_replaced(worker, send, clock, ear, barrier):
+    send(b"slow", timeout=30)
+    worker(lambda delivery, context: barrier(delivery, context) if delivery.body else None, concurrency=1)
+    barrier.wait_for_entries()
+
+    clock.move(31)
+
+    (stuck,) = ear.wait_for(Stuck)
+    assert stuck.seconds >= 31
+    assert "in __call__" in stuck.stack
+    send(b"")
+    ear.wait_for(Done)  # in the thread that took its place
+
+
+def test_a_process_with_three_stuck_threads_ends_itself(worker, send, clock, ear, barrier):
+    send(b"", b"", b"", timeout=30)
+    started = worker(barrier, concurrency=3, grace=0)
+    barrier.wait_for_entries(3)
+
+    clock.move(31)
+
+    with pytest.raises(HoldfastError, match="3 threads are over their timeout"):
+        started.join(10)
+
+
+def test_an_embedded_worker_with_three_stuck_threads_only_reports_them(worker, send, clock, ear, barrier):
+    send(b"", b"", b"", timeout=30)
+    started = worker(barrier, concurrency=3, embedded=True)
+    barrier.wait_for_entries(3)
+
+    clock.move(31)
+
+    ear.wait_for(Stuck, 3)
+    clock.move(1)
+    assert started.join(0) is None
+
+
+def test_the_context_tells_the_deadline(worker, send, clock):
+    seen = []
+    send(b"", timeout=30)
+    send(b"")
+
+    worker(lambda delivery, context: seen.append((context.deadline, context.remaining())), drain=True).join(10)
+
+    (deadline, remaining), without = seen
+    assert abs(deadline.timestamp() - clock.wall() / 1000 - 30) < 5
+    assert 29 < remaining <= 30
+    assert without == (None, None)

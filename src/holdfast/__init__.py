@@ -1,7 +1,10 @@
-"""Background jobs, durable logs and buffered delivery behind one small set of words."""
+"""Background jobs, durable logs and buffered delivery behind one small set of words.
 
-from holdfast.app import App
-from holdfast.delivery import Delivery, State
+What is not an error is imported when it is first asked for, so that the command line starts at once.
+"""
+
+from typing import TYPE_CHECKING, Any
+
 from holdfast.errors import (
     BackendError,
     Bury,
@@ -19,11 +22,15 @@ from holdfast.errors import (
     Undecodable,
     UsageError,
 )
-from holdfast.message import Message, Stored
-from holdfast.retry import Retry
-from holdfast.tasks.job import Job
-from holdfast.tasks.task import Call, Task
-from holdfast.worker import CONTEXT, Context, Worker, current_job
+
+if TYPE_CHECKING:
+    from holdfast.app import App
+    from holdfast.delivery import Delivery, State
+    from holdfast.message import Message, Stored
+    from holdfast.retry import Retry
+    from holdfast.tasks.job import Job
+    from holdfast.tasks.task import Call, Task
+    from holdfast.worker import CONTEXT, Context, Worker, current_job
 
 __version__ = "0.1.0"
 
@@ -57,3 +64,28 @@ __all__ = [
     "Worker",
     "current_job",
 ]
+
+_LATE = {
+    "App": "app",
+    "CONTEXT": "worker",
+    "Call": "tasks.task",
+    "Context": "worker",
+    "Delivery": "delivery",
+    "Job": "tasks.job",
+    "Message": "message",
+    "Retry": "retry",
+    "State": "delivery",
+    "Stored": "message",
+    "Task": "tasks.task",
+    "Worker": "worker",
+    "current_job": "worker",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Protocol, cast
 
 from holdfast.clock import SYSTEM, Clock
@@ -34,6 +33,8 @@ def _opener(url: StoreURL) -> Opener:
     if url.scheme in BUILT_IN:
         module, _, name = BUILT_IN[url.scheme].partition(":")
         return cast("Opener", getattr(import_module(module), name))
+    from importlib.metadata import entry_points  # costs start-up time, and is needed for schemes of others only
+
     others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if url.scheme in others:
         return cast("Opener", others[url.scheme].load())

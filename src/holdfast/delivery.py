@@ -38,7 +38,7 @@ ENDED = frozenset({State.DONE, State.DEAD, State.CANCELLED, State.EXPIRED})
 WAITING = frozenset({State.SCHEDULED, State.READY})
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """The proof of a lease. ``token`` rises at every grant of this job and is never lowered or reset."""
 
     queue: str
@@ -46,7 +46,7 @@ class Receipt(msgspec.Struct, frozen=True):
     token: int
 
 
-class ErrorInfo(msgspec.Struct, frozen=True):
+class ErrorInfo(msgspec.Struct, frozen=True, gc=False):
     """An error as stored with an attempt: its class, its text, and its traceback, trimmed."""
 
     type: str
@@ -90,7 +90,7 @@ def _trace(error: BaseException) -> str:
 # -- settlements ----------------------------------------------------------------------------------------------
 
 
-class Ack(msgspec.Struct, frozen=True):
+class Ack(msgspec.Struct, frozen=True, gc=False):
     """Done. ``result`` is kept ``keep_result`` seconds; ``then`` is stored in the same queue in the same step."""
 
     receipt: Receipt
@@ -99,7 +99,7 @@ class Ack(msgspec.Struct, frozen=True):
     then: tuple[Message, ...] = ()
 
 
-class Nack(msgspec.Struct, frozen=True):
+class Nack(msgspec.Struct, frozen=True, gc=False):
     """Deliver again after ``delay`` seconds; ``count=False`` gives the attempt back. Never dead-letters.
 
     ``reason`` is ``error`` or ``timeout``. A job that was asked to be cancelled becomes cancelled instead.
@@ -112,7 +112,7 @@ class Nack(msgspec.Struct, frozen=True):
     reason: str = "error"
 
 
-class Burial(msgspec.Struct, frozen=True):
+class Burial(msgspec.Struct, frozen=True, gc=False):
     """Give up: the job becomes a dead letter with this reason."""
 
     receipt: Receipt
@@ -120,14 +120,14 @@ class Burial(msgspec.Struct, frozen=True):
     error: ErrorInfo | None = None
 
 
-class Cancellation(msgspec.Struct, frozen=True):
+class Cancellation(msgspec.Struct, frozen=True, gc=False):
     """The job was stopped on request, or cancelled itself."""
 
     receipt: Receipt
     reason: str = "cancelled"
 
 
-class GiveBack(msgspec.Struct, frozen=True):
+class GiveBack(msgspec.Struct, frozen=True, gc=False):
     """Return unstarted, with its attempt given back and its place kept.
 
     Either one delivery by ``receipt``, or whatever ``lease_id`` was granted in ``queue``: the second form needs no
@@ -145,7 +145,7 @@ Settlement = Ack | Nack | Burial | Cancellation | GiveBack
 # -- deliveries -----------------------------------------------------------------------------------------------
 
 
-class Delivery(msgspec.Struct):
+class Delivery(msgspec.Struct, gc=False):
     """One message handed to one holder.
 
     ``attempt`` counts this run (1 is the first), ``crashes`` the runs in which the process died; ``sent`` and
@@ -266,7 +266,7 @@ class Tidied(msgspec.Struct, frozen=True):
 # -- views ----------------------------------------------------------------------------------------------------
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One run that ended: ``outcome`` is ``done``, ``error``, ``timeout``, ``buried``, ``crashed`` or ``lost``."""
 
     number: int

@@ -48,7 +48,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing to be done. ``kind`` says which handler it is for; raw messages have kind ``""``.
 
     ``delay`` and ``expires_in`` are seconds from the moment of storing; ``due`` is an absolute instant in
@@ -70,7 +70,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """What a send returns: where the message is, how safe it is, and whether it had been there already."""
 
     queue: str

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from holdfast.machine.moves import Head
 
 Place = tuple[int, ...]
+Entry = tuple[Place, int, Head]
 
 
 class Heap:
-    """A heap of heads whose entries can be withdrawn; withdrawn ones go when they surface or outnumber the rest."""
+    """Heads by place, whose entries can be withdrawn; withdrawn ones go when they surface or outnumber the rest.
 
-    __slots__ = ("_alive", "_entries")
+    Nearly every head comes with a later place than those before it, so most entries stand in a plain line, and only
+    those that come out of order in a heap: that is what makes a job cost the same however many wait.
+    """
+
+    __slots__ = ("_alive", "_late", "_line")
     _serial: ClassVar[Iterator[int]] = itertools.count()
 
     def __init__(self) -> None:
-        self._entries: list[tuple[Place, int, Head]] = []
+        self._line: deque[Entry] = deque()
+        self._late: list[Entry] = []
         self._alive: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -32,26 +39,37 @@ class Heap:
     def push(self, place: Place, head: Head) -> None:
         serial = next(self._serial)
         self._alive[head.id] = serial
-        heapq.heappush(self._entries, (place, serial, head))
-        if len(self._entries) > 2 * len(self._alive) + 64:
-            self._entries = [entry for entry in self._entries if self._alive.get(entry[2].id) == entry[1]]
-            heapq.heapify(self._entries)
+        if not self._line or self._line[-1][0] <= place:
+            self._line.append((place, serial, head))
+        else:
+            heapq.heappush(self._late, (place, serial, head))
+        if len(self._line) + len(self._late) > 2 * len(self._alive) + 64:
+            self._line = deque(entry for entry in self._line if self._is_alive(entry))
+            self._late = [entry for entry in self._late if self._is_alive(entry)]
+            heapq.heapify(self._late)
 
     def withdraw(self, head: Head) -> None:
         self._alive.pop(head.id, None)
 
-    def first(self) -> tuple[Place, int, Head] | None:
-        entries, alive = self._entries, self._alive
-        while entries and alive.get(entries[0][2].id) != entries[0][1]:
-            heapq.heappop(entries)
-        return entries[0] if entries else None
+    def first(self) -> Entry | None:
+        line, late = self._line, self._late
+        while line and not self._is_alive(line[0]):
+            line.popleft()
+        while late and not self._is_alive(late[0]):
+            heapq.heappop(late)
+        if late and (not line or late[0] < line[0]):
+            return late[0]
+        return line[0] if line else None
 
     def pop(self) -> Head | None:
-        if self.first() is None:
-            return None
-        head = heapq.heappop(self._entries)[2]
-        del self._alive[head.id]
-        return head
+        line, late, alive = self._line, self._late, self._alive
+        while line or late:
+            is_late = late and (not line or late[0] < line[0])
+            _, serial, head = heapq.heappop(late) if is_late else line.popleft()
+            if alive.get(head.id) == serial:
+                del alive[head.id]
+                return head
+        return None
 
     def pop_until(self, until: int, limit: int) -> list[Head]:
         """Pop the heads whose place begins with at most ``until``, at most ``limit`` of them."""
@@ -66,6 +84,9 @@ class Heap:
         while len(popped) < limit and (head := self.pop()) is not None:
             popped.append(head)
         return popped
+
+    def _is_alive(self, entry: Entry) -> bool:
+        return self._alive.get(entry[2].id) == entry[1]
 
 
 class Line:

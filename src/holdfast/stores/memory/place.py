@@ -23,7 +23,7 @@ from holdfast.machine import Head, Machine, ended_run, failed_run, lost_run, see
 from holdfast.message import Message
 
 
-class Record(msgspec.Struct, eq=False):
+class Record(msgspec.Struct, eq=False, gc=False):
     """A message with what has become of it."""
 
     message: Message

@@ -61,7 +61,7 @@ def test_an_embedded_worker_holds_nothing_beyond_its_slots(worker, send, store, 
     assert held(store) == 2
 
 
-def test_jobs_leased_ahead_go_back_when_no_slot_comes_free_for_them(worker, send, store, barrier, clock, ear):
+def test_jobs_leased_ahead_go_back_when_no_slot_comes_free_for_them(*, worker, send, store, barrier, clock, ear):
     send(b"quick", *[b""] * 20)
     worker(quick_then(barrier), concurrency=1)
     barrier.wait_for_entries()
@@ -73,7 +73,7 @@ def test_jobs_leased_ahead_go_back_when_no_slot_comes_free_for_them(worker, send
     assert held(store) <= 2  # and now jobs are known to be slow
 
 
-def test_a_pause_gives_back_what_has_not_started(worker, send, store, barrier, clock, ear):
+def test_a_pause_gives_back_what_has_not_started(*, worker, send, store, barrier, clock, ear):
     send(b"quick", *[b""] * 5)
     worker(quick_then(barrier), concurrency=1)
     barrier.wait_for_entries()

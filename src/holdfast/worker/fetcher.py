@@ -58,7 +58,7 @@ class Fetcher:
         """Since when (boot ms) the store has not done what it was asked; None while all is well."""
         self.error: BaseException | None = None
         """What the store last answered while it was troubled."""
-        clock.on_move(self._wake.set)
+        clock.on_move(self._look_again)
 
     def start(self) -> None:
         """Start the thread."""
@@ -67,9 +67,12 @@ class Fetcher:
     def poke(self) -> None:
         """Look again soon: jobs have ended, so there may be room. Called once for a batch."""
         if self._lacks_room:
-            self._wake.set()
-            if self._in_store_wait:
-                self._leases.interrupt()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._wake.set()
+        if self._in_store_wait:
+            self._leases.interrupt()
 
     def stop(self) -> None:
         """Lease nothing more. Takes no lock of the store, so that a signal handler may call it."""

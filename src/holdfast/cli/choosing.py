@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -12,7 +13,9 @@ from holdfast.capabilities import Inspectable, JobFilter
 from holdfast.contract import QueueBackend
 from holdfast.delivery import JobView, State
 from holdfast.errors import JobError, NotSupported, UsageError, nearest
-from holdfast.queues import Place
+
+if TYPE_CHECKING:
+    from holdfast.queues import Place
 
 PAGE = 1000
 
@@ -32,6 +35,8 @@ def queue_names(store: QueueBackend, given: Sequence[str] = ()) -> list[str]:
 
 def place(store: QueueBackend, name: str) -> Place:
     """Return a queue as operators see it."""
+    from holdfast.queues import Place  # leases and heartbeats come with it, which most commands do without
+
     return Place(name, lambda: store)
 
 

@@ -28,10 +28,10 @@ from holdfast.cli.output import Output, Table, count, progress
 from holdfast.cli.reviving import revive
 from holdfast.contract import QueueBackend
 from holdfast.delivery import ENDED, WAITING, JobView, State
-from holdfast.machine.moves import REVIVABLE
 
 CANCELLABLE = (*WAITING, State.RUNNING)
 BATCH = 500
+REVIVABLE = (State.DEAD, State.CANCELLED, State.EXPIRED)
 
 
 @click.group(cls=NounGroup)
@@ -158,12 +158,12 @@ def replay(store: QueueBackend, out: Output, job_ids: Sequence[str], **given: An
     only: JobFilter = given["only"]
     states = tuple(state for state in only.states if state in REVIVABLE)
     if not states:
-        raise click.UsageError(f"Only {', '.join(sorted(REVIVABLE))} jobs can be replayed.")
+        raise click.UsageError(f"Only {', '.join(REVIVABLE)} jobs can be replayed.")
     chosen = choose(
         store,
         job_ids,
         queue_names(store, given["queues"]),
         msgspec.structs.replace(only, states=states),
-        everything=given["everything"] or states != tuple(state for state in State if state in REVIVABLE),
+        everything=given["everything"] or states != REVIVABLE,
     )
     revive(store, out, chosen, "replay", given["rate"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -15,7 +15,9 @@ from holdfast.cli.output import Output, Table, count, length, progress
 from holdfast.cli.reviving import revive
 from holdfast.contract import QueueBackend
 from holdfast.delivery import QueueStats, State
-from holdfast.queues import Place
+
+if TYPE_CHECKING:
+    from holdfast.queues import Place
 
 COUNTS = tuple(state.value for state in State)
 
@@ -81,7 +83,7 @@ def _in_full(stats: QueueStats) -> str:
 @on_store
 def pause(store: QueueBackend, out: Output, names: Sequence[str]) -> None:
     """Let no worker lease from these queues; sends go on, and so do jobs that run."""
-    _each(store, out, names, Place.pause, "paused")
+    _each(store, out, names, lambda one: one.pause(), "paused")
 
 
 @queues.command()
@@ -89,7 +91,7 @@ def pause(store: QueueBackend, out: Output, names: Sequence[str]) -> None:
 @on_store
 def resume(store: QueueBackend, out: Output, names: Sequence[str]) -> None:
     """Let workers lease from these queues again."""
-    _each(store, out, names, Place.resume, "resumed")
+    _each(store, out, names, lambda one: one.resume(), "resumed")
 
 
 def _each(store: QueueBackend, out: Output, names: Sequence[str], verb: Callable[[Place], None], done: str) -> None:

@@ -76,6 +76,7 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._asked: int | None = None
         self._owed: list[Settlement] = []
+        self._paying = threading.Lock()
         self._soon = self._stopping = False
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -183,8 +184,10 @@ class Heartbeat:
 
     def pay(self) -> None:
         """Settle now what is owed, in the caller's thread. Raises what the store raises, and keeps it then."""
-        owed = self._owed[:]
-        if owed:
+        if not self._owed:
+            return
+        with self._paying:
+            owed = self._owed[:]
             self._backend.settle(owed)
             del self._owed[: len(owed)]
 

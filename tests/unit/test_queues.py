@@ -345,7 +345,8 @@ def test_a_message_that_could_not_be_acknowledged_goes_back(troubled, store, hea
         troubled.pop(0)
     heartbeat.pay()
 
-    assert (troubled.get(stored.id).state, troubled.get(stored.id).attempts) == (State.READY, 0)
+    view = store.get("images", stored.id)
+    assert (view.state, view.attempts) == (State.READY, 0)
 
 
 # -- the place ------------------------------------------------------------------------------------------------

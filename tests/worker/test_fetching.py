@@ -1,16 +1,12 @@
 """What a worker leases and when: as much as will start soon, fairly, and nothing that it could not run."""
 
 import asyncio
-import subprocess
-import sys
 import threading
 
 import pytest
 
-from holdfast.config import QueueSettings
 from holdfast.delivery import HolderInfo, Receipt, State
-from holdfast.events import Done, Dropped, Expired, Leased, Rescued, Retired
-from holdfast.heartbeat import this_process
+from holdfast.events import Done, Leased
 from tests.worker.conftest import handler, wait_for_ready
 from tests.worker.faulty import Faulty
 
@@ -166,61 +162,6 @@ def crash(store, job):
     (delivery,) = store.lease("q", "victim#1", "lease", limit=1, kinds=["k"], max_format=1)
     assert delivery.id == job
     store.retire("victim#1", "worker died: SIGKILL", [Receipt("q", job, delivery.token)])
-
-
-# -- housekeeping ---------------------------------------------------------------------------------------------
-
-
-def test_jobs_of_a_holder_that_went_silent_are_run(worker, send, store, clock, ear):
-    send(b"")
-    store.beat(HolderInfo(id="silent#1", ttl=10))
-    store.lease("q", "silent#1", "lease", limit=1, kinds=["k"], max_format=1)
-    worker(ok)
-
-    clock.move(11)
-
-    assert ear.wait_for(Rescued)[0].count == 1
-    assert ear.wait_for(Done)[0].job.attempt == 2
-
-
-def test_jobs_of_a_process_that_has_gone_are_run_before_its_ttl_ends(worker, send, store, ear):
-    child = subprocess.run(
-        [sys.executable, "-c", "from holdfast.heartbeat import this_process; print(this_process().pid)"],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    import msgspec
-
-    gone = msgspec.structs.replace(this_process("gone"), id="gone#1", pid=int(child.stdout), pid_start=1)
-    send(b"")
-    store.beat(gone)
-    store.lease("q", "gone#1", "lease", limit=1, kinds=["k"], max_format=1)
-
-    worker(ok)
-
-    (retired,) = ear.wait_for(Retired)
-    assert (retired.holder.id, retired.jobs) == ("gone#1", 1)
-    ear.wait_for(Done)
-
-
-def test_what_expires_and_what_retention_drops_is_told(worker, send, store, clock, ear):
-    store.declare("q", QueueSettings(dead_for=10))
-    (job,) = send(b"", kind="other", expires_in=5)
-    (dead,) = send(b"", kind="dead", max_attempts=1)
-
-    def broken(delivery, context):
-        raise ValueError
-
-    worker(handler(broken, "dead"))
-    while store.get("q", dead).state is not State.DEAD:
-        store.wait(["other"], ["k"], 0.01)
-
-    clock.move(11)
-
-    assert ear.wait_for(Expired)[0].count == 1
-    assert ear.wait_for(Dropped)[0].count == 1
-    assert store.get("q", job).state is State.EXPIRED
 
 
 def test_an_idle_worker_asks_the_store_little(worker, store, clock, ear):

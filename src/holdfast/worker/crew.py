@@ -1,19 +1,17 @@
-"""The runners of a worker and what each of them holds: who has room, what goes back, who is told what."""
+"""The runners of a worker and what each of them holds: who has room, and what goes back."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from holdfast.clock import Clock
-from holdfast.delivery import Cancellation, Delivery, Receipt
-from holdfast.events import Events, HolderLost
-from holdfast.heartbeat import Owner
+from holdfast.delivery import Delivery
 from holdfast.worker.context import Context
 from holdfast.worker.pace import Pace
-from holdfast.worker.runners.runner import Desk, Runner
+from holdfast.worker.runners.runner import Runner
 from holdfast.worker.settler import Settler
 
 logger = logging.getLogger("holdfast")
@@ -32,22 +30,19 @@ class _Post:
         self.moved = now
 
 
-class Crew(Owner):
-    """Runs what the fetcher leases and serves the heartbeat as its owner. Every method may be called from any thread.
+class Crew:
+    """Runs what the fetcher leases. Every method may be called from any thread.
 
     A job with a crash on record is run alone: it waits until nothing else is held, and nothing is wanted beside it.
     """
 
-    def __init__(self, runners: Sequence[Runner], desk: Desk, settler: Settler, prefetch: float) -> None:
-        self._desk = desk
-        self._clock: Clock = desk.clock
-        self._events: Events = desk.events
+    def __init__(self, runners: Sequence[Runner], settler: Settler, prefetch: float, clock: Clock) -> None:
         self._settler = settler
+        self._clock = clock
         self._lock = threading.Lock()
         self._suspects: deque[tuple[_Post, Delivery]] = deque()
         self._alone = self._shut = False
-        now = self._clock.boot()
-        self._posts = [_Post(runner, Pace(runner.slots, prefetch), now) for runner in runners]
+        self._posts = [_Post(runner, Pace(runner.slots, prefetch), clock.boot()) for runner in runners]
 
     @property
     def size(self) -> int:
@@ -122,6 +117,10 @@ class Crew(Owner):
         post.pace.given(-len(taken))
         return taken
 
+    def busy(self) -> bool:
+        """Tell whether any job is held."""
+        return self.held() > 0
+
     def held(self) -> int:
         """Return how many jobs have been put here and not ended yet."""
         with self._lock:
@@ -154,35 +153,3 @@ class Crew(Owner):
     def join(self, timeout: float | None = None) -> bool:
         """Wait for all runners to end, at most ``timeout`` seconds each; tell whether they have."""
         return sum(not post.runner.join(timeout) for post in self._posts) == 0
-
-    # -- as the owner of the heartbeat ----------------------------------------------------------------------------
-
-    def busy(self) -> bool:
-        return self.held() > 0
-
-    def cancels(self, receipts: Sequence[Receipt]) -> None:
-        asked = {(receipt.id, receipt.token) for receipt in receipts}
-        for delivery in self.take_back(lambda delivery: (delivery.id, delivery.token) in asked):
-            delivery.settlement = Cancellation(delivery.receipt)
-            self._settler.put(delivery)
-        told = [
-            context
-            for context in self.running()
-            if (context.id, context.token) in asked and not context.cancel_requested
-        ]
-        for context in told:
-            context.cancel_requested = True
-        self.interrupt(told)
-
-    def paused(self, queues: Collection[str]) -> None:
-        self._settler.give_back(self.take_back(lambda delivery: delivery.queue in queues))
-
-    def died(self, holder: str) -> None:
-        # What has not started goes back by its receipt: if the store never noticed that the ttl had passed, nobody
-        # else would ever return it.
-        self._settler.give_back(self.take_back(lambda _: True))
-        told = self.running()
-        for context in told:
-            context.lease_lost = True
-        self.interrupt([context for context in told if self._desk.handlers[context.kind].stop_when_lost])
-        self._events.emit(HolderLost(holder))

@@ -24,6 +24,7 @@ from holdfast.worker.handler import Handler
 from holdfast.worker.housekeeping import Housekeeping
 from holdfast.worker.leases import Leases
 from holdfast.worker.options import Stopped, WorkerOptions
+from holdfast.worker.orders import Orders
 from holdfast.worker.outcomes import Outcomes
 from holdfast.worker.runners.runner import Desk, Runner
 from holdfast.worker.runners.threads import ThreadRunner
@@ -73,8 +74,10 @@ class Worker:
         backend, clock, options = self._backend, self._clock, self._options
         self._settler = settler = Settler(backend, events, self._settled)
         desk = Desk(handlers, Outcomes(events, clock), events, clock, settler.put, self._fail)
-        self._crew = Crew(_runners(desk, options), desk, settler, 0.0 if options.embedded else options.prefetch)
-        self._heartbeat = Heartbeat(backend, this_process(options.name, options.ttl), owner=self._crew, clock=clock)
+        prefetch = 0.0 if options.embedded else options.prefetch
+        self._crew = Crew(_runners(desk, options), settler, prefetch, clock)
+        orders = Orders(self._crew, settler, handlers, events)
+        self._heartbeat = Heartbeat(backend, this_process(options.name, options.ttl), owner=orders, clock=clock)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
         self._fetcher = Fetcher(
             leases=self._leases,

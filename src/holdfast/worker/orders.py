@@ -1,0 +1,49 @@
+"""What the heartbeat hears, passed on to the jobs it is about: requests to cancel, pauses, the end of the holder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from holdfast.delivery import Cancellation, Receipt
+from holdfast.events import Events, HolderLost
+from holdfast.heartbeat import Owner
+from holdfast.worker.crew import Crew
+from holdfast.worker.handler import Handler
+from holdfast.worker.settler import Settler
+
+
+class Orders(Owner):
+    """The owner of a worker's heartbeat. Every method may be called from any thread and returns quickly."""
+
+    def __init__(self, crew: Crew, settler: Settler, handlers: Mapping[str, Handler], events: Events) -> None:
+        self._crew = crew
+        self._settler = settler
+        self._handlers = handlers
+        self._events = events
+
+    def busy(self) -> bool:
+        return self._crew.busy()
+
+    def cancels(self, receipts: Sequence[Receipt]) -> None:
+        asked = {(receipt.id, receipt.token) for receipt in receipts}
+        for delivery in self._crew.take_back(lambda delivery: (delivery.id, delivery.token) in asked):
+            delivery.settlement = Cancellation(delivery.receipt)
+            self._settler.put(delivery)
+        running = [context for context in self._crew.running() if (context.id, context.token) in asked]
+        new = [context for context in running if not context.cancel_requested]
+        for context in new:
+            context.cancel_requested = True
+        self._crew.interrupt(new)
+
+    def paused(self, queues: Collection[str]) -> None:
+        self._settler.give_back(self._crew.take_back(lambda delivery: delivery.queue in queues))
+
+    def died(self, holder: str) -> None:
+        # What has not started goes back by its receipt: if the store never noticed that the ttl had passed, nobody
+        # else would ever return it.
+        self._settler.give_back(self._crew.take_back(lambda _: True))
+        running = self._crew.running()
+        for context in running:
+            context.lease_lost = True
+        self._crew.interrupt([context for context in running if self._handlers[context.kind].stop_when_lost])
+        self._events.emit(HolderLost(holder))

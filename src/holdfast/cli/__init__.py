@@ -7,11 +7,11 @@ import click
 from holdfast.cli.groups import LazyGroup
 
 COMMANDS = {
-    "worker": "Work on the queues of an App until stopped.",
+    "worker": "Work on the queues of an App until SIGTERM or Ctrl-C.",
     "jobs": "List, show, cancel and replay jobs.",
     "queues": "List, measure, pause, reload, flush and destroy queues.",
     "dead": "List, replay and purge dead letters.",
-    "bench": "Measure what a store does on this machine.",
+    "bench": "Measure a store: enqueue one by one, enqueue in bulk, and run no-op jobs in one worker.",
     "demo": "Run one job per file of the standard library, and check that nothing was lost.",
 }
 """What ``holdfast --help`` says of each command, so that it need import none of them. Each is called as its module."""

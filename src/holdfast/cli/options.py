@@ -87,7 +87,7 @@ def _state(name: str) -> State:
     if name.lower() in list(State):
         return State(name.lower())
     other = _ELSEWHERE.get(name.lower())
-    hint = nearest(name, State) if other is None else f" (did you mean {other.value!r}?)"
+    hint = nearest(name, [known.value for known in State]) if other is None else f" (did you mean {other.value!r}?)"
     raise click.BadParameter(f"{name!r} is no state of a job{hint}; known: {', '.join(State)}")
 
 

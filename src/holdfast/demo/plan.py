@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,12 +46,16 @@ def standard_library() -> Path:
 
 def make_plan(source: Path, folder: Path) -> list[Planned]:
     """Plan the Python files under ``source``; the missing ones will be looked for in ``folder``."""
-    files = sorted(
-        file for file in source.rglob("*.py") if not LEFT_OUT.intersection(file.relative_to(source).parent.parts)
-    )
+    files = sorted(_files(source))
     if not files:
         raise UsageError(f"there are no Python files under {source}: name a directory that has some with --source")
     return [_planned(file, place, folder) for place, file in enumerate(files, start=1)]
+
+
+def _files(source: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(source):
+        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
 def _planned(file: Path, place: int, folder: Path) -> Planned:

@@ -192,7 +192,7 @@ def test_a_program_that_never_closes_ends_all_the_same(tmp_path):
 
 
 FORK = """
-    import asyncio, os, threading, time, warnings
+    import asyncio, os, warnings
     warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads: that is the test
     from holdfast import App
     app = App("sqlite:///jobs.db")
@@ -201,10 +201,6 @@ FORK = """
         return a + 1
     first = add.enqueue(1)
     asyncio.run(add.aenqueue(2))
-    waiter = threading.Thread(target=lambda: print("parent", first.result(30), flush=True))
-    waiter.start()
-    while app._link.waiters._watch is None:
-        time.sleep(0.001)
     store = app.backend
     child = os.fork()
     if child == 0:
@@ -216,7 +212,7 @@ FORK = """
         app.close()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    waiter.join()
+    print("parent", first.result(30), flush=True)
     assert app.backend is store
     print("after", app.backend.stats("default").done, add.enqueue(4).refresh().state)
 """

@@ -1,0 +1,141 @@
+"""What type checkers see of tasks: right use passes, and each ignored line is an error they must report.
+
+``warn_unused_ignores`` turns a line that no longer is an error into one, so both directions are checked.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_type
+
+from holdfast import CONTEXT, App, Call, Context, Job, Retry, State, Stored, Task
+from holdfast.events import Done
+
+app = App("memory:")
+
+
+@app.task(queue="mail", retry=Retry(attempts=5, base=1.0), timeout=30, result=timedelta(hours=1), priority=5)
+def send(user_id: int, *, template: str = "plain", ctx: Context = CONTEXT) -> str:
+    return f"{user_id} {template} {ctx.id}"
+
+
+@app.task
+def bare(user_id: int) -> list[int]:
+    return [user_id]
+
+
+@app.task(result=60)
+async def fetch(url: str, times: int = 1) -> bytes:
+    return url.encode() * times
+
+
+@app.task
+async def ping() -> None: ...
+
+
+# -- a task is called as the function it was -------------------------------------------------------------------
+
+assert_type(send(42), str)
+assert_type(bare(1), list[int])
+send("42")  # type: ignore[arg-type]
+
+# -- arguments are checked where they are enqueued -------------------------------------------------------------
+
+assert_type(send.enqueue(42, template="rich"), Job[str])
+assert_type(fetch.enqueue("x", 2), Job[bytes])
+assert_type(bare.enqueue(user_id=1), Job[list[int]])
+assert_type(ping.enqueue(), Job[None])
+
+send.enqueue("42")  # type: ignore[arg-type]
+send.enqueue()  # type: ignore[call-arg]
+send.enqueue(42, "rich")  # type: ignore[call-arg]
+send.enqueue(42, tmplate="rich")  # type: ignore[call-arg]
+send.enqueue(42, template=7)  # type: ignore[arg-type]
+send.enqueue(42, delay=5)  # type: ignore[call-arg]
+fetch.enqueue(b"x")  # type: ignore[arg-type]
+ping.enqueue(1)  # type: ignore[call-arg]
+
+# -- results have the type of the function, for async def what it awaits to ------------------------------------
+
+assert_type(send.enqueue(42).result(timeout=5), str)
+assert_type(fetch.enqueue("x").result(timedelta(seconds=5)), bytes)
+assert_type(bare.enqueue(1).result(), list[int])
+number: int = send.enqueue(42).result()  # type: ignore[assignment]
+
+
+async def awaited() -> None:
+    assert_type(await send.aenqueue(42), Job[str])
+    job = await fetch.aenqueue("x", times=2)
+    assert_type(await job.aresult(timeout=5), bytes)
+    assert_type(await send.aenqueue_many([send.call(1)]), list[Job[str]])
+    await send.aenqueue("42")  # type: ignore[arg-type]
+    await fetch.aenqueue(uri="x")  # type: ignore[call-arg]
+    assert_type(await fetch("x"), bytes)
+    async with app as opened:
+        assert_type(opened, App)
+
+
+# -- a configured copy has the same arguments, and options of its own ------------------------------------------
+
+assert_type(send.using(delay=180, priority=5, key="user-42").enqueue(42), Job[str])
+assert_type(fetch.using(queue="slow", run_at=datetime.now(UTC), expires_in=timedelta(days=1)).call("x"), Call[bytes])
+assert_type(send.using(delay=1)(42), str)
+send.using(delay=180).enqueue("42")  # type: ignore[arg-type]
+send.using(dealy=180)  # type: ignore[call-arg]
+send.using(priority="high")  # type: ignore[arg-type]
+send.using(template="rich")  # type: ignore[call-arg]
+
+# -- many at once ----------------------------------------------------------------------------------------------
+
+assert_type(send.enqueue_many([send.call(1), send.using(priority=5).call(2, template="x")]), list[Job[str]])
+assert_type(app.enqueue_many([send.call(1), send.call(2)]), list[Job[str]])
+mixed: list[Call[Any]] = [send.call(1), fetch.call("x")]
+assert_type(app.enqueue_many(mixed), list[Job[Any]])
+send.call("1")  # type: ignore[arg-type]
+send.enqueue_many([fetch.call("x")])  # type: ignore[list-item]
+
+# -- the options of a declaration ------------------------------------------------------------------------------
+
+app.task(que="mail")  # type: ignore[call-overload]
+app.task(retry="often")  # type: ignore[call-overload]
+app.task(7)  # type: ignore[call-overload]
+
+# -- tasks and jobs as values ----------------------------------------------------------------------------------
+
+assert_type(send.job("id").refresh().state, State)
+assert_type(send.enqueue(42).stored, Stored)
+assert_type(send.enqueue(42).cancel(), State)
+assert_type(app.job("mail", "id"), Job[Any])
+
+
+def enqueue_both(first: Task[[str], int], second: Task[[str], int]) -> tuple[Job[int], Job[int]]:
+    return first.enqueue("x"), second.enqueue("x")
+
+
+@app.task
+def length(text: str) -> int:
+    return len(text)
+
+
+@app.task
+async def alength(text: str) -> int:
+    return len(text)
+
+
+assert_type(enqueue_both(length, alength), tuple[Job[int], Job[int]])
+enqueue_both(send, length)  # type: ignore[arg-type]
+
+
+def anything(job: Job[object]) -> None: ...
+
+
+anything(send.enqueue(42))
+
+# -- the App ---------------------------------------------------------------------------------------------------
+
+app.listen(Done, lambda event: event.job.id)
+app.listen(Done, lambda event: event.jb)  # type: ignore[attr-defined]
+with app, app.worker(["mail"], concurrency=4) as worker:
+    worker.stop()
+app.worker(concurrency="4")  # type: ignore[arg-type]
+app.worker(concurency=4)  # type: ignore[call-arg]
+assert_type(app.tasks["x"], Task[..., Any])
+assert_type(app.rescue(), int)

@@ -30,7 +30,7 @@ class LoopRunner:
         self._slots = slots
         self._desk = desk
         self._inbox = Inbox(0)
-        self._tasks: dict[asyncio.Task[None], Context] = {}
+        self._tasks: dict[Context, asyncio.Task[None]] = {}
         self._ended, self._seconds = 0, 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -57,10 +57,10 @@ class LoopRunner:
         return Tally(self._ended, self._seconds)
 
     def running(self) -> list[Context]:
-        return list(self._tasks.values())
+        return list(self._tasks)
 
     def interrupt(self, contexts: Sequence[Context]) -> bool:
-        mine = [context for context in self.running() if any(context is wanted for wanted in contexts)]
+        mine = [context for context in contexts if context in self._tasks]
         if mine:
             self._call_soon(self._cancel, mine)
         return bool(mine)
@@ -111,14 +111,13 @@ class LoopRunner:
         context = self._desk.context(delivery, handler)
         # In variables of its own: the task that ends and starts the next one would pass its own on.
         work = self._work(delivery, handler, context)
-        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
-        self._tasks[task] = context
+        self._tasks[context] = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
 
     def _cancel(self, contexts: Sequence[Context]) -> None:
-        for task, context in self._tasks.items():
-            if any(context is wanted for wanted in contexts):
+        for context in contexts:
+            if context in self._tasks:
                 # Soon, not now: a task that is cancelled before its first step never runs at all, not even to settle.
-                asyncio.get_running_loop().call_soon(task.cancel)
+                asyncio.get_running_loop().call_soon(self._tasks[context].cancel)
 
     # -- one task -------------------------------------------------------------------------------------------------
 
@@ -133,9 +132,7 @@ class LoopRunner:
         self._desk.settle(delivery)
         self._seconds += time.perf_counter() - begun
         self._ended += 1
-        task = asyncio.current_task()
-        if task is not None:
-            del self._tasks[task]
+        del self._tasks[context]
         self._fill()
 
     async def _settlement(self, delivery: Delivery, handler: Handler, context: Context) -> Settlement:

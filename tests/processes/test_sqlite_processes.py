@@ -37,10 +37,10 @@ def facts(output):
 
 def kill_after(child, lines):
     """Kill a program once it has said ``lines`` facts; return all it said."""
-    said = "".join(child.stdout.readline() for _ in range(lines))
-    child.send_signal(signal.SIGKILL)
-    rest, _ = child.communicate()
-    return facts(said + rest)
+    with child:  # communicate() would not see what readline() has read ahead
+        said = "".join(child.stdout.readline() for _ in range(lines))
+        child.send_signal(signal.SIGKILL)
+        return facts(said + child.stdout.read())
 
 
 def every_job(store):
@@ -63,7 +63,7 @@ def assert_counts_are_true(store):
     "seconds",
     [pytest.param(10, id="10 s"), pytest.param(60, id="60 s", marks=[pytest.mark.long, pytest.mark.timeout(300)])],
 )
-def test_eight_processes_send_and_lease_without_loss_or_double(url, seconds):
+def test_eight_processes_send_and_lease_without_loss_or_double(url, seconds, record_property):
     children = [start("trade", url, seconds) for _ in range(8)]
     said = []
     for child in children:
@@ -77,6 +77,7 @@ def test_eight_processes_send_and_lease_without_loss_or_double(url, seconds):
     waiting = store.stats(QUEUE).ready
     store.close()
 
+    record_property("jobs", len(sent))
     assert len(sent) == len(set(sent)) > 0
     assert set(acked) <= set(sent)
     assert set(acked.values()) == {1}, "a job was acked twice"
@@ -85,7 +86,7 @@ def test_eight_processes_send_and_lease_without_loss_or_double(url, seconds):
 
 
 @pytest.mark.parametrize("rounds", FEW_OR_MANY)
-def test_a_killed_sender_leaves_each_job_whole_or_absent(url, rounds):
+def test_a_killed_sender_leaves_each_job_whole_or_absent(url, rounds, record_property):
     said = set()
     for round_ in range(rounds):
         lines = random.Random(round_).randrange(1, 40)
@@ -94,6 +95,7 @@ def test_a_killed_sender_leaves_each_job_whole_or_absent(url, rounds):
     store = open_store(parse_url(url))
     jobs = {job.id: job for job in every_job(store)}
 
+    record_property("jobs", len(jobs))
     assert said <= set(jobs), "a job that was said to be stored is absent"
     assert all(job.body == body_of(job_id) for job_id, job in jobs.items()), "a job is not whole"
     assert sum(not job.held for job in jobs.values() if job.key) == len({job.key for job in jobs.values() if job.key})
@@ -103,7 +105,7 @@ def test_a_killed_sender_leaves_each_job_whole_or_absent(url, rounds):
 
 @pytest.mark.parametrize("rounds", FEW_OR_MANY)
 @pytest.mark.timeout(600)
-def test_a_killed_worker_loses_nothing(url, rounds):
+def test_a_killed_worker_loses_nothing(url, rounds, record_property):
     app, jobs, said = App(url), 30 * rounds, []
 
     @app.task(queue=QUEUE, name="step")
@@ -119,6 +121,8 @@ def test_a_killed_worker_loses_nothing(url, rounds):
         stats = app.backend.stats(QUEUE)
         runs = [(one["started"], one["token"]) for one in said if "started" in one]
 
+        record_property("jobs", jobs)
+        record_property("runs", len(runs))
         assert '"drained"' in last, errors
         assert stats.done == jobs, stats
         assert {number for number, _ in runs} == set(range(jobs)), "a job was done without having run"

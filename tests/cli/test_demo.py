@@ -135,6 +135,13 @@ def test_a_broken_promise_is_false_in_json(holdfast, monkeypatch, sources, place
     assert document["url"].endswith("/demo.db")
 
 
+def test_a_job_that_never_ends_is_named(holdfast, monkeypatch, sources, place):
+    monkeypatch.setattr(course_of, "PATIENCE", 0.0)
+
+    assert "has not ended after 0 s" in holdfast("demo", "--source", sources, "--dir", place).complaint
+    assert list(place.iterdir()) == []
+
+
 # -- what the checks notice -------------------------------------------------------------------------------------
 
 

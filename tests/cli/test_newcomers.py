@@ -180,6 +180,15 @@ def test_a_queue_that_no_task_names_is_warned_of(holdfast, shop):
     assert "no task names queue 'mial' (did you mean 'mail'?)" in answer.err
 
 
+def test_a_worker_on_a_store_inside_its_process_is_warned_that_nobody_can_send_to_it(holdfast, project):
+    project("shop.py", "from holdfast import App\napp = App('memory:')\n" + TASK)
+
+    answer = holdfast("worker", "shop:app", "--drain")
+
+    assert answer.code == 0
+    assert "memory: lives inside this process: nobody else can send to this worker; use one that" in answer.err
+
+
 # -- which store ------------------------------------------------------------------------------------------------
 
 

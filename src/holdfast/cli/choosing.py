@@ -57,12 +57,12 @@ def find_job(store: QueueBackend, job_id: str, queues: Sequence[str]) -> JobView
     return found[0]
 
 
-def matching(store: QueueBackend, queues: Sequence[str], only: JobFilter) -> Iterator[JobView]:
-    """Yield all jobs of these queues that match, newest first in each."""
+def matching(store: QueueBackend, queues: Sequence[str], only: JobFilter, limit: int = PAGE) -> Iterator[JobView]:
+    """Yield all jobs of these queues that match, newest first in each; ``limit`` are looked up at a time."""
     for queue in queues:
         one, cursor = place(store, queue), None
         while True:
-            page = one.browse(only, limit=PAGE, cursor=cursor)
+            page = one.browse(only, limit=limit, cursor=cursor)
             yield from page.jobs
             if (cursor := page.cursor) is None:
                 break

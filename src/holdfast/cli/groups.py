@@ -40,7 +40,7 @@ class NounGroup(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read our output went away; click ends quietly
                 raise
-            raise Failure(one_line(str(error))) from error
+            raise Failure(one_line(str(error) or type(error).__name__)) from error
 
 
 class LazyGroup(NounGroup):

@@ -71,7 +71,7 @@ def page(
 ) -> tuple[list[JobView], str | None, bool]:
     """Return up to ``limit`` matching jobs, newest first, the cursor of the next page, and whether there are more."""
     if len(queues) != 1:
-        newest = heapq.merge(*(matching(store, [name], only) for name in queues), key=lambda job: -job.sent)
+        newest = heapq.merge(*(matching(store, [name], only, limit + 1) for name in queues), key=lambda job: -job.sent)
         found = list(islice(newest, limit + 1))
         return found[:limit], None, len(found) > limit
     found, one = [], place(store, queues[0])

@@ -96,7 +96,7 @@ def _work(app: App, name: str, orders: Orders, out: Output) -> Stopped:
     queues = orders.queues or tuple(dict.fromkeys(task.queue for task in tasks))
     policy = _policy(app, name, orders, queues)
     _show(policy, orders, out)
-    _warn_of_typos(queues, [task.queue for task in tasks])
+    _warn(app, queues, [task.queue for task in tasks])
     runner = app.worker(
         queues,
         concurrency=orders.concurrency,
@@ -111,11 +111,16 @@ def _work(app: App, name: str, orders: Orders, out: Output) -> Stopped:
     return stopped
 
 
-def _warn_of_typos(queues: Sequence[str], known: Sequence[str]) -> None:
+def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
+    """Warn of what is allowed and most likely a mistake."""
     for queue in queues:
         if queue not in known:
             hint = nearest(queue, known)
             click.echo(f"holdfast: no task names queue {queue!r}{hint}; its jobs run if their kind is known", err=True)
+    features = app.backend.features
+    if not features.multi_process and not features.durable:
+        where = f"holdfast: {app.url.text} lives inside this process: nobody else can send to this worker"
+        click.echo(f"{where}; use one that processes share, such as sqlite:///jobs.db", err=True)
 
 
 # -- what it works on -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from holdfast.capabilities import JobFilter
 from holdfast.delivery import State
 from holdfast.demo.plan import Planned, bring
 from holdfast.demo.survey import QUEUE, Survey, add_up, declare
-from holdfast.errors import JobFailed
+from holdfast.errors import JobError, JobFailed
 from holdfast.queues import Place
 from holdfast.tasks.job import Job
 
@@ -40,7 +40,7 @@ class Course(msgspec.Struct, frozen=True):
 
 
 def run(app: App, plan: Sequence[Planned], tell: Tell = lambda more: None) -> Course:
-    """Survey every planned file with a worker in this process; ``TimeoutError`` if a job never ends."""
+    """Survey every planned file with a worker in this process; ``JobError`` if a job never ends."""
     started = time.monotonic()
     task = declare(app)
     jobs = task.enqueue_many(task.call(str(one.path), fail=one.fail) for one in plan)
@@ -61,6 +61,8 @@ def _wait_for(jobs: Sequence[Job[Survey]], tell: Tell) -> dict[str, Survey]:
             results[job.id] = job.result(timeout=PATIENCE)
         except JobFailed:
             continue  # a dead letter: it stays in the store until somebody replays it
+        except TimeoutError:
+            raise JobError(f"job {job.id} has not ended after {PATIENCE:g} s", job_id=job.id) from None
         finally:
             tell(1)
     return results

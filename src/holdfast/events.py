@@ -129,6 +129,13 @@ class Recovered(Event, frozen=True):
     seconds: float
 
 
+class LoopBlocked(Event, frozen=True):
+    """The event loop of async handlers has not turned for ``seconds``: one of them blocks it, at ``stack``."""
+
+    seconds: float
+    stack: str
+
+
 class HolderLost(Event, frozen=True):
     """The heartbeat of ``holder`` has ended: its leases are lost, and a new incarnation takes over."""
 
@@ -203,6 +210,7 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (Retired, logging.WARNING, "holder {holder.id} retired, its process has gone; {jobs} jobs taken back"),
     (Stalled, logging.ERROR, "worker {holder} has been unable to lease for {seconds:.3g} s: {error!r}"),
     (Recovered, logging.WARNING, "worker {holder} leases again after {seconds:.3g} s"),
+    (LoopBlocked, logging.WARNING, "an async handler has blocked the event loop for {seconds:.3g} s\n{stack}"),
     (HolderLost, logging.WARNING, "holder {holder} lost its heartbeat: its leases are void"),
 )
 

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.delivery import State
 from holdfast.errors import HoldfastError
-from holdfast.events import BeforeBury, BeforeRetry, Done, Stuck
+from holdfast.events import BeforeBury, BeforeRetry, Done, LoopBlocked, Stuck
 from holdfast.retry import Retry
 from tests.worker.conftest import handler
 
@@ -118,3 +118,19 @@ def test_the_context_tells_the_deadline(worker, send, clock):
     assert abs(deadline.timestamp() - clock.wall() / 1000 - 30) < 5
     assert 29 < remaining <= 30
     assert without == (None, None)
+
+
+def test_a_handler_that_blocks_the_loop_is_reported_with_its_stack(worker, send, clock, ear, barrier):
+    async def block(delivery, context):
+        barrier(delivery, context)  # as a call without await does
+
+    send(b"")
+    worker(block, is_async=True)
+    barrier.wait_for_entries()
+
+    for _ in range(3):
+        clock.move(1)
+
+    (blocked,) = ear.wait_for(LoopBlocked)
+    assert blocked.seconds >= 1
+    assert "in block" in blocked.stack

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,8 +12,6 @@ from holdfast.worker.context import Context
 from holdfast.worker.pace import Pace
 from holdfast.worker.runners.runner import Runner
 from holdfast.worker.settler import Settler
-
-logger = logging.getLogger("holdfast")
 
 PATIENCE_MS = 2000
 """Jobs leased ahead go back when no run has ended for so long: somebody else may have a free slot for them."""

@@ -34,8 +34,8 @@ from holdfast.worker.watchdog import Watchdog
 logger = logging.getLogger("holdfast")
 
 LOOK_EVERY = 1.0
-LAST_CALL = 0.8
-"""Seconds left, when the grace is over, for what was cancelled to end, and again for the last results to settle."""
+LAST_CALL = 1.8
+"""Seconds left, when the grace is over, for what was cancelled to end, results to settle and the holder to retire."""
 
 
 class Worker:
@@ -114,7 +114,8 @@ class Worker:
     def stop(self, *, now: bool = False) -> None:
         """Begin to stop and return at once; ``now`` leaves running jobs no grace. Both may be called again."""
         self._stopping = True
-        self._hurried = self._hurried or now
+        if now:
+            self._hurried = True
         self._fetcher.stop()
         self._call()
 
@@ -177,8 +178,9 @@ class Worker:
             self._work()
             self._stop_leasing()
             self._wait_for_runs()
-            self._interrupt_runs()
-            self._settle_and_retire()
+            last_call = time.monotonic() + LAST_CALL
+            self._interrupt_runs(last_call)
+            self._settle_and_retire(last_call)
         except BaseException as error:
             self._fail(error)
         finally:
@@ -207,38 +209,36 @@ class Worker:
             self._rest(min(left, LOOK_EVERY))
             self._heartbeat.check()
 
-    def _interrupt_runs(self) -> None:
-        running = self._crew.running()
-        if self._crew.interrupt(running):
-            end = time.monotonic() + LAST_CALL
+    def _interrupt_runs(self, last_call: float) -> None:
+        if self._crew.interrupt(self._crew.running()):
+            end = last_call - LAST_CALL / 2  # the other half is for results
             while self._crew.busy() and (left := end - time.monotonic()) > 0:
                 self._rest(left)
 
-    def _settle_and_retire(self) -> None:
+    def _settle_and_retire(self, last_call: float) -> None:
         """Settle what has ended. Jobs in threads that cannot be stopped stay leased for as long as those live."""
         abandoned = self._crew.held()
         self._crew.stop()
+        self._fetcher.join(_until(last_call))
         self._settler.add(self._leases.doubts)
         if abandoned:
-            self._settler.mark().wait(LAST_CALL)
+            self._settler.mark().wait(_until(last_call))
             names = ", ".join(f"{context.kind} {context.id}" for context in self._crew.running())
             logger.warning("worker %s has stopped, but jobs still run and stay leased: %s", self.holder, names)
         else:
-            self._settle_last(LAST_CALL)
-        self._report = self._counted(abandoned)
-
-    def _settle_last(self, patience: float | None) -> None:
-        self._settler.stop()
-        if not self._settler.join(patience):
+            self._settler.stop()
+            self._settler.join(_until(last_call))
             self._settler.give_up()
-            self._settler.join(0.1)
-        self._heartbeat.stop()
-        self._heartbeat.join(LAST_CALL)
+            self._heartbeat.stop()
+            self._heartbeat.join(_until(last_call))
+        self._report = self._counted(abandoned)
 
     def _stay_for_abandoned(self) -> None:
         if self._report is not None and self._report.abandoned:
             self._crew.join()
-            self._settle_last(None)
+            self._settler.stop()
+            self._settler.join()
+            self._heartbeat.stop()
 
     def _counted(self, abandoned: int) -> Stopped:
         counts = self._settler.counts
@@ -259,6 +259,11 @@ class Worker:
     def _rest(self, seconds: float) -> None:
         with suppress(Empty):
             self._calls.get(timeout=seconds)
+
+
+def _until(instant: float) -> float:
+    """Return the seconds until then, but at least the moment that what is ready to end needs."""
+    return max(0.05, instant - time.monotonic())
 
 
 def _runners(desk: Desk, options: WorkerOptions) -> list[Runner]:

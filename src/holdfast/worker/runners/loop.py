@@ -12,14 +12,17 @@ from contextlib import suppress
 from typing import Any
 
 from holdfast.delivery import Delivery, Settlement
-from holdfast.events import Started
+from holdfast.events import LoopBlocked, Started
 from holdfast.worker.context import CURRENT, Context
 from holdfast.worker.handler import Handler
 from holdfast.worker.inbox import Inbox
 from holdfast.worker.outcomes import HandlerTimeout
-from holdfast.worker.runners.runner import Desk, Tally
+from holdfast.worker.runners.runner import Desk, Tally, stack_of
 
 logger = logging.getLogger("holdfast")
+
+BLOCKED_MS = 1000
+"""A loop that has not turned for so long is blocked by a handler, and all others wait."""
 
 
 class LoopRunner:
@@ -33,7 +36,8 @@ class LoopRunner:
         self._tasks: dict[Context, asyncio.Task[None]] = {}
         self._ended, self._seconds = 0, 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping = False
+        self._asked: int | None = None
+        self._reported = self._stopping = False
         self._stopped: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="holdfast-loop", daemon=True)
 
@@ -66,7 +70,17 @@ class LoopRunner:
         return bool(mine)
 
     def look_after(self) -> int:
+        now = self._desk.clock.boot()
+        if self._asked is None:
+            self._asked = now
+            self._call_soon(self._answer)
+        elif now - self._asked >= BLOCKED_MS and not self._reported:
+            self._reported = True
+            self._desk.events.emit(LoopBlocked((now - self._asked) / 1000, stack_of(self._thread)))
         return 0
+
+    def _answer(self) -> None:
+        self._asked, self._reported = None, False
 
     def stop(self) -> None:
         self._stopping = True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -20,6 +23,12 @@ class Tally(NamedTuple):
 
     ended: int
     seconds: float
+
+
+def stack_of(thread: threading.Thread) -> str:
+    """Return where a thread is now."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "" if frame is None else "".join(traceback.format_stack(frame))
 
 
 class Desk(msgspec.Struct, frozen=True, eq=False):

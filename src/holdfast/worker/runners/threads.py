@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import logging
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from holdfast.delivery import Delivery
 from holdfast.events import Started, Stuck
 from holdfast.worker.context import CURRENT, Context
 from holdfast.worker.inbox import Inbox
-from holdfast.worker.runners.runner import Desk, Tally
+from holdfast.worker.runners.runner import Desk, Tally, stack_of
 
 logger = logging.getLogger("holdfast")
 
@@ -70,7 +69,7 @@ class ThreadRunner:
             hand.leaving = True
             self._replace()
         seconds = (self._desk.clock.boot() - context.started) / 1000
-        self._desk.events.emit(Stuck(context.delivery, seconds, hand.stack()))
+        self._desk.events.emit(Stuck(context.delivery, seconds, stack_of(hand)))
 
     def _replace(self) -> None:
         substitute = _Hand(self._inbox, self._desk)
@@ -88,11 +87,14 @@ class ThreadRunner:
         return not any(hand.is_alive() for hand in self._roster.hands)
 
 
+_numbers = itertools.count(1)
+
+
 class _Hand(threading.Thread):
     """One thread, the run it is in, and what it has done so far; others read these and set ``stuck``, ``leaving``."""
 
     def __init__(self, inbox: Inbox, desk: Desk) -> None:
-        super().__init__(name="holdfast-thread", daemon=True)
+        super().__init__(name=f"holdfast-thread-{next(_numbers)}", daemon=True)
         self.context: Context | None = None
         self.ended = 0
         self.seconds = 0.0
@@ -112,11 +114,6 @@ class _Hand(threading.Thread):
                 work(delivery)
         self.stuck = False
         self._inbox.call()  # a call that came while this thread was leaving is for another one
-
-    def stack(self) -> str:
-        """Return where this thread is now."""
-        frame = sys._current_frames().get(self.ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
     def _work(self, delivery: Delivery) -> None:
         desk, begun = self._desk, time.perf_counter()

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from holdfast.delivery import Delivery, State
     from holdfast.message import Message, Stored
     from holdfast.retry import Retry
+    from holdfast.tasks.calls import Call
     from holdfast.tasks.job import Job
-    from holdfast.tasks.task import Call, Task
+    from holdfast.tasks.task import Task
     from holdfast.worker import CONTEXT, Context, Worker, current_job
 
 __version__ = "0.1.0"
@@ -68,7 +69,7 @@ __all__ = [
 _LATE = {
     "App": "app",
     "CONTEXT": "worker",
-    "Call": "tasks.task",
+    "Call": "tasks.calls",
     "Context": "worker",
     "Delivery": "delivery",
     "Job": "tasks.job",

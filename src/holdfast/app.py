@@ -20,11 +20,14 @@ from holdfast.config import parse_url
 from holdfast.contract import QueueBackend
 from holdfast.errors import BackendError, Closed, JobError, NotSupported, UsageError, nearest
 from holdfast.events import Dropped, Event, Events, Expired, Rescued
+from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.queues import Queue
 from holdfast.stores import open_store
+from holdfast.tasks.calls import Call, send_calls, send_calls_soon
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
-from holdfast.tasks.task import Call, CoroutineTask, FunctionTask, send_calls, send_calls_soon
+from holdfast.tasks.task import CoroutineTask, FunctionTask
 from holdfast.worker import Worker, WorkerOptions
 
 logger = logging.getLogger("holdfast")
@@ -35,6 +38,8 @@ E = TypeVar("E", bound=Event)
 
 URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
 TIDY_EVERY = 60.0
+LAST_BEAT = 5.0
+"""Seconds that a closing App gives its heartbeat to hand back what is still leased."""
 
 
 class EmbeddedOptions(TypedDict, total=False):
@@ -84,6 +89,7 @@ class App:
         self._lock = threading.Lock()
         self._store: QueueBackend | None = None
         self._tidying: _Tidying | None = None
+        self._heartbeat: Heartbeat | None = None
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._closed = False
         _APPS.add(self)
@@ -156,7 +162,15 @@ class App:
         decode = self.tasks[view.kind].decode_result if view.kind in self.tasks else choose("json").decoder(Any)
         return Job(self._link, queue, job_id, decode, view=view)
 
-    # -- the store ------------------------------------------------------------------------------------------------
+    # -- queues and the store -------------------------------------------------------------------------------------
+
+    def queue(self, name: str) -> Queue:
+        """Return the queue of this name, for bytes and leases of one's own. Touches no store, and makes no queue."""
+        return Queue(name, self._opened, self._beating, self.events)
+
+    def queues(self) -> list[Queue]:
+        """Return every queue that the store has, by name."""
+        return [self.queue(name) for name in sorted(self.backend.queues())]
 
     @property
     def backend(self) -> QueueBackend:
@@ -165,7 +179,10 @@ class App:
 
     def rescue(self) -> int:
         """Take back the jobs of holders that have gone silent, and return how many; workers do it by themselves."""
-        return tidy(self.backend, self.events)
+        store, heartbeat = self.backend, self._heartbeat
+        if heartbeat is not None:
+            heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
+        return _tidy(store, self.events)
 
     def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
         """Call ``listener`` with every event of this type that happens in this process, in the thread where it
@@ -178,6 +195,8 @@ class App:
     def close(self) -> int:
         """Stop the App's workers, send what was submitted, end the App's threads, close the store. May be repeated.
 
+        What ``queue.lease`` still holds goes back.
+
         Returns how many jobs are lost by it: 0 unless the store is not durable. Later uses raise ``Closed`` until
         ``with app:`` opens it again.
         """
@@ -187,8 +206,12 @@ class App:
             self._closed = True
             store, self._store = self._store, None
             tidying, self._tidying = self._tidying, None
+            heartbeat, self._heartbeat = self._heartbeat, None
         if tidying is not None:
             tidying.stop()
+        if heartbeat is not None:
+            heartbeat.stop()
+            heartbeat.join(LAST_BEAT)
         return 0 if store is None else store.close()
 
     def _stop_workers(self) -> None:
@@ -240,16 +263,24 @@ class App:
                 self._tidying = _Tidying(self)
             return self._store
 
+    def _beating(self) -> Heartbeat:
+        """Return what keeps the leases of this App's queues alive; it beats once something is leased."""
+        store = self._opened()
+        with self._lock:
+            if self._heartbeat is None:
+                self._heartbeat = Heartbeat(store, this_process(self.name), clock=self._clock)
+            return self._heartbeat
+
     def _forked(self) -> None:
         """Let go, in the child, of what belongs to the parent: no lock of it is taken, no connection closed."""
-        _ABANDONED.append((self._store, self._tidying, self._link.waiters, list(self._workers)))
+        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self._link.waiters, list(self._workers)))
         self._workers = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._store = self._tidying = None
+        self._store = self._tidying = self._heartbeat = None
         self._link.renew()
 
 
-def tidy(store: QueueBackend, events: Events) -> int:
+def _tidy(store: QueueBackend, events: Events) -> int:
     """Tidy a store until there is nothing more to do, tell listeners, and return how many jobs were taken back."""
     rescued = 0
     while True:

@@ -222,6 +222,42 @@ def test_after_a_fork_the_child_opens_anew_and_the_parent_goes_on(tmp_path):
     assert sorted(run(FORK, tmp_path).splitlines()) == ["after 3 ready", "child 3", "parent 2"]
 
 
+# -- queues ----------------------------------------------------------------------------------------------------
+
+
+def test_a_queue_of_the_app_takes_bytes_and_gives_them_back(app):
+    images = app.queue("images")
+
+    images.send(b"one")
+    images.send(b"two")
+
+    assert images.pop(timeout=0).body == b"one"
+    with images.lease() as deliveries:
+        assert [delivery.body for delivery in deliveries] == [b"two"]
+    assert images.depth() == 1
+
+
+def test_the_queues_of_an_app_are_those_the_store_has(app):
+    app.queue("nobody sent here")
+    app.queue("b").send(b"")
+    app.task(queue="a")(add).enqueue(1)
+
+    assert [queue.name for queue in app.queues()] == ["a", "b"]
+
+
+def test_close_hands_back_what_is_still_leased(tmp_path):
+    app = App(f"sqlite:///{tmp_path}/jobs.db")
+    app.queue("images").send(b"one")
+    with app.queue("images").lease() as deliveries:
+        assert len(deliveries) == 1
+        holders = app.backend.holders()
+        assert len(holders) == 1
+    app.close()
+
+    with App(f"sqlite:///{tmp_path}/jobs.db") as again:
+        assert again.backend.holders() == []
+
+
 # -- workers, tidying, events ----------------------------------------------------------------------------------
 
 

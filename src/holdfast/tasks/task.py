@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
 import msgspec
 
-from holdfast.codec import HEADER, Arguments, Codec, choose, given
+from holdfast.codec import HEADER, Arguments, Codec, PickleCodec, choose, given
 from holdfast.delivery import Delivery
 from holdfast.errors import Undecodable, UsageError, nearest
 from holdfast.message import Message, SendOptions, Stored, message
 from holdfast.retry import Retry
 from holdfast.tasks.arguments import Parameters, changed, naming, result_type
+from holdfast.tasks.calls import Call, send_calls, send_calls_soon
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
 from holdfast.worker.context import Context
@@ -48,22 +49,6 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_pickle: bool
 
 
-class Call(Generic[R]):
-    """A call that is not sent yet, for ``enqueue_many``; it was checked as ``enqueue`` checks.
-
-    It has its message's id already: sending it again, after an error that leaves the outcome unknown, is safe, and
-    sending it twice makes one job.
-    """
-
-    __slots__ = ("message", "task")
-
-    def __init__(self, task: Task[..., R], message: Message) -> None:
-        self.task, self.message = task, message
-
-    def __repr__(self) -> str:
-        return f"<Call {self.message.id} of task {self.task.name!r}>"
-
-
 class Task(Generic[P, R]):
     """A function that can be called here and enqueued for a worker. ``R`` is what its job's ``result`` returns.
 
@@ -85,6 +70,7 @@ class Task(Generic[P, R]):
         self._bind, self._encode = self._parameters.bind, settings.codec.encode
         self._decode = _arguments_decoder(settings.codec, self._parameters)
         self._decoders = {settings.codec.name: self._decode}
+        self._exact = isinstance(settings.codec, PickleCodec)  # its objects come back as they are, comparable or not
         self.decode_result: Callable[[bytes], R] = _result_decoder(function, settings)
         """Turns a kept result into a value of the return annotation."""
         self._options: dict[str, Any] = {}
@@ -98,16 +84,16 @@ class Task(Generic[P, R]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Send a call of this task and return its job. Blocks for one round trip to the store."""
         message = self._message(args, kwargs)
-        return self.sent(self._link.send(self.queue, (message,))[0])
+        return self._sent(self._link.send(self.queue, (message,))[0])
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Do as ``enqueue`` does, blocking no event loop; what is sent at the same time shares one round trip."""
         message = self._message(args, kwargs)
-        return self.sent((await self._link.send_soon(self.queue, (message,)))[0])
+        return self._sent((await self._link.send_soon(self.queue, (message,)))[0])
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Return a checked call, to be sent with others by ``enqueue_many``. Touches no store."""
-        return Call(self, self._message(args, kwargs))
+        return Call(self.queue, self._message(args, kwargs), self.decode_result)
 
     def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Send calls of this task, one round trip a queue, and return their jobs in order."""
@@ -161,12 +147,11 @@ class Task(Generic[P, R]):
     def _mine(self, calls: Iterable[Call[R]]) -> list[Call[R]]:
         calls = list(calls)
         for call in calls:
-            if call.task.name != self.name:
+            if call.task != self.name:
                 raise UsageError(f"{call!r} is not one of task {self.name!r}; app.enqueue_many takes calls of any task")
         return calls
 
-    def sent(self, stored: Stored) -> Job[R]:
-        """Return the job of a call of this task that was sent."""
+    def _sent(self, stored: Stored) -> Job[R]:
         return Job(self._link, stored.queue, stored.id, self.decode_result, stored=stored)
 
     def _message(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
@@ -179,7 +164,7 @@ class Task(Generic[P, R]):
             received = self._decode(body)
         except (UsageError, Undecodable) as error:
             raise self._refused(arguments, error) from error
-        if received != arguments:
+        if not self._exact and received != arguments:
             self._compare(arguments, received)
         return Message(body=body, **self._fields)
 
@@ -239,28 +224,6 @@ class CoroutineTask(Task[P, R]):
         """Call the function here, as if it were no task."""
         coroutine: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
         return coroutine
-
-
-def send_calls(link: Link, calls: Sequence[Call[R]]) -> list[Job[R]]:
-    """Send calls of any tasks, one round trip a queue, and return their jobs in order.
-
-    When a queue's round trip raises, those before it are stored; sending all of the calls again is safe.
-    """
-    stored = {queue: iter(link.send(queue, messages)) for queue, messages in _by_queue(calls).items()}
-    return [call.task.sent(next(stored[call.task.queue])) for call in calls]
-
-
-async def send_calls_soon(link: Link, calls: Sequence[Call[R]]) -> list[Job[R]]:
-    """Do as ``send_calls`` does, blocking no event loop."""
-    stored = {queue: iter(await link.send_soon(queue, messages)) for queue, messages in _by_queue(calls).items()}
-    return [call.task.sent(next(stored[call.task.queue])) for call in calls]
-
-
-def _by_queue(calls: Iterable[Call[R]]) -> dict[str, list[Message]]:
-    messages: dict[str, list[Message]] = {}
-    for call in calls:
-        messages.setdefault(call.task.queue, []).append(call.message)
-    return messages
 
 
 def queue_name(name: str) -> str:

@@ -1,0 +1,98 @@
+"""The reference of the Python API, from the docstrings of what is public."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from checks.docs_text import code, markdown
+from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Message, Retry, Stored, Task, Worker
+from holdfast import current_job as current_job_function
+from holdfast.capabilities import JobFilter
+from holdfast.config import QueueSettings
+from holdfast.delivery import JobView, QueueStats
+from holdfast.queues import Deliveries, Place, Queue
+from holdfast.worker import Stopped
+
+CLASSES: tuple[tuple[type, str], ...] = (
+    (App, "holdfast"),
+    (Task, "holdfast"),
+    (Call, "holdfast"),
+    (Job, "holdfast"),
+    (Context, "holdfast"),
+    (Retry, "holdfast"),
+    (Worker, "holdfast"),
+    (Stopped, "holdfast.worker"),
+    (Queue, "holdfast.queues"),
+    (Place, "holdfast.queues"),
+    (Deliveries, "holdfast.queues"),
+    (Delivery, "holdfast"),
+    (Message, "holdfast"),
+    (Stored, "holdfast"),
+    (JobView, "holdfast.delivery"),
+    (QueueStats, "holdfast.delivery"),
+    (JobFilter, "holdfast.capabilities"),
+    (QueueSettings, "holdfast.config"),
+)
+
+
+def api() -> str:
+    """Return the reference of every public class, and of ``current_job``."""
+    assert isinstance(CONTEXT, Context)
+    parts = [part for class_, home in CLASSES for part in _class(class_, home)]
+    return "\n\n".join([*parts, "## current_job", f"`current_job()` – {markdown(current_job_function.__doc__)}"])
+
+
+def _class(class_: type, home: str) -> Iterator[str]:
+    yield f"## {class_.__name__}"
+    yield f"`from {home} import {class_.__name__}`"
+    yield markdown(class_.__doc__)
+    if issubclass(class_, msgspec.Struct):
+        names = [name for name in class_.__struct_fields__ if name != "follow_ups"]
+        yield f"Fields: {', '.join(map(code, names))}."
+    members = [_member(name, value) for name, value in vars(class_).items() if _is_public(name, value)]
+    if members:
+        yield "\n".join(members)
+
+
+def _is_public(name: str, value: Any) -> bool:
+    plain = inspect.isfunction(value) or isinstance(value, (property, classmethod))
+    return plain and not name.startswith("_") and bool(_docstring(value))
+
+
+def _docstring(value: Any) -> str:
+    return (value.__func__ if isinstance(value, classmethod) else value).__doc__ or ""
+
+
+def _member(name: str, value: Any) -> str:
+    if isinstance(value, property):
+        return f"- **`{name}`** – {_inline(value)}"
+    function = value.__func__ if isinstance(value, classmethod) else value
+    awaited = "await " if inspect.iscoroutinefunction(function) else ""
+    return f"- **`{awaited}{name}({_parameters(function)})`** – {_inline(value)}"
+
+
+def _inline(value: Any) -> str:
+    return markdown(_docstring(value)).replace("\n\n", " ")
+
+
+def _parameters(function: Any) -> str:
+    shown, starred = [], False
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            starred = True
+        elif parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            shown.append("*")
+            starred = True
+        stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        stars = "**" if parameter.kind is parameter.VAR_KEYWORD else stars
+        shown.append(f"{stars}{parameter.name}{_default(parameter)}")
+    return ", ".join(shown)
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    if parameter.default is parameter.empty:
+        return ""
+    text = repr(parameter.default)
+    return "=…" if text.startswith("<") else f"={text}"

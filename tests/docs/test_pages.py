@@ -1,0 +1,22 @@
+"""What the pages show is what happens."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, Run, blocks
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHOWN = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SHOWN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_the_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    Run(page, tmp_path).all()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_says_what_it_is(page: Path) -> None:
+    known = {"python", "output", "console", "ini", "mermaid", "sql", "toml", "sh", "text", ""}
+    assert {block.language for block in blocks(page)} <= known

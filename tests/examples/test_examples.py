@@ -1,0 +1,45 @@
+"""The examples do what they say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PRINTED = {
+    "thumbnails.py": """\
+8.png in attempt 1
+9.png in attempt 2
+10.png in attempt 1
+9.jpg in attempt 2
+notes.txt: holdfast.errors.Bury, dead
+""",
+    "accounts.py": """\
+ann [0, 1, 2, 3, 4]
+bob [0, 1, 2, 3, 4]
+cid [0, 1, 2, 3, 4]
+at once, of one account: 1
+""",
+    "crash.py": """\
+killed with work left: True
+every job is done: True
+the results add up: True
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_example_prints_what_it_should(name: str, tmp_path: Path) -> None:
+    program = ROOT / "examples" / name
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, cwd=tmp_path, timeout=55, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == PRINTED[name]
+
+
+def test_every_example_is_tested() -> None:
+    assert {program.name for program in (ROOT / "examples").glob("*.py")} == set(PRINTED)

@@ -6,6 +6,10 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+pytest.register_assert_rewrite("holdfast.testing.conformance")
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "long.json"
 

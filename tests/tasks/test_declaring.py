@@ -111,6 +111,10 @@ def context_by_position(ctx: Context = CONTEXT) -> None: ...
 def context_without_default(*, ctx: Context) -> None: ...
 
 
+class Class:
+    def method(self) -> None: ...
+
+
 def numbers(n: int) -> Iterator[int]:
     yield from range(n)
 
@@ -126,6 +130,7 @@ def gives_callable() -> Callable[[], None]: ...
         (many, r"parameter 'numbers': nothing says how to decode Iterator; annotate it as list"),
         (context_by_position, r"parameter 'ctx': write it after a \*"),
         (context_without_default, r"parameter 'ctx': a Context is supplied through a default: = CONTEXT"),
+        (Class.method, r"Class.method is a method: a worker would have no 'self'; make it a function"),
         (numbers, "numbers is a generator, which runs only while somebody iterates over it"),
         (int, "a task is made of a function, not of <class 'int'>"),
         ("add", "a task is made of a function, not of 'add'"),
@@ -135,6 +140,14 @@ def gives_callable() -> Callable[[], None]: ...
 def test_a_function_that_can_be_no_task_is_refused_and_the_error_says_why(app, function, reason):
     with pytest.raises(UsageError, match=reason):
         app.task(function)
+
+
+def test_only_coroutines_can_be_stopped_when_their_lease_is_lost(app):
+    async def wait() -> None: ...
+
+    assert app.task(stop_when_lost=True)(wait).handler().stop_when_lost
+    with pytest.raises(UsageError, match="stop_when_lost needs an async def"):
+        app.task(stop_when_lost=True)(add)
 
 
 def test_a_task_is_not_declared_twice(app):

@@ -250,6 +250,20 @@ def test_a_kind_that_no_worker_handles_stays_ready_and_is_shown_as_unhandled(app
     assert (stats.ready, stats.unhandled) == (1, {"mail.other": 1})
 
 
+def test_a_coroutine_hidden_by_a_decorator_is_an_error_and_not_a_job_that_did_nothing(app, work):
+    async def hidden() -> None: ...
+
+    def decorated():
+        return hidden()
+
+    job = app.task(retry=1, name="hidden")(decorated).enqueue()
+
+    work()
+
+    with pytest.raises(JobFailed, match="returned a coroutine, which nobody would await"):
+        job.result(0)
+
+
 # -- looking ---------------------------------------------------------------------------------------------------
 
 

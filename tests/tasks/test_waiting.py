@@ -108,7 +108,7 @@ def test_a_lost_notification_delays_and_never_hangs():
 
 
 def test_waiters_survive_a_store_that_is_away_for_a_while(store, waiters):
-    store.failures = [BackendError("away", retryable=True), BackendError("still away")]
+    store.failures = [BackendError("away", retryable=True), BackendError("still away", retryable=True)]
     keys = send(store, 3)
 
     async def main():
@@ -118,6 +118,51 @@ def test_waiters_survive_a_store_that_is_away_for_a_while(store, waiters):
 
     assert len(asyncio.run(main())) == 3
     assert store.watches == 3
+
+
+def test_a_waiting_thread_survives_a_store_that_is_away_when_it_looks_first(store, waiters, monkeypatch):
+    (key,) = send(store, 1)
+    look, failures = store.outcomes, [BackendError("away", retryable=True)] * 2
+
+    def outcomes(queue, job_ids):
+        if failures:
+            raise failures.pop()
+        return look(queue, job_ids)
+
+    monkeypatch.setattr(store, "outcomes", outcomes)
+    with pytest.raises(BackendError):
+        waiters.wait(key, 0)
+    end(store, [key])
+
+    assert waiters.wait(key, 30).state is State.CANCELLED
+
+
+def test_waiting_no_time_looks_once_in_threads_and_loops(store, waiters):
+    ended, living = send(store, 2)
+    end(store, [ended])
+
+    assert waiters.wait(ended, 0).state is State.CANCELLED
+    assert asyncio.run(waiters.wait_async(ended, 0)).state is State.CANCELLED
+    with pytest.raises(TimeoutError):
+        waiters.wait(living, 0)
+    with pytest.raises(TimeoutError):
+        asyncio.run(waiters.wait_async(living, 0))
+
+
+def test_when_nobody_waits_any_more_the_watch_is_given_up_until_somebody_does():
+    store = Watching()
+    waiters = Waiters(lambda: store, look_every=0.01)
+    first, second = send(store, 2)
+
+    for number, key in enumerate((first, second), 1):
+        threading.Timer(0.02, end, (store, [key])).start()
+        assert waiters.wait(key, 30).state is State.CANCELLED
+        thread = waiters._thread
+        if thread is not None:
+            thread.join(10)
+        assert (waiters._thread, waiters._watch, store._watches) == (None, None, set())
+        assert store.watches == number
+    waiters.close()
 
 
 def test_a_watch_that_breaks_is_made_anew_with_all_its_jobs(store, waiters, monkeypatch):
@@ -140,11 +185,12 @@ def test_a_watch_that_breaks_is_made_anew_with_all_its_jobs(store, waiters, monk
     assert len(asyncio.run(main())) == 3
 
 
-def test_an_error_that_is_not_the_stores_reaches_who_waits_and_the_next_waiter_starts_afresh(store, waiters):
-    store.failures = [ZeroDivisionError()]
+@pytest.mark.parametrize("error", [ZeroDivisionError(), BackendError("the file is damaged")])
+def test_an_error_that_stays_reaches_who_waits_and_the_next_waiter_starts_afresh(store, waiters, error):
+    store.failures = [error]
     (key,) = send(store, 1)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(error)):
         waiters.wait(key, 30)
     with pytest.raises(TimeoutError):
         waiters.wait(key, 0.01)

@@ -28,6 +28,7 @@ class TaskOptions(TypedDict, total=False):
     ``name`` is stored with every job and defaults to ``module.function``. ``retry`` is a ``Retry`` or a number of
     attempts; ``timeout`` limits each run; ``result`` keeps the value that long (None: only how the job ended).
     ``priority`` and ``queue`` are those of a send that says nothing else; ``codec`` writes arguments and result.
+    ``stop_when_lost`` cancels the run of an ``async def`` as soon as its lease is lost.
     """
 
     queue: str
@@ -37,6 +38,7 @@ class TaskOptions(TypedDict, total=False):
     result: Seconds | None
     priority: int
     codec: str | Codec
+    stop_when_lost: bool
 
 
 class Declaration:
@@ -113,6 +115,7 @@ class Registry:
             priority=options.get("priority", 0),
             codec=choose(options.get("codec", self._codec), allow_pickle=self._allow_pickle),
             allow_pickle=self._allow_pickle,
+            stop_when_lost=options.get("stop_when_lost", False),
         )
 
 
@@ -121,8 +124,19 @@ def _check_function(function: Any) -> None:
         raise UsageError(f"{function!r} is a task already")
     if not callable(function) or isinstance(function, type):
         raise UsageError(f"a task is made of a function, not of {function!r:.80}")
+    if (parameter := _method_of(function)) is not None:
+        raise UsageError(f"{_name(function)} is a method: a worker would have no {parameter!r}; make it a function")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(f"{_name(function)} is a generator, which runs only while somebody iterates over it")
+
+
+def _method_of(function: Callable[..., Any]) -> str | None:
+    """Return the parameter for the object when the function was written in the body of a class."""
+    owner = getattr(function, "__qualname__", "").rpartition(".")[0]
+    if not owner or owner.endswith("<locals>") or inspect.ismethod(function):
+        return None
+    first = next(iter(inspect.signature(function).parameters), None)
+    return first if first in ("self", "cls") else None
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

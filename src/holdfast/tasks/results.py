@@ -52,9 +52,10 @@ _Waiter = Future[Outcome] | _Awaiter
 class Waiters:
     """Hands outcomes to those who wait. ``store`` is called on the thread, so it may open the store there.
 
-    The thread starts with the first waiter. Both waits raise ``TimeoutError`` when the waiter's own ``timeout``
-    (seconds, None for ever) is over, ``JobError`` for a job the store does not know, ``NotSupported`` when it keeps
-    no outcomes, and ``Closed`` after ``close``.
+    The thread starts with the first waiter, and ends when nobody has waited for ``look_every`` seconds. Both waits
+    raise ``TimeoutError`` when the waiter's own ``timeout`` (seconds; None waits for ever, 0 looks once) is over,
+    ``JobError`` for a job the store does not know, ``NotSupported`` when it keeps no outcomes, ``Closed`` after
+    ``close``, and a ``BackendError`` only if trying again is of no use.
     """
 
     def __init__(self, store: Callable[[], object], *, look_every: float = LOOK_EVERY) -> None:
@@ -69,7 +70,12 @@ class Waiters:
 
     def wait(self, key: Key, timeout: float | None) -> Outcome:
         """Block until the job has ended."""
-        outcome = self._checked().outcomes(key[0], [key[1]]).get(key[1])
+        try:
+            outcome = self._look_once(key)
+        except BackendError as error:
+            if timeout == 0 or not error.retryable:
+                raise
+            outcome = None
         if outcome is not None:
             return outcome
         waiter: Future[Outcome] = Future()
@@ -83,6 +89,8 @@ class Waiters:
         """Wait until the job has ended, blocking no loop and making no thread of its own."""
         import asyncio
 
+        if timeout == 0 and (outcome := await asyncio.to_thread(self._look_once, key)) is not None:
+            return outcome
         loop = asyncio.get_running_loop()
         waiter = _Awaiter(loop.create_future(), loop)
         self._enter(key, waiter)
@@ -101,6 +109,9 @@ class Waiters:
             watch.interrupt()
         if thread is not None:
             thread.join()
+
+    def _look_once(self, key: Key) -> Outcome | None:
+        return self._checked().outcomes(key[0], [key[1]]).get(key[1])
 
     # -- who waits ------------------------------------------------------------------------------------------------
 
@@ -145,34 +156,37 @@ class Waiters:
         while not self._stop.is_set():
             started = monotonic()
             try:
-                self._serve()
-            except BackendError:
+                if self._serve():
+                    return
+            except Exception as error:  # who waits must hear of it, whatever it is
+                if not isinstance(error, BackendError) or not error.retryable:
+                    self._fail(error)
+                    return
                 pause = FIRST_PAUSE if monotonic() - started > LONGEST_PAUSE else min(LONGEST_PAUSE, pause * 2)
                 self._stop.wait(pause * random.random())
-            except Exception as error:  # who waits must hear of it, whatever it is
-                self._end(error)
-                return
-        self._end(Closed("the App was closed before the job ended"))
+        self._fail(Closed("the App was closed before the job ended"))
 
-    def _end(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         with self._lock:
             self._thread = None
             keys = list(self._waiters)
         self._answer(dict.fromkeys(keys, error))
 
-    def _serve(self) -> None:
-        """Watch, and answer, until closed or until the store is away."""
+    def _serve(self) -> bool:
+        """Watch, and answer, until closed, or until nobody waits any more: then the thread is to end."""
         store = self._checked()
         with closing(store.watch()) as watch:
             with self._lock:
                 self._new, self._left = list(self._waiters), []
                 self._watch = watch
             try:
-                self._follow(store, watch)
+                return self._follow(store, watch)
             finally:
-                self._watch = None
+                with self._lock:
+                    if self._watch is watch:
+                        self._watch = None
 
-    def _follow(self, store: ResultStore, watch: Watch) -> None:
+    def _follow(self, store: ResultStore, watch: Watch) -> bool:
         looked = monotonic()
         while not self._stop.is_set():
             with self._lock:
@@ -184,6 +198,16 @@ class Waiters:
             if monotonic() - looked >= self._look_every:
                 looked = monotonic()
                 self._look_at_all(store)
+                if self._nobody_waits():
+                    return True
+        return False
+
+    def _nobody_waits(self) -> bool:
+        """Tell whether nobody waits; whoever comes after that starts another thread."""
+        with self._lock:
+            if not self._waiters:
+                self._thread = self._watch = None
+            return not self._waiters
 
     def _look(self, store: ResultStore, watch: Watch, ended: list[Key]) -> None:
         """Answer for the jobs that are said to have ended; those that live again meanwhile are watched again."""

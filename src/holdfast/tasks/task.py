@@ -6,6 +6,7 @@ import copy
 import functools
 import re
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from types import CoroutineType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
 import msgspec
@@ -28,6 +29,7 @@ R = TypeVar("R")
 _UNNAMED = "json"
 """The codec of a body whose headers name none."""
 _NOTHING: Mapping[str, Any] = {}
+_WRAPPED = "if a decorator wraps its async def, the wrapper must be an async def too"
 
 
 class UsingOptions(SendOptions, total=False):
@@ -47,6 +49,7 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     codec: Codec
     allow_pickle: bool
+    stop_when_lost: bool
 
 
 class Task(Generic[P, R]):
@@ -61,6 +64,8 @@ class Task(Generic[P, R]):
     is_async = False
 
     def __init__(self, function: Callable[P, Any], settings: TaskSettings, link: Link) -> None:
+        if settings.stop_when_lost and not self.is_async:
+            raise UsageError("stop_when_lost needs an async def: nothing can stop a thread; look at ctx.lease_lost")
         functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type] # it may wrap any object
         self.function = function
         self.settings = settings
@@ -127,7 +132,11 @@ class Task(Generic[P, R]):
         """
         decode = self._decoder(delivery.headers.get(HEADER, _UNNAMED) if delivery.headers else _UNNAMED)
         name = self._parameters.context
-        return self._parameters.call(decode(delivery.body), _NOTHING if name is None else {name: context})
+        value = self._parameters.call(decode(delivery.body), _NOTHING if name is None else {name: context})
+        if isinstance(value, CoroutineType) and not self.is_async:
+            value.close()
+            raise UsageError(f"task {self.name!r} returned a coroutine, which nobody would await: {_WRAPPED}")
+        return value
 
     def handler(self) -> Handler:
         """Return what a worker needs to run this task."""
@@ -140,6 +149,7 @@ class Task(Generic[P, R]):
             timeout=settings.timeout,
             encode=None if settings.keep_result is None else settings.codec.encode,
             keep_result=settings.keep_result or 0.0,
+            stop_when_lost=settings.stop_when_lost,
         )
 
     # -- inside ---------------------------------------------------------------------------------------------------

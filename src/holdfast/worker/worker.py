@@ -239,6 +239,7 @@ class Worker:
             self._settler.stop()
             self._settler.join()
             self._heartbeat.stop()
+            self._heartbeat.join()
 
     def _counted(self, abandoned: int) -> Stopped:
         counts = self._settler.counts

@@ -182,9 +182,12 @@ class Waiters:
             try:
                 return self._follow(store, watch)
             finally:
-                with self._lock:
-                    if self._watch is watch:
-                        self._watch = None
+                self._let_go(watch)
+
+    def _let_go(self, watch: Watch) -> None:
+        with self._lock:
+            if self._watch is watch:  # another thread may have come, with a watch of its own
+                self._watch = None
 
     def _follow(self, store: ResultStore, watch: Watch) -> bool:
         looked = monotonic()

@@ -1,6 +1,7 @@
 """Keeps what a long run found: ``make long`` writes benchmarks/results/long.json, with the commit it ran on."""
 
 import json
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "long.json"
 
 
 def pytest_configure(config):
+    if "not slow" in config.option.markexpr:
+        os.environ.setdefault("HOLDFAST_EXAMPLES", "100")  # a thousand lives of a queue take minutes
     if config.option.markexpr == "long":
         config.pluginmanager.register(LongResults())
 

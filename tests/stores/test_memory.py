@@ -120,6 +120,9 @@ class TestOutcome(conformance.OutcomeCases): ...
 class TestWatch(conformance.WatchCases): ...
 
 
+class TestModel(conformance.ModelCases): ...
+
+
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
     tests = [value for name, value in globals().items() if name.startswith("Test")]
 

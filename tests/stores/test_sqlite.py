@@ -5,7 +5,6 @@ import pytest
 from holdfast.testing import conformance
 from tests.stores.sqlite_harness import SqliteHarness
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
 
 
@@ -136,6 +135,9 @@ class TestHandlePowers(conformance.HandlePowersCases): ...
 
 
 class TestKill(conformance.KillCases): ...
+
+
+class TestModel(conformance.ModelCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):

@@ -19,6 +19,7 @@ from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCa
 from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
 from holdfast.testing.conformance.keys import HeldCases, KeyCases
 from holdfast.testing.conformance.leasing import GiveBackCases, LeaseCases
+from holdfast.testing.conformance.model import ModelCases
 from holdfast.testing.conformance.ordering import KindCases, OrderCases
 from holdfast.testing.conformance.pausing import PauseCases
 from holdfast.testing.conformance.places import DestroyCases, QueueCases
@@ -57,6 +58,7 @@ __all__ = [
     "KillCases",
     "KindCases",
     "LeaseCases",
+    "ModelCases",
     "OrderCases",
     "OutcomeCases",
     "PauseCases",

@@ -13,8 +13,10 @@ import attrs
 import msgspec
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from holdfast import CONTEXT, App, Context, UsageError
+from holdfast import CONTEXT, App, Context, Delivery, UsageError
 
 
 class Colour(enum.Enum):
@@ -210,3 +212,38 @@ def test_messagepack_and_pickle_carry_arguments_too():
         worker.join(30)
 
     assert sorted(seen, key=len) == [(b"\xff", 0.5), (Blind, (1, 2), 1.0)]
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.datetimes() | st.uuids()
+anything = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers(), inner)
+        | st.frozensets(st.integers())
+    ),
+    max_leaves=8,
+)
+
+
+def alike(sent, received):
+    if isinstance(sent, (list, tuple)):
+        return isinstance(received, list) and len(sent) == len(received) and all(map(alike, sent, received))
+    if isinstance(sent, dict):
+        return sent.keys() == received.keys() and all(alike(sent[key], received[key]) for key in sent)
+    return sent == received
+
+
+@given(anything)
+def test_without_an_annotation_a_value_arrives_alike_or_is_refused(value):
+    seen = []
+    task = App("memory:").task(name="t")(lambda x: seen.append(x))
+
+    try:
+        body = task.call(value).message.body
+    except UsageError:
+        return
+
+    task.run(Delivery("q", "id", 1, 1, body), CONTEXT)
+    assert alike(value, seen[0])

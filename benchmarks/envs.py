@@ -27,21 +27,25 @@ class ProgramFailed(Exception):
 class Program:
     """A module that measures something, alone in a process.
 
-    `variants` are settings, as extra arguments, of which the best is to be found before the rounds begin;
-    `judged_by` is the figure that decides. `jobs` keep one run near a second or two on a small machine.
+    `options` are arguments it always gets. `variants` are settings, as extra arguments, of which the best is to be
+    found before the rounds begin; `judged_by` is the figure that decides. `jobs` keep one run near a second or two on
+    a small machine. `own_rounds` is for what is dear to set up: it runs once, makes the rounds itself, interleaving
+    what it compares, and prints an outcome for each.
     """
 
     name: str
     module: str
     jobs: int
     requirement: str = ""
+    options: tuple[str, ...] = ()
+    own_rounds: bool = False
     variants: tuple[tuple[str, ...], ...] = ((),)
     judged_by: str = "processed"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run of a program printed; figures are in jobs per second."""
+    """What a program printed for one round; figures are in jobs per second unless their names say otherwise."""
 
     version: str
     settings: Mapping[str, object]
@@ -66,22 +70,35 @@ def interpreter(requirement: str) -> Path:
 
 def run(program: Program, *, jobs: int, scratch: Path, variant: tuple[str, ...]) -> Outcome:
     """Run the program once in a fresh directory under `scratch`, which is removed afterwards."""
+    return outcomes(program, printed(program, jobs, scratch, variant))[-1]
+
+
+def run_rounds(program: Program, *, jobs: int, scratch: Path, rounds: int) -> list[Outcome]:
+    """Run a program that makes its own rounds, as `run` does; one outcome for each."""
+    return outcomes(program, printed(program, jobs, scratch, ("--rounds", str(rounds))))
+
+
+def printed(program: Program, jobs: int, scratch: Path, arguments: tuple[str, ...]) -> str:
+    """Run the program and return what it printed."""
     python = interpreter(program.requirement)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as directory:
-        command = [str(python), "-m", program.module, "--jobs", str(jobs), "--directory", directory, *variant]
+        command = [str(python), "-m", program.module, "--jobs", str(jobs), "--directory", directory]
+        command += [*program.options, *arguments]
         try:
             child = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
         except subprocess.TimeoutExpired as error:
             raise ProgramFailed(f"{program.name} did not end within {PATIENCE:.0f} s; try fewer --jobs") from error
     if child.returncode != 0:
         raise ProgramFailed(f"{program.name} failed:\n{child.stderr[-2000:]}")
-    return outcome(program, child.stdout)
+    return child.stdout
 
 
-def outcome(program: Program, printed: str) -> Outcome:
-    """The outcome in the last line a program printed."""
-    lines = printed.splitlines()
+def outcomes(program: Program, text: str) -> list[Outcome]:
+    """The outcomes in what a program printed: one JSON object a line."""
     try:
-        return Outcome(**json.loads(lines[-1]))
-    except (IndexError, ValueError, TypeError) as error:
-        raise ProgramFailed(f"{program.name} printed no outcome but: {printed[-500:]!r}") from error
+        found = [Outcome(**json.loads(line)) for line in text.splitlines() if line.startswith("{")]
+    except (ValueError, TypeError) as error:
+        raise ProgramFailed(f"{program.name} printed no outcome but: {text[-500:]!r}") from error
+    if not found:
+        raise ProgramFailed(f"{program.name} printed no outcome but: {text[-500:]!r}")
+    return found

@@ -1,8 +1,9 @@
 """What every measured program shares: the no-op job, its arguments, the command line and the outcome it prints.
 
 A program is a module run as `python -m benchmarks.peers.NAME --jobs N --directory DIR`. It measures in that empty
-directory and prints one JSON line: its version, the settings that matter, and its figures in jobs per second. This
-page needs the standard library alone, since it is imported in the environments of the peers.
+directory and prints one JSON line: its version, the settings that matter, and its figures, which are jobs per second
+unless their names say otherwise. A program that is told how many `--rounds` to make prints a line for each. This page
+needs the standard library alone, since it is imported in the environments of the peers.
 """
 
 import argparse
@@ -26,6 +27,10 @@ def noop(user_id: int, template: str, address: str, attempt: int) -> None:
     """The job: takes its arguments and does nothing."""
 
 
+async def awaited_noop(user_id: int, template: str, address: str, attempt: int) -> None:
+    """The same, as an async function."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the harness asks of a program."""
@@ -33,6 +38,9 @@ class Request:
     jobs: int
     directory: Path
     workers: int
+    store: str
+    awaited: bool
+    rounds: int
 
 
 def request() -> Request:
@@ -40,19 +48,25 @@ def request() -> Request:
     parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=1, help="threads that run jobs")
-    given = parser.parse_args()
-    return Request(given.jobs, given.directory, given.workers)
+    parser.add_argument("--workers", type=int, default=1, help="jobs that run at once")
+    parser.add_argument("--store", choices=("memory", "sqlite"), default="sqlite", help="ours, where there is a choice")
+    parser.add_argument("--awaited", action="store_true", help="the job is an async function")
+    parser.add_argument("--rounds", type=int, default=1, help="of a program that makes its own")
+    return Request(**vars(parser.parse_args()))
 
 
 class Stopwatch:
-    """Started when made; `rate(jobs)` is jobs per second since then."""
+    """Started when made; `seconds` is how long ago that is, `rate(jobs)` jobs per second since then."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
     def rate(self, jobs: int) -> float:
-        return jobs / (time.perf_counter() - self._start)
+        return jobs / self.seconds
 
 
 def emit(version: str, settings: Mapping[str, object], figures: Mapping[str, float]) -> None:

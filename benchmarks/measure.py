@@ -2,6 +2,7 @@
 
 Rounds alternate in direction, so that none always runs after the same other. The raw figures of the machine are taken
 at the start of each round. Programs with variants are tried before the rounds, interleaved too; the best one stays.
+Programs that make rounds of their own run after the others, each once.
 """
 
 import json
@@ -12,13 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.envs import Outcome, Program, run
+from benchmarks.envs import Outcome, Program, run, run_rounds
 from benchmarks.job import BODY, Stopwatch, noop
 
 BLOCK = b"\x5a" * 4096
 SYNCS = 1_000
 LOOPS = 200_000
 TRIALS = 3
+FEWEST = 10
 
 Say = Callable[[str], None]
 
@@ -68,25 +70,30 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(statistics.median(values), min(values), max(values), tuple(values))
 
 
-def measure(programs: Sequence[Program], *, rounds: int, jobs: int | None, scratch: Path, say: Say) -> Measured:
-    """Run all programs for `rounds` rounds; `jobs`, when given, replaces the number each program has."""
-    series = {program.name: Series(program, jobs or program.jobs) for program in programs}
-    for each in series.values():
+def measure(programs: Sequence[Program], *, rounds: int, scale: float, scratch: Path, say: Say) -> Measured:
+    """Run all programs for `rounds` rounds, each with its number of jobs times `scale`."""
+    series = {program.name: Series(program, max(FEWEST, round(program.jobs * scale))) for program in programs}
+    shared = [each for each in series.values() if not each.program.own_rounds]
+    for each in shared:
         choose_variant(each, scratch, say)
     raw: dict[str, list[float]] = {"fdatasync": [], "loop": []}
     for number in range(1, rounds + 1):
         raw["fdatasync"].append(fdatasync_rate(scratch))
         raw["loop"].append(loop_rate())
-        ordered = list(series.values())
-        for each in ordered if number % 2 else reversed(ordered):
+        for each in shared if number % 2 else reversed(shared):
             say(f"round {number} of {rounds}: {each.program.name}")
             each.outcomes.append(run(each.program, jobs=each.jobs, scratch=scratch, variant=each.variant))
+    for each in series.values():
+        if each.program.own_rounds:
+            say(f"{rounds} rounds of its own: {each.program.name}")
+            each.outcomes += run_rounds(each.program, jobs=each.jobs, scratch=scratch, rounds=rounds)
     return Measured(series, {name: summary(values) for name, values in raw.items()})
 
 
 def choose_variant(series: Series, scratch: Path, say: Say) -> None:
     """Keep the variant whose deciding figure has the best median; this also warms up environment and disk."""
     program = series.program
+    series.variant = program.variants[0]
     for _ in range(TRIALS if len(program.variants) > 1 else 1):
         for variant in program.variants:
             say(f"trying {program.name} {' '.join(variant)}".rstrip())
@@ -97,7 +104,8 @@ def choose_variant(series: Series, scratch: Path, say: Say) -> None:
         tried = (trial for trial in series.trials if trial.variant == variant)
         return statistics.median(trial.figures[program.judged_by] for trial in tried)
 
-    series.variant = max(program.variants, key=deciding)
+    if len(program.variants) > 1:
+        series.variant = max(program.variants, key=deciding)
 
 
 def fdatasync_rate(scratch: Path) -> float:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.measure import Measured, Series, Summary, summary
-from benchmarks.rows import Row
+from benchmarks.rows import Limit, Row
 
 HEADINGS = ("row", "ours /s", "peer /s", "ratio", "spread", "target", "")
+LIMIT_HEADINGS = ("row", "ours", "", "spread", "at most", "")
+MET = {True: "met", False: "missed", None: "–"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,44 @@ def line(row: Row, measured: Measured) -> Line:
     return Line(row.name, against, summary(ours), summary(peer), ratio, row.target, met)
 
 
+@dataclass(frozen=True, slots=True)
+class LimitLine:
+    """A limit with its figure; `met` None without one."""
+
+    row: str
+    ours: Summary
+    unit: str
+    most: float | None
+    met: bool | None
+
+
+def limit_line(limit: Limit, measured: Measured) -> LimitLine:
+    ours = summary(measured.series[limit.source.program.name].values(limit.source.figure))
+    met = None if limit.most is None else ours.median <= limit.most
+    return LimitLine(limit.name, ours, limit.unit, limit.most, met)
+
+
+def text(lines: Sequence[Line], limits: Sequence[LimitLine], measured: Measured) -> str:
+    """All that is printed."""
+    tables = [table(lines)] * bool(lines) + [limit_table(limits)] * bool(limits)
+    return "\n\n".join([*tables, footer(measured)])
+
+
 def table(lines: Sequence[Line]) -> str:
-    """The rows, aligned; figures are medians, the spread is the least and greatest ratio of a round."""
-    texts = [HEADINGS, *(cells(each) for each in lines)]
-    widths = [max(len(text[column]) for text in texts) for column in range(len(HEADINGS))]
-    return "\n".join("  ".join(aligned(text, widths)).rstrip() for text in texts)
+    """The rows; figures are medians, the spread is the least and greatest ratio of a round."""
+    return columns([HEADINGS, *(cells(each) for each in lines)])
 
 
-def aligned(text: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """The name to the left, everything else to the right."""
-    name, *others = (cell.rjust(width) for cell, width in zip(text, widths, strict=True))
-    return [name.strip().ljust(widths[0]), *others]
+def limit_table(lines: Sequence[LimitLine]) -> str:
+    """The limits; figures are medians, the spread is the least and greatest of a round."""
+    return columns([LIMIT_HEADINGS, *(limit_cells(each) for each in lines)])
+
+
+def columns(texts: Sequence[Sequence[str]]) -> str:
+    """The names to the left, everything else to the right."""
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = ([cell.rjust(width) for cell, width in zip(text, widths, strict=True)] for text in texts)
+    return "\n".join("  ".join([name.strip().ljust(widths[0]), *others]).rstrip() for name, *others in lines)
 
 
 def cells(each: Line) -> tuple[str, ...]:
@@ -58,8 +87,23 @@ def cells(each: Line) -> tuple[str, ...]:
         f"{each.ratio.median:.2f}" if each.ratio else "–",
         f"{each.ratio.low:.2f}–{each.ratio.high:.2f}" if each.ratio else "–",
         f"{each.target:g} ×" if each.target is not None else "–",
-        {True: "met", False: "missed", None: "–"}[each.met],
+        MET[each.met],
     )
+
+
+def limit_cells(each: LimitLine) -> tuple[str, ...]:
+    return (
+        each.row,
+        figure(each.ours.median),
+        each.unit,
+        f"{figure(each.ours.low)}–{figure(each.ours.high)}",
+        f"{each.most:g}" if each.most is not None else "–",
+        MET[each.met],
+    )
+
+
+def figure(value: float) -> str:
+    return rate(value) if abs(value) >= 100 else f"{value:.2f}"
 
 
 def rate(value: float) -> str:
@@ -76,7 +120,9 @@ def footer(measured: Measured) -> str:
     return "\n".join([*programs, "raw: " + ", ".join(raw)])
 
 
-def document(lines: Sequence[Line], measured: Measured, *, rounds: int, scratch: Path) -> dict[str, object]:
+def document(
+    lines: Sequence[Line], limits: Sequence[LimitLine], measured: Measured, *, rounds: int, scratch: Path
+) -> dict[str, object]:
     return {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         **machine.commit(),
@@ -85,6 +131,7 @@ def document(lines: Sequence[Line], measured: Measured, *, rounds: int, scratch:
         "raw_per_second": {name: asdict(each) for name, each in measured.raw.items()},
         "programs": {name: program(series) for name, series in measured.series.items()},
         "rows": [asdict(each) for each in lines],
+        "limits": [asdict(each) for each in limits],
     }
 
 

@@ -3,7 +3,7 @@
 A name that the code has and this page has not, or the other way round, is an error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -24,9 +24,18 @@ from holdfast.worker.settler import LARGEST_BATCH
 _SIZES = {"max_body", "min_body"}
 
 
+def _match(settings: Any, names: Collection[str], meanings: Mapping[str, str]) -> None:
+    """Fail, saying what to do, unless each name has a sentence here."""
+    missing, surplus = sorted(set(names) - set(meanings)), sorted(set(meanings) - set(names))
+    assert not missing, f"write a sentence for {settings.__name__} {', '.join(missing)} in checks/docs_settings.py"
+    assert not surplus, (
+        f"{settings.__name__} has no {', '.join(surplus)} any more: remove it in checks/docs_settings.py"
+    )
+
+
 def _struct(settings: type[msgspec.Struct], meanings: Mapping[str, str]) -> str:
     fields = {field.name: field.default for field in msgspec.structs.fields(settings)}
-    assert fields.keys() == meanings.keys(), fields.keys() ^ meanings.keys()
+    _match(settings, fields, meanings)
     rows = [[code(name), _default(name, fields[name]), meaning] for name, meaning in meanings.items()]
     return table(["setting", "default", ""], rows)
 
@@ -96,7 +105,7 @@ def _typed(options: Any, meanings: Mapping[str, str]) -> str:
     names = set(options.__annotations__)
     for base in getattr(options, "__orig_bases__", ()):
         names |= set(getattr(base, "__annotations__", ()))
-    assert names == meanings.keys(), names ^ meanings.keys()
+    _match(options, names, meanings)
     return table(["option", ""], [[code(name), meaning] for name, meaning in meanings.items()])
 
 
@@ -111,6 +120,7 @@ def task_options() -> str:
             "timeout": "limit of each run; by default none",
             "result": "how long the value is kept; by default none is, only how the job ended",
             "priority": "of a send that says nothing else; by default 0",
+            "stop_when_lost": "cancel a coroutine as soon as its lease is lost; by default it runs on, for nothing",
             "codec": '`"json"`, `"msgpack"`, `"pickle"` (only with `App(allow_pickle=True)`), or a `Codec`; '
             "by default the App's",
         },

@@ -101,6 +101,7 @@ def url_options() -> str:
     rows = []
     for scheme in BUILT_IN:
         for name in _known_options(scheme):
+            assert name in _OPTIONS[scheme], f"write a sentence for option {name} of {scheme} in checks/docs_tables.py"
             default, meaning = _OPTIONS[scheme][name]
             rows.append([code(URLS[scheme]), code(name), default, meaning])
     return table(["store", "option", "default", ""], rows)
@@ -151,7 +152,7 @@ _VERBS = {
 def moves() -> str:
     """Return the table of legal moves, and the states."""
     verbs = {move.verb for move in MOVES}
-    assert verbs == set(_VERBS), verbs ^ set(_VERBS)
+    assert verbs == set(_VERBS), f"checks/docs_tables.py and MOVES differ in {verbs ^ set(_VERBS)}"
     rows = [[code(verb), _ends(verb, "source"), _ends(verb, "target"), meaning] for verb, meaning in _VERBS.items()]
     return table(["move", "from", "to", "when"], rows)
 
@@ -164,7 +165,7 @@ def _ends(verb: str, end: str) -> str:
 
 def states() -> str:
     """Return the states, and the diagram of the moves between them."""
-    assert set(_STATES) == set(State)
+    assert set(_STATES) == set(State), "checks/docs_tables.py and State differ"
     arrows: dict[tuple[str, str], list[str]] = {}
     for verb in _VERBS:
         for move in sorted((move for move in MOVES if move.verb == verb), key=str):
@@ -205,7 +206,8 @@ _DO = {
 def errors() -> str:
     """Return the tree of errors, and what to do about each."""
     found = [*_tree(HoldfastError, 0), *_tree(Signal, 0)]
-    assert {error.__name__ for error, _ in found} == set(_DO)
+    differ = {error.__name__ for error, _ in found} ^ set(_DO)
+    assert not differ, f"say in checks/docs_tables.py what to do about {', '.join(sorted(differ))}"
     tree = "\n".join(f"{'    ' * depth}{error.__name__}" for error, depth in found)
     rows = [[code(error.__name__), summary(error), _DO[error.__name__]] for error, _ in found]
     return f"```\n{tree}\n```\n\n" + table(["error", "what happened", "what to do"], rows)

@@ -102,24 +102,37 @@ def message(body: bytes, options: SendOptions, *, kind: str = "") -> Message:
     if "delay" in options and "run_at" in options:
         raise UsageError("give delay or run_at, not both")
     expires_in, timeout = options.get("expires_in"), options.get("timeout")
-    return Message(
-        body=body,
-        kind=kind,
-        id=_text(options["id"], "id") if "id" in options else new_id(),
-        headers=_headers(options.get("headers", NO_HEADERS)),
-        key=None if (key := options.get("key")) is None else _text(key, "key"),
-        priority=_whole(options.get("priority", 0), "priority", LOWEST_PRIORITY, HIGHEST_PRIORITY),
-        delay=seconds(options.get("delay", 0.0), "delay"),
-        due=instant(options["run_at"], "run_at") if "run_at" in options else None,
-        expires_in=None if expires_in is None else seconds(expires_in, "expires_in"),
-        max_attempts=attempts_limit(options.get("max_attempts", DEFAULT_ATTEMPTS), "max_attempts"),
-        timeout=None if timeout is None else seconds(timeout, "timeout"),
+    return checked(
+        Message(
+            body=body,
+            kind=kind,
+            id=options["id"] if "id" in options else new_id(),
+            headers=options.get("headers", NO_HEADERS),
+            key=options.get("key"),
+            priority=options.get("priority", 0),
+            delay=seconds(options.get("delay", 0.0), "delay"),
+            due=instant(options["run_at"], "run_at") if "run_at" in options else None,
+            expires_in=None if expires_in is None else seconds(expires_in, "expires_in"),
+            max_attempts=options.get("max_attempts", DEFAULT_ATTEMPTS),
+            timeout=None if timeout is None else seconds(timeout, "timeout"),
+        )
     )
 
 
-def attempts_limit(limit: int | None, what: str) -> int | None:
-    """Return ``limit`` when it is None (no limit) or 1 and more; else ``UsageError`` naming ``what``."""
-    return None if limit is None else _whole(limit, what, 1, 1_000_000)
+def checked(message: Message) -> Message:
+    """Return ``message`` when a store can take it, its body aside; ``UsageError`` names the field that does not fit."""
+    _check_text(message.id, "id")
+    if message.key is not None:
+        _check_text(message.key, "key")
+    _check_whole(message.priority, "priority", LOWEST_PRIORITY, HIGHEST_PRIORITY)
+    if message.max_attempts is not None:
+        _check_whole(message.max_attempts, "max_attempts", 1, 1_000_000)
+    for length, what in ((message.delay, "delay"), (message.expires_in, "expires_in"), (message.timeout, "timeout")):
+        if length is not None:
+            seconds(length, what)
+    if message.headers and not all(_is_text(part) for pair in message.headers.items() for part in pair):
+        raise UsageError("headers must map texts to texts")
+    return message
 
 
 def seconds(length: Seconds, what: str) -> float:
@@ -140,19 +153,16 @@ def instant(moment: datetime, what: str) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _whole(number: int, what: str, low: int, high: int) -> int:
+def _check_whole(number: object, what: str, low: int, high: int) -> None:
     if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
         raise UsageError(f"{what} must be a whole number from {low} to {high}, not {number!r}")
-    return number
 
 
-def _text(text: str, what: str) -> str:
-    if not isinstance(text, str) or not 1 <= len(text) <= 255:
+def _check_text(text: object, what: str) -> None:
+    if not _is_text(text) or not 1 <= len(str(text)) <= 255:
         raise UsageError(f"{what} must be a text of 1 to 255 characters, not {text!r:.80}")
-    return text
 
 
-def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    if not all(isinstance(name, str) and isinstance(value, str) for name, value in headers.items()):
-        raise UsageError("headers must map texts to texts")
-    return dict(headers)
+def _is_text(text: object) -> bool:
+    """Tell whether every store can keep ``text`` as it is: no NUL, and nothing that UTF-8 does not know."""
+    return isinstance(text, str) and "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)

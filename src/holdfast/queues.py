@@ -27,7 +27,7 @@ from holdfast.delivery import (
 from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError
 from holdfast.events import BeforeBury, BeforeRetry, Events, Lost, Sent
 from holdfast.heartbeat import Heartbeat
-from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, message, seconds
+from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, checked, message, seconds
 from holdfast.retry import Retry
 
 RAW = ("",)
@@ -181,13 +181,13 @@ class Queue(Place):
         given = list(bodies)
         if "id" in options and sum(not isinstance(body, Message) for body in given) > 1:
             raise UsageError(f"queue {self.name!r}: one id cannot be that of several messages; send Messages instead")
-        return self._send([body if isinstance(body, Message) else self._message(body, options) for body in given])
+        return self._send([self._message(body, options) for body in given])
 
-    def _message(self, body: bytes, options: SendOptions) -> Message:
-        if not isinstance(body, (bytes, bytearray, memoryview)):
+    def _message(self, body: bytes | Message, options: SendOptions) -> Message:
+        if not isinstance(body, (Message, bytes, bytearray, memoryview)):
             raise UsageError(f"queue {self.name!r}: a body is bytes, not {type(body).__name__}; encode it first")
         try:
-            return message(bytes(body), options)
+            return checked(body) if isinstance(body, Message) else message(bytes(body), options)
         except UsageError as error:
             raise UsageError(f"queue {self.name!r}: {error}") from None
 

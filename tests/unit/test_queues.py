@@ -429,3 +429,12 @@ def test_a_power_that_the_store_lacks_is_refused_by_name(heartbeat, use):
 
     with pytest.raises(NotSupported, match=r"queue 'images' cannot .*: Bare does not have that power"):
         use(queue)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("priority", 101), ("id", ""), ("id", "a\0b"), ("key", "\ud800"), ("max_attempts", 0), ("delay", -1.0)],
+)
+def test_a_message_made_by_hand_is_checked_as_options_are(queue, field, value):
+    with pytest.raises(UsageError, match=field):
+        queue.send_many([Message(**{"body": b"x", field: value})])

@@ -204,9 +204,9 @@ def _file_system(path: Path) -> str:
         mounts = Path("/proc/self/mounts").read_text().splitlines()
     except OSError:
         return ""
-    best, kind = "", ""
+    place, best, kind = path.resolve(), "", ""
     for mount in mounts:
         _, point, fs_type, *_ = mount.split(" ")
-        if len(point) >= len(best) and path.resolve().is_relative_to(point.replace("\\040", " ")):
+        if len(point) >= len(best) and place.is_relative_to(point.replace("\\040", " ")):
             best, kind = point, fs_type
     return kind

@@ -238,7 +238,11 @@ def alike(sent, received):
 @given(anything)
 def test_without_an_annotation_a_value_arrives_alike_or_is_refused(value):
     seen = []
-    task = App("memory:").task(name="t")(lambda x: seen.append(x))
+    app = App("memory:")
+
+    @app.task
+    def task(x):
+        seen.append(x)
 
     try:
         body = task.call(value).message.body

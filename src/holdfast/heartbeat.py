@@ -100,14 +100,18 @@ class Heartbeat:
         Begins a new incarnation when the last has ended. Beats in the caller's thread, but only if the store does
         not know the incarnation with these queues and kinds yet, and raises what the store raises then.
         """
+        incarnation = self._incarnation
+        if incarnation.alive and _covers(incarnation.known, queues, kinds):
+            return incarnation.info.id
         if self._stopping:
             raise Closed(f"the heartbeat of {self.holder!r} has been stopped; nothing can be leased under it")
-        incarnation = self._living()
-        if not _covers(incarnation.known, queues, kinds):
-            with self._lock:
-                incarnation.info = _with(incarnation.info, queues, kinds)
-            self.beat()
-            self._start()
+        with self._lock:
+            if not self._incarnation.alive:
+                self._incarnation = _Incarnation(self._incarnation.info)
+            incarnation = self._incarnation
+            incarnation.info = _with(incarnation.info, queues, kinds)
+        self.beat()
+        self._start()
         if not incarnation.alive:
             raise LeaseLost(f"holder {incarnation.info.id!r} ended as it began; something retires it")
         return incarnation.info.id
@@ -160,12 +164,6 @@ class Heartbeat:
         incarnation, asked, now = self._incarnation, self._asked, self.clock.boot()
         if asked is not None and now - asked >= HANGING_MS and self._is_over(incarnation, now):
             self._die(incarnation)
-
-    def _living(self) -> _Incarnation:
-        with self._lock:
-            if not self._incarnation.alive:
-                self._incarnation = _Incarnation(self._incarnation.info)
-            return self._incarnation
 
     def _is_over(self, incarnation: _Incarnation, now: int) -> bool:
         return incarnation.known is not None and now - incarnation.beaten >= incarnation.info.ttl * 1000

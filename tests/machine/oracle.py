@@ -3,33 +3,22 @@
 It shares no code with the machine. Every question is answered by looking at all jobs.
 """
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 from holdfast.delivery import ENDED, Ack, Burial, Cancellation, GiveBack, Nack, QueueStats, Receipt, State
 from holdfast.testing.conformance.judge import QUEUE, Grant, Seen
 
 
-@dataclass
-class Job:
-    message: object
-    seq: int
-    due: int
-    rank: int  # the ms of becoming ready
-    expires: int | None
-    left: int | None  # the limit of attempts
-    sent: int
-    state: State = State.READY  # scheduled and ready are told apart by `due`
-    begun: bool = False  # leased once since it last entered its key
-    attempts: int = 0
-    crashes: int = 0
-    token: int = 0
-    holder: str | None = None
-    lease_id: str | None = None
-    asked: str | None = None
-    started: int | None = None
-    ended: int | None = None
-    reason: str | None = None
-    keep_until: int = 0
+def new_job(message, seq, now):
+    """A waiting job is READY; whether it is scheduled, its `due` tells. `rank` is the ms of becoming ready."""
+    due = now + int(message.delay * 1000)
+    expires = None if message.expires_in is None else now + int(message.expires_in * 1000)
+    job = SimpleNamespace(message=message, id=message.id, key=message.key, seq=seq, due=due, rank=due, expires=expires)
+    job.state, job.left, job.token, job.attempts, job.crashes = State.READY, message.max_attempts, 0, 0, 0
+    job.begun = False  # leased since it last entered its key, so that it stays the head
+    job.holder = job.lease_id = job.asked = job.started = job.ended = job.reason = None
+    job.keep_until = 0
+    return job
 
 
 class Oracle:
@@ -48,24 +37,21 @@ class Oracle:
         if message.id in self.jobs or message.id in self.forgotten:
             return False
         self.sends += 1
-        due = now + int(message.delay * 1000)
-        expires = None if message.expires_in is None else now + int(message.expires_in * 1000)
-        self.jobs[message.id] = Job(message, self.sends, due, due, expires, message.max_attempts, now)
+        self.jobs[message.id] = new_job(message, self.sends, now)
         return True
 
     def lease(self, holder, lease_id, *, limit, kinds, newest, now):
         self._expire(now)
         granted = self._leasable(kinds, newest, now)[:limit]
         for job in granted:
-            job.token = self.tokens[job.message.id] = self.tokens.get(job.message.id, 0) + 1
+            job.token = self.tokens[job.id] = self.tokens.get(job.id, 0) + 1
             job.attempts += 1
             job.state, job.begun, job.holder, job.lease_id, job.started = State.RUNNING, True, holder, lease_id, now
-        return [Grant(job.message.id, job.attempts, job.crashes, job.token) for job in granted]
+        return [Grant(job.id, job.attempts, job.crashes, job.token) for job in granted]
 
     def _leasable(self, kinds, newest, now):
-        if self.paused:
-            return []
-        fit = [job for job in self._ready(now) if job.message.kind in kinds and job.message.format <= newest]
+        ready = [] if self.paused else self._ready(now)
+        fit = [job for job in ready if job.message.kind in kinds and job.message.format <= newest]
         free = [job for job in fit if not self._held(job, now)]
         return sorted(free, key=lambda job: (-job.message.priority, job.rank, job.seq))
 
@@ -87,18 +73,17 @@ class Oracle:
 
     def _settle(self, job, settlement, now):
         match settlement:
-            case Ack():
-                job.keep_until = now + int(settlement.keep_result * 1000) if settlement.result is not None else 0
+            case Ack(result=result, keep_result=seconds, then=then):
+                job.keep_until = 0 if result is None else now + int(seconds * 1000)
                 self._end(job, State.DONE, None, now)
-                for message in settlement.then:
-                    self._store(message, now)
-            case Burial():
-                self._end(job, State.DEAD, settlement.reason, now)
-            case Cancellation():
-                self._end(job, State.CANCELLED, settlement.reason, now)
-            case Nack():
-                job.attempts -= not settlement.count
-                job.due = now + int(settlement.delay * 1000)
+                self.send(then, now)
+            case Burial(reason=reason):
+                self._end(job, State.DEAD, reason, now)
+            case Cancellation(reason=reason):
+                self._end(job, State.CANCELLED, reason, now)
+            case Nack(delay=delay, count=count):
+                job.attempts -= not count
+                job.due = now + int(delay * 1000)
                 job.rank = job.due if job.due > now else now + 1
                 self._back(job, now)
             case GiveBack():
@@ -108,9 +93,9 @@ class Oracle:
     def retire(self, holder, reason, charged, now):
         taken = self._running(holder=holder)
         for job in taken:
-            crashed = charged is not None and Receipt(QUEUE, job.message.id, job.token) in charged
-            job.crashes += crashed
+            crashed = charged is not None and Receipt(QUEUE, job.id, job.token) in charged
             burned = crashed or charged is None
+            job.crashes += crashed
             job.attempts -= not burned
             out_of_attempts = job.left is not None and job.attempts >= job.left
             if burned and not job.asked and (out_of_attempts or job.crashes >= 3):
@@ -132,8 +117,7 @@ class Oracle:
     def revive(self, verb, job_ids, now):
         self._expire(now)
         moved = []
-        for job_id in job_ids:
-            job = self.jobs.get(job_id)
+        for job in map(self.jobs.get, job_ids):
             if job is None or job.state not in (State.DEAD, State.CANCELLED, State.EXPIRED):
                 continue
             if verb == "replay":
@@ -141,8 +125,8 @@ class Oracle:
             elif job.left is not None:
                 job.left = job.attempts + 1
             job.state, job.begun, job.due, job.rank = State.READY, False, now, now + 1
-            job.expires = job.ended = job.started = job.reason = job.asked = None
-            moved.append(job_id)
+            job.expires = job.ended = job.started = job.reason = None
+            moved.append(job.id)
         return moved
 
     def flush(self, state, now):
@@ -153,14 +137,13 @@ class Oracle:
     def tidy(self, now):
         self._expire(now)
         for state in ENDED:
-            dead = state is State.DEAD
             keep_for, most = self.settings.done_for, self.settings.done_most
-            if dead:
+            if state is State.DEAD:
                 keep_for, most = self.settings.dead_for, self.settings.dead_most
             ended = [job for job in self.jobs.values() if job.state is state and job.keep_until <= now]
             newest = sorted(ended, key=lambda job: (job.ended, job.seq), reverse=True)
             old = [job for job in newest if job.ended + int(keep_for * 1000) <= now]
-            self._forget({job.message.id for job in [*newest[most:], *old]})
+            self._forget({job.id for job in [*newest[most:], *old]})
 
     def pause(self, paused):
         self.paused = paused
@@ -174,8 +157,7 @@ class Oracle:
 
     def _expire(self, now):
         for job in self.jobs.values():
-            waits = job.state is State.READY
-            if waits and job.expires is not None and job.expires <= now:
+            if job.state is State.READY and job.expires is not None and job.expires <= now:
                 self._end(job, State.EXPIRED, "expired", job.expires)
 
     def _end(self, job, state, reason, now):
@@ -189,30 +171,28 @@ class Oracle:
 
     def _forget(self, job_ids):
         self.forgotten.update(job_ids)
-        for job_id in job_ids:
-            del self.jobs[job_id]
+        self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id not in job_ids}
 
     # -- what there is to see ------------------------------------------------------------------------------------
 
     def _running(self, **wanted):
         running = [job for job in self.jobs.values() if job.state is State.RUNNING]
-        return [job for job in running if all(getattr(job, name) == value for name, value in wanted.items())]
+        return [job for job in running if vars(job).items() >= wanted.items()]
 
     def _ready(self, now):
         return [job for job in self.jobs.values() if job.state is State.READY and job.due <= now]
 
     def _held(self, job, now):
         """Whether another job of the key goes first: one that was leased and has not ended, or one ready earlier."""
-        if job.message.key is None or job.begun:
+        if job.key is None or job.begun:
             return False
-        rivals = [other for other in self.jobs.values() if other.message.key == job.message.key]
-        if any(other.begun and other.state not in ENDED for other in rivals):
+        if any(other.begun and other.state not in ENDED for other in self.jobs.values() if other.key == job.key):
             return True
-        ready = [other for other in self._ready(now) if other in rivals]
+        ready = [other for other in self._ready(now) if other.key == job.key]
         return min(ready, key=lambda other: (other.rank, other.seq)) is not job
 
     def cancels(self, holder):
-        return {Receipt(QUEUE, job.message.id, job.token) for job in self._running(holder=holder) if job.asked}
+        return {Receipt(QUEUE, job.id, job.token) for job in self._running(holder=holder) if job.asked}
 
     def leasable(self, kinds, newest, now):
         self._expire(now)
@@ -223,33 +203,17 @@ class Oracle:
         return {job_id: self._seen(job, now) for job_id, job in self.jobs.items()}
 
     def _seen(self, job, now):
-        waits = job.state is State.READY
+        waits, runs = job.state is State.READY, job.state is State.RUNNING
         state = State.SCHEDULED if waits and job.due > now else job.state
         held = state is State.READY and self._held(job, now)
-        due, asked = job.due if waits else None, job.asked is not None
         counters = (job.attempts, job.left, job.crashes)
-        holder = job.holder if job.state is State.RUNNING else None
-        return Seen(
-            state,
-            *counters,
-            holder,
-            job.reason,
-            asked,
-            held,
-            due,
-            job.expires,
-            job.started,
-            job.ended,
-        )
+        marks = (job.holder if runs else None, job.reason, job.asked is not None, held)
+        return Seen(state, *counters, *marks, job.due if waits else None, job.expires, job.started, job.ended)
 
     def stats(self, now):
-        seen = self.seen(now)
-        states = [one.state for one in seen.values()]
+        seen = self.seen(now).values()
+        counts = {state.value: sum(one.state is state for one in seen) for state in State}
         free = [job.rank for job in self._ready(now) if not self._held(job, now)]
-        return QueueStats(
-            queue=QUEUE,
-            **{state.value: states.count(state) for state in State},
-            held=sum(one.held for one in seen.values()),
-            paused=self.paused,
-            oldest_ready=max(0, now - min(free)) / 1000 if free else None,
-        )
+        oldest = max(0, now - min(free)) / 1000 if free else None
+        held = sum(one.held for one in seen)
+        return QueueStats(queue=QUEUE, **counts, held=held, paused=self.paused, oldest_ready=oldest)

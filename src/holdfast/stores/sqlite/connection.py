@@ -125,8 +125,8 @@ class Connection:
         path, code, text = self._place.path, _code(error), str(error)
         if code in (5, 6):  # BUSY, LOCKED
             return BackendError(
-                f"{path}: another connection has been writing for {self._place.busy:g} s; if it is this process's own "
-                "open transaction, send through it with connection=",
+                f"{path}: another connection has been writing for {self._place.busy:g} s; if that is a transaction "
+                "of this program's own, end it before you send",
                 retryable=True,
             )
         if code == 13:  # FULL

@@ -56,7 +56,7 @@ class Reader:
 
     def __init__(self, place: Place) -> None:
         self._file = OpenFile(place)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may look while its own thread is looking
         self._closed = False
 
     def read(self, function: Callable[[Connection], T]) -> T:

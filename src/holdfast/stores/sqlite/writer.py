@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -154,28 +155,26 @@ class Writer:
         self._connection: Connection | None = None
         self._lanes: dict[tuple[int, str, int], int] = {}
         self._pending: SimpleQueue[_Command[Any] | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._closed = False
+        self._starting = threading.RLock()
+        self._ended = False
         self._thread: threading.Thread | None = None
 
     def run(self, function: Callable[[Transaction], T]) -> T:
         """Carry out ``function`` and return what it returns, once it is durable. Blocks; any thread."""
+        if self._thread is None:
+            self._start()
         command = _Command(function)
-        with self._lock:
-            if self._closed:
-                raise Closed(f"{self._file} is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="holdfast-sqlite-writer", daemon=True)
-                self._thread.start()
-            self._pending.put(command)
+        # No lock from here on: a signal handler or finalizer that sends may run in the midst of this very method.
+        self._pending.put(command)
+        if self._ended:
+            self._refuse_rest()
         return command.wait()
 
     def close(self) -> None:
         """Finish what was asked for, then close the connection. Idempotent."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._pending.put(None)
+        with self._starting:
+            self._ended = self._ended or self._thread is None
+        self._pending.put(None)
         if self._thread is not None:
             self._thread.join()
 
@@ -187,6 +186,23 @@ class Writer:
             closing = None in taken
             self._carry_out([command for command in taken if command is not None])
         self._file.close()
+        self._ended = True
+        self._refuse_rest()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._ended:
+                thread = threading.Thread(target=self._work, name="holdfast-sqlite-writer", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _refuse_rest(self) -> None:
+        """Tell those who came too late; whoever put a command sees the end, or the end sees the command."""
+        with suppress(Empty):
+            while True:
+                command = self._pending.get_nowait()
+                if command is not None:
+                    command.fail(Closed(f"{self._file} is closed"))
 
     def _carry_out(self, group: list[_Command[Any]]) -> None:
         """Commit the group in one transaction; a command that fails is left out and the rest is tried again."""

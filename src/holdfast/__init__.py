@@ -1,4 +1,4 @@
-"""Background jobs, durable logs and buffered delivery behind one small set of words.
+"""Background jobs that are held until they are done, on an embedded store by default.
 
 What is not an error is imported when it is first asked for, so that the command line starts at once.
 """

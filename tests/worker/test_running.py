@@ -11,7 +11,6 @@ import pytest
 from holdfast.delivery import State
 from holdfast.errors import Bury, Cancel, RetryLater, Undecodable, UsageError
 from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Started
-from holdfast.message import Message
 from holdfast.retry import Retry
 from holdfast.worker import Worker, current_job
 from tests.worker.conftest import handler
@@ -243,18 +242,6 @@ def test_a_result_is_kept_and_one_that_cannot_be_encoded_is_buried(worker, send,
     outcomes = store.outcomes("q", [bad, good])
     assert outcomes[good].value == b'{"a":1}'
     assert outcomes[bad].reason.startswith("its result cannot be encoded")
-
-
-def test_follow_ups_are_stored_with_the_ack_and_not_otherwise(worker, send, store):
-    def run(delivery, context):
-        context.then(Message(body=b"next", kind="later"))
-        if delivery.body == b"bad":
-            raise Bury()
-
-    send(b"good", b"bad")
-    worker(run, drain=True).join(10)
-
-    assert store.stats("q").ready == 1
 
 
 # -- what is seen of it ---------------------------------------------------------------------------------------

@@ -52,7 +52,9 @@ def _split(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     "--queues", "-q", multiple=True, callback=_split, help="Only these, as a,b; by default all its tasks name."
 )
 @click.option("--concurrency", "-c", type=click.IntRange(1), default=10, show_default=True, help="Jobs at once.")
-@click.option("--drain", is_flag=True, help="End when nothing is left to do.")
+@click.option(
+    "--drain", is_flag=True, help="End when nothing is ready or running any more; jobs scheduled for later stay."
+)
 @click.option("--max-jobs", type=click.IntRange(1), help="End after so many jobs.")
 @click.option(
     "--grace",

@@ -12,8 +12,6 @@ import msgspec
 
 from holdfast.clock import SYSTEM, Clock, moment
 from holdfast.delivery import Delivery
-from holdfast.errors import UsageError
-from holdfast.message import Message
 
 logger = logging.getLogger("holdfast.job")
 
@@ -34,7 +32,6 @@ class Context(msgspec.Struct, eq=False):
     cancel_requested: bool = False
     lease_lost: bool = False
     stopping: bool = False
-    follow_ups: tuple[Message, ...] = ()
 
     @property
     def id(self) -> str:
@@ -96,12 +93,6 @@ class Context(msgspec.Struct, eq=False):
     def overran(self) -> bool:
         """Tell whether this run has gone over its timeout."""
         return self.timeout is not None and self.clock.boot() - self.started > self.timeout * 1000
-
-    def then(self, *messages: Message) -> None:
-        """Send these to this job's own queue if, and only if, this run is acknowledged; both are one step."""
-        if self is CONTEXT:
-            raise UsageError("no job is running here, so nothing can follow it; send the message instead")
-        self.follow_ups += messages
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -43,12 +43,12 @@ class Outcomes:
         if context.timeout is not None and context.overran():
             return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
         if handler.encode is None:
-            return Ack(delivery.receipt, None, 0.0, context.follow_ups)
+            return Ack(delivery.receipt)
         try:
             result = handler.encode(value)
         except Exception as error:
             return self._bury(delivery, error, f"its result cannot be encoded: {ErrorInfo.of(error).message}")
-        return Ack(delivery.receipt, result, handler.keep_result, context.follow_ups)
+        return Ack(delivery.receipt, result, handler.keep_result)
 
     def raised(self, delivery: Delivery, handler: Handler, context: Context, error: BaseException) -> Settlement:
         """Return what settles a run that ended with ``error``: a signal, a failure, or something worse."""

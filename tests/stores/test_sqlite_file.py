@@ -202,6 +202,49 @@ def main(path):
 """
 
 
+def test_a_fork_in_the_midst_of_everything_leaves_a_child_that_can_use_the_store(path):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, path], timeout=60, check=False)
+
+    assert done.returncode == 0
+
+
+FORKS = """
+import os, signal, sys, threading
+from holdfast.config import parse_url
+from holdfast.delivery import State
+from holdfast.message import Message
+from holdfast.stores import open_store
+
+def open_():
+    return open_store(parse_url(f"sqlite:///{sys.argv[1]}?sync=normal"))
+
+def hammer(act):
+    while not over.is_set():
+        act()
+
+store, over = open_(), threading.Event()
+watch = store.watch()
+watch.add("work", [store.send("work", [Message(body=b"")])[0].id])
+acts = [lambda: store.send("work", [Message(body=b"")]), lambda: store.get("work", "x"), lambda: watch.wait(0.001),
+        lambda: open_().close()]
+threads = [threading.Thread(target=hammer, args=(act,), daemon=True) for act in acts]
+for thread in threads:
+    thread.start()
+for number in range(60):
+    child = os.fork()
+    if not child:
+        signal.alarm(10)  # a child that hangs ends itself, and with it the test
+        mine = open_()
+        mine.send("work", [Message(body=b"", id=f"child {number}")])
+        os._exit(0 if mine.get("work", f"child {number}") else 1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, (number, status)
+over.set()
+for thread in threads:
+    thread.join()
+"""
+
+
 def in_other_process(path, sql):
     """Run one statement where the standard library's SQLite cannot harm the locks of ours."""
     program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); r = c.execute(sys.argv[2]).fetchall(); c.commit()"

@@ -76,13 +76,13 @@ class SharedClock(MovableClock):
     """
 
     def __init__(self, path: Path, *, ticking: bool = True) -> None:
-        self._path = path
+        self.path = path
         super().__init__(ticking=ticking)
 
     def _set_up(self, times: tuple[int, int]) -> None:
-        if not self._path.exists():
-            self._path.write_bytes(_TIMES.pack(*times))
-        with self._path.open("r+b") as file:
+        if not self.path.exists():
+            self.path.write_bytes(_TIMES.pack(*times))
+        with self.path.open("r+b") as file:
             self._shared = mmap.mmap(file.fileno(), _TIMES.size)
 
     def _load(self) -> tuple[int, int]:

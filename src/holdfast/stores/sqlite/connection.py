@@ -86,13 +86,13 @@ class Connection:
         self._error: type[Exception] = self._driver.Error
         try:
             self._raw = _connect(place, self._driver)
-            self._raw.execute("PRAGMA journal_mode = WAL").fetchall()
-            self._raw.execute(f"PRAGMA synchronous = {place.sync}").fetchall()
-            self._raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
-            self._raw.execute("PRAGMA cache_size = -65536").fetchall()
-            self._raw.execute("PRAGMA temp_store = MEMORY").fetchall()
         except self._error as error:
             raise self._mapped(error) from error
+        self.execute("PRAGMA journal_mode = WAL")
+        self.execute(f"PRAGMA synchronous = {place.sync}")
+        self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self.execute("PRAGMA cache_size = -65536")
+        self.execute("PRAGMA temp_store = MEMORY")
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         """Run one statement and return its rows."""

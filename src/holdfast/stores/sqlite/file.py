@@ -8,21 +8,36 @@ from typing import TypeVar
 
 from holdfast.errors import BackendError, Closed
 from holdfast.stores.sqlite.connection import Connection, Place, prepare
+from holdfast.stores.sqlite.forks import close_at_fork
 from holdfast.stores.sqlite.migrate import migrate
 
 T = TypeVar("T")
 
 
 class OpenFile:
-    """One connection to a place, made when first asked for. Its owner decides which thread uses it."""
+    """One connection to a place, made when first asked for, and closed when the process forks.
+
+    Whoever uses it holds it: ``with file:`` keeps other threads and forks out. Re-entrant, for signal handlers.
+    """
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._lock = threading.RLock()
+        self.acquire: Callable[[], object] = self._lock.acquire
+        self.release: Callable[[], None] = self._lock.release
         self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
 
+        close_at_fork(self)
+
     def __str__(self) -> str:
         return str(self._place.path)
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def connection(self) -> Connection:
         """Return the connection, its tables up to date."""
@@ -56,12 +71,11 @@ class Reader:
 
     def __init__(self, place: Place) -> None:
         self._file = OpenFile(place)
-        self._lock = threading.RLock()  # a signal handler may look while its own thread is looking
         self._closed = False
 
     def read(self, function: Callable[[Connection], T]) -> T:
         """Return what ``function`` reads; one snapshot if it makes only one statement."""
-        with self._lock:
+        with self._file:
             if self._closed:
                 raise Closed(f"{self._file} is closed")
             try:
@@ -72,7 +86,7 @@ class Reader:
 
     def close(self) -> None:
         """Close for good; idempotent."""
-        with self._lock:
+        with self._file:
             self._closed = True
             self._file.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -230,9 +231,10 @@ def lease(tx: Transaction, wanted: Wanted) -> list[Delivery]:
 
 def _best(tx: Transaction, lanes: Sequence[int], limit: int) -> list[Row]:
     """Return the first ``limit`` ready jobs of all lanes; a lane is read only as far as it contributes."""
+    if len(lanes) == 1:
+        return tx.execute(_SQL["ready"], (lanes[0], limit))
     cursors: list[Iterator[Row]] = [tx.rows(_SQL["ready"], (lane, limit)) for lane in lanes]
-    merged = cursors[0] if len(cursors) == 1 else heapq.merge(*cursors)
-    rows = [row for row, _ in zip(merged, range(limit), strict=False)]
+    rows = list(islice(heapq.merge(*cursors), limit))
     for cursor in cursors:
         cursor.close()  # type: ignore[attr-defined]  # they are generators
     return rows

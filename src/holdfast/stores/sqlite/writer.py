@@ -184,8 +184,10 @@ class Writer:
             taken = [self._pending.get()]
             taken += [self._pending.get() for _ in range(self._pending.qsize())]
             closing = None in taken
-            self._carry_out([command for command in taken if command is not None])
-        self._file.close()
+            with self._file:
+                self._carry_out([command for command in taken if command is not None])
+        with self._file:
+            self._file.close()
         self._ended = True
         self._refuse_rest()
 

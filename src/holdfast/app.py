@@ -19,7 +19,7 @@ from holdfast.codec import Codec, choose
 from holdfast.config import parse_url
 from holdfast.contract import QueueBackend
 from holdfast.errors import BackendError, Closed, JobError, NotSupported, UsageError, nearest
-from holdfast.events import Dropped, Event, Events, Expired, Rescued
+from holdfast.events import Event, Events
 from holdfast.heartbeat import Heartbeat, this_process
 from holdfast.queues import Queue
 from holdfast.stores import open_store
@@ -29,6 +29,7 @@ from holdfast.tasks.link import Link
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
 from holdfast.tasks.task import CoroutineTask, FunctionTask
 from holdfast.worker import Worker, WorkerOptions
+from holdfast.worker.housekeeping import tidy
 
 logger = logging.getLogger("holdfast")
 
@@ -281,14 +282,11 @@ class App:
 
 
 def _tidy(store: QueueBackend, events: Events) -> int:
-    """Tidy a store until there is nothing more to do, tell listeners, and return how many jobs were taken back."""
+    """Tidy a store until there is nothing more to do, and return how many jobs were taken back."""
     rescued = 0
     while True:
-        done = store.tidy()
+        done = tidy(store, events)
         rescued += done.rescued
-        for event, count in ((Rescued, done.rescued), (Expired, done.expired), (Dropped, done.dead_dropped)):
-            if count:
-                events.emit(event(count))
         if not done.more:
             return rescued
 

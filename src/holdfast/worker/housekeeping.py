@@ -19,6 +19,15 @@ RETIRE_EVERY = 2.0
 MOST_ROUNDS = 10
 
 
+def tidy(backend: QueueBackend, events: Events) -> Tidied:
+    """Do one round of tidying, and tell listeners what came of it."""
+    tidied = backend.tidy()
+    for event, count in ((Rescued, tidied.rescued), (Expired, tidied.expired), (Dropped, tidied.dead_dropped)):
+        if count:
+            events.emit(event(count))
+    return tidied
+
+
 class Housekeeping:
     """Tidies the store and retires holders whose process has gone, when it is time to. Belongs to one thread."""
 
@@ -53,20 +62,8 @@ class Housekeeping:
 
     def _tidy(self) -> None:
         for _ in range(MOST_ROUNDS):
-            tidied = self._backend.tidy()
-            self._tell(tidied)
-            if not tidied.more:
+            if not tidy(self._backend, self._events).more:
                 return
-
-    def _tell(self, tidied: Tidied) -> None:
-        counts: tuple[tuple[type[Rescued | Expired | Dropped], int], ...] = (
-            (Rescued, tidied.rescued),
-            (Expired, tidied.expired),
-            (Dropped, tidied.dead_dropped),
-        )
-        for event, count in counts:
-            if count:
-                self._events.emit(event(count))
 
     def _retire(self) -> None:
         for holder in gone_holders(self._backend.holders()):

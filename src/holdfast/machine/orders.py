@@ -175,7 +175,11 @@ class ReadyOrder:
         return min((entry[2].ready for entry in firsts if entry is not None), default=None)
 
     def _stand(self, head: Head) -> None:
-        self._lanes.setdefault(head.kind, {}).setdefault((-head.priority, head.format), Heap()).push(head.place, head)
+        lanes = self._lanes.setdefault(head.kind, {})
+        order = (-head.priority, head.format)
+        if order not in lanes:
+            lanes[order] = Heap()
+        lanes[order].push(head.place, head)
 
     def _hold(self, line: Line, head: Head) -> None:
         head.held = True

@@ -67,17 +67,23 @@ class Place:
 
     def settle(self, settlement: Settlement, now: int) -> Head | None:
         """Carry out one settlement by receipt; None when the lease is lost."""
+        if type(settlement) is Ack:
+            return self._done(settlement, now)
         receipt = settlement.receipt
         head = None if receipt is None else self.machine.running(receipt)
         if head is None:
             return None
         run = failed_run(head, settlement, now)
         self.machine.settle(settlement, now)
-        record = self.records[head.id]
         if run is not None:
+            record = self.records[head.id]
             record.runs = keep_runs((*record.runs, run))
-        if isinstance(settlement, Ack) and head.keep_until > now:
-            record.result = settlement.result
+        return head
+
+    def _done(self, ack: Ack, now: int) -> Head | None:
+        head = self.machine.settle(ack, now)
+        if head is not None and head.keep_until > now:
+            self.records[head.id].result = ack.result
         return head
 
     def retire(self, holder: str, reason: str, charged: Collection[tuple[str, int]] | None, now: int) -> list[Head]:

@@ -84,6 +84,7 @@ def _check(before, after):
     assert {move for move in moved if move[0] is not move[1]} <= legal
 
 
+@pytest.mark.timeout(400)  # when it fails, the shortest failing life of a queue is looked for
 def test_every_change_the_machine_makes_is_a_move():
     with MemoryHarness() as harness:
         run_model(harness, harness.open(), WatchedJudge, examples=EXAMPLES // 5)

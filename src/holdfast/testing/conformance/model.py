@@ -315,8 +315,13 @@ def _seen(job: JobView) -> Seen:
     return seen if seen.state is State.RUNNING else seen._replace(holder=None)
 
 
-def run_model(harness: Harness, store: Any, judge: Callable[[QueueSettings], Judge], *, examples: int) -> None:
-    """Drive ``store`` beside ``judge`` through so many lives of a queue."""
+def run_model(
+    harness: Harness, store: Any, judge: Callable[[QueueSettings], Judge], *, examples: int, **options: Any
+) -> None:
+    """Drive ``store`` beside ``judge`` through so many lives of a queue; ``options`` are further hypothesis settings.
+
+    When they differ it takes minutes to find the shortest life in which they do.
+    """
     model = type("Model", (Model,), {"harness": harness, "store": store, "new_judge": staticmethod(judge)})
     run_state_machine_as_test(
         model,
@@ -325,6 +330,7 @@ def run_model(harness: Harness, store: Any, judge: Callable[[QueueSettings], Jud
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=list(HealthCheck),
+            **options,
         ),
     )
 

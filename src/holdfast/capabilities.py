@@ -49,8 +49,8 @@ class Cancellable(Protocol):
     def cancel(self, queue: str, job_ids: Sequence[str], reason: str = "cancelled") -> dict[str, State]:
         """Cancel waiting jobs, ask for running ones, leave ended ones; return the state each known job is in then.
 
-        A running job stays ``running`` until its holder settles it: stopped, failed or given back it becomes
-        cancelled, ended normally it is done.
+        A running job stays ``running`` until its holder settles it: stopped, failed with an attempt left, or given
+        back it becomes cancelled; it is done or dead if it ended by itself.
         """
 
 

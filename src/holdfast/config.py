@@ -10,6 +10,7 @@ import msgspec
 from holdfast.errors import ConfigError, nearest
 
 DAY = 86_400.0
+CENTURY = 3_200_000_000.0
 MIB = 1 << 20
 
 
@@ -30,9 +31,14 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dedupe_window: float = 3600.0
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if getattr(self, name) < 0:
-                raise ConfigError(f"queue setting {name} must be 0 or more, not {getattr(self, name)!r}")
+        for name in ("max_body", "min_body", "done_most", "dead_most"):
+            number = getattr(self, name)
+            if type(number) is not int or number < 0:
+                raise ConfigError(f"queue setting {name} must be a whole number, 0 or more, not {number!r}")
+        for name in ("done_for", "dead_for", "dedupe_window"):
+            length = getattr(self, name)
+            if not 0 <= length <= CENTURY:
+                raise ConfigError(f"queue setting {name} must be 0 to {CENTURY:.0f} seconds, not {length!r}")
 
 
 class StoreURL(msgspec.Struct, frozen=True):

@@ -262,8 +262,8 @@ class Queue(Place):
         except LeaseLost:
             heartbeat.lost(holder)
             raise
-        except BackendError as error:
-            if error.outcome_unknown:
+        except BaseException as error:  # an interrupt too may come when the grant is made and not yet here
+            if not isinstance(error, BackendError) or error.outcome_unknown:
                 heartbeat.owe([GiveBack(queue=self.name, lease_id=lease_id)])
             raise
 

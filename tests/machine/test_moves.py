@@ -40,7 +40,7 @@ def test_a_running_job_is_never_removed():
     assert not [move for move in MOVES if move.source is State.RUNNING and move.target is None]
 
 
-@pytest.mark.parametrize("state", ENDED)
+@pytest.mark.parametrize("state", sorted(ENDED))
 def test_an_ended_job_is_revived_or_removed_and_nothing_else(state):
     verbs = {move.verb for move in MOVES if move.source is state}
 

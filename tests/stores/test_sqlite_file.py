@@ -69,7 +69,7 @@ def test_a_send_is_synced_by_default_and_only_written_by_choice(open_):
 def test_a_file_open_through_one_driver_is_refused_to_the_other(open_):
     open_().send("work", [Message(body=b"x")])
 
-    with pytest.raises(ConfigError, match=r"is open in this process through apsw; .* use|open it with \?driver=apsw"):
+    with pytest.raises(ConfigError, match=r"has been open .* through apsw; .*: open it with \?driver=apsw"):
         open_("?driver=sqlite3").send("work", [Message(body=b"x")])
 
 

@@ -42,6 +42,7 @@ def _moves(verb: str, sources: Iterable[State | None], targets: Iterable[State |
     return (Move(verb, source, target) for source in sources for target in targets)
 
 
+CENTURY = 3_200_000_000.0
 REVIVABLE = frozenset({State.DEAD, State.CANCELLED, State.EXPIRED})
 MOVES: frozenset[Move] = frozenset(
     itertools.chain(
@@ -96,9 +97,9 @@ class Head(msgspec.Struct, eq=False, gc=False):
     @classmethod
     def of(cls, message: Message, seq: int, now: int, token: int = 0) -> Head:
         """Return the head of a message stored at ``now``; ``token`` is the last one given out under its id."""
-        due = message.due if message.due is not None else now + int(message.delay * 1000)
+        due = message.due if message.due is not None else now + millis(message.delay)
         due = max(due, now)
-        expires = None if message.expires_in is None else now + int(message.expires_in * 1000)
+        expires = None if message.expires_in is None else now + millis(message.expires_in)
         return cls(
             message.id,
             seq,
@@ -120,10 +121,15 @@ class Head(msgspec.Struct, eq=False, gc=False):
         return (-self.priority, self.ready, self.seq)
 
 
+def millis(seconds: float) -> int:
+    """Return a length in ms, between 0 and a century; what is no number counts as 0."""
+    return int(min(max(seconds, 0.0), CENTURY) * 1000) if seconds == seconds else 0  # noqa: PLR0124 - NaN is not
+
+
 def settled(head: Head, settlement: Settlement, now: int) -> tuple[str, State]:
     """Apply a settlement to a running head; return the verb and the state that follows."""
     if isinstance(settlement, Ack):
-        head.keep_until = now + int(settlement.keep_result * 1000) if settlement.result is not None else 0
+        head.keep_until = now + millis(settlement.keep_result) if settlement.result is not None else 0
         return "ack", State.DONE
     if isinstance(settlement, Burial):
         head.reason = settlement.reason
@@ -135,7 +141,7 @@ def settled(head: Head, settlement: Settlement, now: int) -> tuple[str, State]:
         head.attempts -= 1
         return "give_back", _back(head, State.READY)
     head.attempts -= not settlement.count
-    head.due = now + int(settlement.delay * 1000)
+    head.due = now + millis(settlement.delay)
     head.ready = now + 1  # behind everything that is ready at this very ms
     return "nack", _back(head, State.SCHEDULED if head.due > now else State.READY)
 

@@ -9,7 +9,7 @@ stays the head of its key until it ends.
 
 from __future__ import annotations
 
-import itertools
+import heapq
 from collections.abc import Collection
 
 from holdfast.config import QueueSettings
@@ -42,7 +42,8 @@ class Machine:
         self._cancelling: dict[str, Head] = {}
         self._ended = {state: Heap() for state in ENDED}
         self._kept = Heap()
-        self._forgotten: dict[str, tuple[int, int]] = {}
+        self._forgotten: dict[str, int] = {}
+        self._forgotten_by_end: list[tuple[int, str]] = []
 
     # -- sending and time -----------------------------------------------------------------------------------------
 
@@ -80,8 +81,8 @@ class Machine:
             return None
         if self.ready.lanes(kinds, max_format):
             return now
-        entry = self._scheduled.first()
-        return None if entry is None else max(now, entry[2].due)
+        entries = (self._scheduled.first(), self._expiring.first())  # an expiry may free a key
+        return min((max(now, entry[0][0]) for entry in entries if entry is not None), default=None)
 
     def lease(
         self, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int, now: int
@@ -115,7 +116,7 @@ class Machine:
     def highest_token(self) -> int:
         """Return a token that no job of this queue, remembered or not, has gone beyond."""
         living = (head.token for head in self.heads.values())
-        return max(self.token, *living, *(token for _, token in self._forgotten.values()), 0)
+        return max(self.token, *living, *self._forgotten.values(), 0)
 
     def cancels(self, holder: str) -> list[Head]:
         """Return the running jobs of ``holder`` that somebody asked to cancel."""
@@ -189,8 +190,11 @@ class Machine:
             self._remove("flush", head, now)
         return flushed
 
-    def drop(self, now: int, limit: int) -> tuple[list[Head], list[Head]]:
-        """Remove ended jobs that retention no longer keeps; return those whose result ran out, and those removed."""
+    def drop(self, now: int, limit: int) -> tuple[list[Head], list[Head], int]:
+        """Remove ended jobs that retention no longer keeps.
+
+        Return those whose result ran out, those removed, and how many ids of earlier ones are remembered no longer.
+        """
         lapsed = self._kept.pop_until(now, limit)
         for head in lapsed:
             head.keep_until = 0
@@ -203,8 +207,7 @@ class Machine:
             dropped += gone
         for head in dropped:
             self._remove("drop", head, now)
-        self._forget(now, limit)
-        return lapsed, dropped
+        return lapsed, dropped, self._forget(now, limit)
 
     # -- how it is done -------------------------------------------------------------------------------------------
 
@@ -289,7 +292,8 @@ class Machine:
             self._ended[head.state].withdraw(head)
             self._kept.withdraw(head)
         del self.heads[head.id]
-        self._forgotten[head.id] = (now if head.ended is None else head.ended, head.token)
+        self._forgotten[head.id] = head.token
+        heapq.heappush(self._forgotten_by_end, (now if head.ended is None else head.ended, head.id))
 
     def _retention(self, state: State) -> tuple[int, int]:
         settings = self.settings
@@ -297,9 +301,11 @@ class Machine:
             return int(settings.dead_for * 1000), settings.dead_most
         return int(settings.done_for * 1000), settings.done_most
 
-    def _forget(self, now: int, limit: int) -> None:
-        window = int(self.settings.dedupe_window * 1000)
-        for job_id, (ended, token) in list(itertools.islice(self._forgotten.items(), limit)):
-            if ended + window <= now:
-                del self._forgotten[job_id]
-                self.token = max(self.token, token)  # the id may come back, and old receipts must stay lost
+    def _forget(self, now: int, limit: int) -> int:
+        until, forgotten = now - int(self.settings.dedupe_window * 1000), 0
+        while self._forgotten_by_end and self._forgotten_by_end[0][0] <= until and forgotten < limit:
+            _, job_id = heapq.heappop(self._forgotten_by_end)
+            # The id may come back, and old receipts must stay lost.
+            self.token = max(self.token, self._forgotten.pop(job_id))
+            forgotten += 1
+        return forgotten

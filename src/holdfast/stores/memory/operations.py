@@ -52,7 +52,7 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
             return None if place is None or head is None else place.view(queue, head, self._clock.wall(), runs=True)
 
     def browse(self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None) -> Page:
-        before = None if cursor is None else int(cursor)
+        before, limit = None if cursor is None else int(cursor), max(1, limit)
         with self._open():
             place = self._places.get(queue)
             if place is None:

@@ -96,11 +96,14 @@ class Place:
         return [head for head, _ in taken]
 
     def drop(self, now: int, limit: int) -> tuple[int, list[Head], int]:
-        """Forget what retention no longer keeps; return how many results, which jobs, and the bytes of their bodies."""
-        lapsed, dropped = self.machine.drop(now, limit)
+        """Forget what retention no longer keeps.
+
+        Return how many results or ids that was, whichever is more, which jobs, and the bytes of their bodies.
+        """
+        lapsed, dropped, forgotten = self.machine.drop(now, limit)
         for head in lapsed:
             self.records[head.id].result = None
-        return len(lapsed), dropped, self.forget(dropped)
+        return max(len(lapsed), forgotten), dropped, self.forget(dropped)
 
     def forget(self, heads: list[Head]) -> int:
         """Let go of the records of jobs that the machine has removed; return the bytes of their bodies."""

@@ -15,7 +15,7 @@ from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, S
 from holdfast.machine import STEP
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.sqlite import jobs, reading, upkeep
-from holdfast.stores.sqlite.connection import Connection, Place
+from holdfast.stores.sqlite.connection import Place
 from holdfast.stores.sqlite.file import OpenFile, Reader, data_version
 from holdfast.stores.sqlite.operations import Operations
 from holdfast.stores.sqlite.statements import statements
@@ -99,19 +99,7 @@ class SqliteBackend(Operations, QueueBackend):
     # -- holders --------------------------------------------------------------------------------------------------
 
     def beat(self, holder: HolderInfo) -> Beat:
-        known = self._reader.read(lambda connection: self._beaten_lately(connection, holder))
-        if not known and not self._writer.run(lambda tx: upkeep.beat(tx, holder, self._boot_id)):
-            return Beat(alive=False)
-        return self._reader.read(lambda connection: _asked_of(connection, holder))
-
-    def _beaten_lately(self, connection: Connection, holder: HolderInfo) -> bool:
-        """Tell whether the holder's last beat is fresh enough that writing another down can wait."""
-        rows = connection.execute(_UPKEEP["find_holder"], (holder.id,))
-        if not rows:
-            return False
-        ended, expires, boot, info = rows[0]
-        lasts = expires - self._clock.boot() > int(holder.ttl * 1000) * 2 // 3
-        return ended is None and lasts and boot == self._boot_id and info == msgspec.json.encode(holder).decode()
+        return self._writer.run(lambda tx: upkeep.beat(tx, holder, self._boot_id))
 
     def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
         def command(tx: Transaction) -> int:
@@ -176,9 +164,3 @@ class SqliteBackend(Operations, QueueBackend):
         self._reader.close()
         self._looker.close()
         return 0
-
-
-def _asked_of(connection: Connection, holder: HolderInfo) -> Beat:
-    cancels = tuple(Receipt(*row) for row in connection.execute(_UPKEEP["cancels"], (holder.id,)))
-    paused = frozenset(row[0] for row in connection.execute(_UPKEEP["paused"])) & frozenset(holder.queues)
-    return Beat(alive=True, cancels=cancels, paused=paused)

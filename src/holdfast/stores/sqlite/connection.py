@@ -7,6 +7,7 @@ a file is bound to the driver that first opens it here, for the life of the proc
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import threading
@@ -44,6 +45,7 @@ class Place(msgspec.Struct, frozen=True):
     busy: float = 30.0
 
 
+_numbers = itertools.count()
 _bound: dict[tuple[int, int], Driver] = {}
 _binding = threading.Lock()
 
@@ -65,8 +67,8 @@ def prepare(place: Place) -> None:
         bound = _bound.setdefault((status.st_dev, status.st_ino), place.driver)
     if bound != place.driver:
         raise ConfigError(
-            f"{place.path} is open in this process through {bound}; two SQLite libraries on one file lose its locks: "
-            f"open it with ?driver={bound} everywhere"
+            f"{place.path} has been open in this process through {bound}; two SQLite libraries on one file lose its "
+            f"locks: open it with ?driver={bound} everywhere"
         )
     if (kind := _file_system(place.path)) in NETWORK_FILE_SYSTEMS:
         warnings.warn(
@@ -81,6 +83,7 @@ class Connection:
     """An open connection in WAL mode, without implicit transactions. One thread at a time may use it."""
 
     def __init__(self, place: Place) -> None:
+        self.number = next(_numbers)
         self._place = place
         self._driver = _driver(place.driver)
         self._error: type[Exception] = self._driver.Error

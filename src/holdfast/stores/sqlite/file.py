@@ -76,13 +76,17 @@ class Reader:
     def read(self, function: Callable[[Connection], T]) -> T:
         """Return what ``function`` reads; one snapshot if it makes only one statement."""
         with self._file:
-            if self._closed:
-                raise Closed(f"{self._file} is closed")
+            self.check_open()
             try:
                 return function(self._file.connection())
             except BackendError:
                 self._file.close()
                 raise
+
+    def check_open(self) -> None:
+        """Raise ``Closed`` after ``close``."""
+        if self._closed:
+            raise Closed(f"{self._file} is closed")
 
     def close(self) -> None:
         """Close for good; idempotent."""
@@ -93,7 +97,7 @@ class Reader:
 
 def data_version(connection: Connection) -> tuple[int, int]:
     """Return something that changes when any other connection, of any process, has committed to the file."""
-    return id(connection), connection.execute("PRAGMA data_version")[0][0]
+    return connection.number, connection.execute("PRAGMA data_version")[0][0]
 
 
 def _identity(place: Place) -> tuple[int, int] | None:

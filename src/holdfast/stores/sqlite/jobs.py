@@ -35,6 +35,7 @@ from holdfast.machine import (
     charged_runs,
     failed_run,
     lost_run,
+    millis,
     revived,
     seen_state,
     settled,
@@ -290,31 +291,30 @@ def _grant(tx: Transaction, wanted: Wanted, kinds: Mapping[int, str], rows: Sequ
 def settle(tx: Transaction, settlements: Sequence[Settlement], level: Level) -> list[Receipt]:
     """Carry out settlements in their order, runs of acks of one queue together; see ``QueueBackend.settle``."""
     lost: list[Receipt] = []
-    acks: list[Ack] = []
+    acks: dict[str, Ack] = {}
     for settlement in settlements:
+        receipt = settlement.receipt
+        together = isinstance(settlement, Ack) and settlement.receipt.id not in acks
+        if acks and not (together and receipt and receipt.queue == next(iter(acks.values())).receipt.queue):
+            lost += _ack(tx, acks, level)
+            acks = {}
         if isinstance(settlement, Ack):
-            if acks and acks[0].receipt.queue != settlement.receipt.queue:
-                lost += _ack(tx, acks, level)
-                acks = []
-            acks.append(settlement)
-            continue
-        lost += _ack(tx, acks, level)
-        acks = []
-        lost += _settle_one(tx, settlement)
+            acks[settlement.receipt.id] = settlement
+        else:
+            lost += _settle_one(tx, settlement)
     return lost + _ack(tx, acks, level)
 
 
-def _ack(tx: Transaction, acks: Sequence[Ack], level: Level) -> list[Receipt]:
+def _ack(tx: Transaction, acks: Mapping[str, Ack], level: Level) -> list[Receipt]:
+    """Ack jobs of one queue, given by id."""
     if not acks:
         return []
-    queue = tx.queue(acks[0].receipt.queue)
+    queue = tx.queue(next(iter(acks.values())).receipt.queue)
     if queue is None:
-        return [ack.receipt for ack in acks]
-    wanted: dict[str, Ack] = {}
+        return [ack.receipt for ack in acks.values()]
     by_kept: dict[int, list[tuple[str, int]]] = {}
-    for ack in acks:
-        if wanted.setdefault(ack.receipt.id, ack) is ack:
-            by_kept.setdefault(_kept(ack, tx.now), []).append((ack.receipt.id, ack.receipt.token))
+    for job_id, ack in acks.items():
+        by_kept.setdefault(_kept(ack, tx.now), []).append((job_id, ack.receipt.token))
     done: set[str] = set()
     for kept, receipts in by_kept.items():
         rows = tx.execute(_SQL["ack"], (json_list(receipts), queue.number, tx.now, kept))
@@ -323,17 +323,17 @@ def _ack(tx: Transaction, acks: Sequence[Ack], level: Level) -> list[Receipt]:
             tx.moved(lane, State.RUNNING, State.DONE, jobs)
             tx.count(lane, KEPT, jobs if kept else 0)
         if kept:
-            tx.executemany(_SQL["insert_result"], [(seq, wanted[job_id].result) for job_id, seq, _, _ in rows])
+            tx.executemany(_SQL["insert_result"], [(seq, acks[job_id].result) for job_id, seq, _, _ in rows])
         free(tx, queue.number, {key for *_, key in rows if key is not None})
-    follow_ups = [message for job_id, ack in wanted.items() if ack.then and job_id in done for message in ack.then]
+    follow_ups = [message for job_id, ack in acks.items() if ack.then and job_id in done for message in ack.then]
     if follow_ups:
         store(tx, queue, follow_ups, level)
-    return [ack.receipt for ack in acks if wanted[ack.receipt.id] is not ack or ack.receipt.id not in done]
+    return [ack.receipt for job_id, ack in acks.items() if job_id not in done]
 
 
 def _kept(ack: Ack, now: int) -> int:
     """Return until when the result of an ack is kept, 0 for not at all."""
-    return now + int(ack.keep_result * 1000) if ack.result is not None and ack.keep_result > 0 else 0
+    return now + millis(ack.keep_result) if ack.result is not None and ack.keep_result > 0 else 0
 
 
 def _settle_one(tx: Transaction, settlement: Settlement) -> list[Receipt]:

@@ -105,7 +105,7 @@ SELECT job.id, job.seq, lane.kind, lane.format, job.key, job.priority, job.max_a
    AND job.holder = ? AND job.state = 'running'
 
 -- name: heads_of_lease
-   AND job.queue = ? AND job.lease_id = ? AND job.state = 'running'
+   AND +job.queue = ? AND job.lease_id = ? AND job.state = 'running'
 
 -- name: save
 UPDATE holdfast_job

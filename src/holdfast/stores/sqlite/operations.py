@@ -60,7 +60,12 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
     def flush(self, queue: str, state: State) -> int:
         if state is State.RUNNING:
             raise UsageError(f"queue {queue!r}: running jobs cannot be flushed; cancel them")
-        return self._writer.run(lambda tx: upkeep.flush(tx, queue, state))
+        flushed, span = 0, None
+        while True:
+            step, span = self._writer.run(partial(upkeep.flush, name=queue, state=state, span=span))
+            flushed += step
+            if span is None:
+                return flushed
 
     def pause(self, queue: str) -> None:
         self._writer.run(lambda tx: upkeep.set_paused(tx, queue, paused=True))
@@ -73,6 +78,7 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
         return self._reader.read(lambda connection: reading.outcomes(connection, queue, job_ids, now))
 
     def watch(self) -> Watch:
+        self._reader.check_open()
         watch = SqliteWatch(Reader(self._place), self._clock, self._watches.discard)
         self._watches.add(watch)
         return watch

@@ -46,12 +46,12 @@ SELECT count.state, sum(count.jobs)
 
 -- name: standing
 -- Ready jobs that are not held, by kind and format.
-SELECT lane.kind, lane.format, sum(CASE count.state WHEN 'held' THEN -count.jobs ELSE count.jobs END) AS jobs
+SELECT lane.kind, lane.format, sum(CASE count.state WHEN 'held' THEN -count.jobs ELSE count.jobs END) AS standing
   FROM holdfast_lane AS lane
   JOIN holdfast_count AS count ON count.lane = lane.number AND count.state IN ('ready', 'held')
  WHERE lane.queue = ?
  GROUP BY lane.number
-HAVING jobs > 0
+HAVING standing > 0
 
 -- name: oldest_ready
 -- The first of each priority of each lane, found by skipping through the index of the ready order.

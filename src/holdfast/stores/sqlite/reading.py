@@ -17,6 +17,7 @@ _SQL = statements("reading.sql")
 LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
 _END_OF_TIME = 2**63 - 1
+_NEVER = 8e15
 
 
 def get(connection: Connection, queue: str, job_id: str, now: int) -> JobView | None:
@@ -33,7 +34,7 @@ def get(connection: Connection, queue: str, job_id: str, now: int) -> JobView | 
 
 def browse(connection: Connection, queue: str, only: JobFilter, *, now: int, limit: int, cursor: str | None) -> Page:
     """Return a page, newest sent first; see ``Inspectable``."""
-    before = _END_OF_TIME if cursor is None else int(cursor)
+    before, limit = _END_OF_TIME if cursor is None else int(cursor), max(1, limit)
     last = connection.execute(_SQL["floor"], (before, LOOKED_AT - 1))
     floor = last[0][0] if last else 0
     rows = connection.execute(
@@ -67,17 +68,18 @@ def outcomes(connection: Connection, queue: str, job_ids: Iterable[str], now: in
     return found
 
 
-def ended(connection: Connection, queue: str, job_ids: Collection[str], now: int) -> list[str]:
-    """Return those of the ids that have ended or are not known."""
-    rows = connection.execute(_SQL["unended"], (queue, json_list(job_ids), now))
-    living = {row[0] for row in rows}
-    return [job_id for job_id in job_ids if job_id not in living]
+def ended(connection: Connection, queue: str, job_ids: Collection[str], now: int) -> tuple[list[str], int | None]:
+    """Return those of the ids that have ended or are not known, and when the first of the others expires."""
+    living: dict[str, int | None] = dict(connection.execute(_SQL["unended"], (queue, json_list(job_ids), now)))
+    expiries = (expires for expires in living.values() if expires is not None)
+    return [job_id for job_id in job_ids if job_id not in living], min(expiries, default=None)
 
 
 def chance(connection: Connection, queues: Sequence[str], kinds: Collection[str]) -> int | None:
     """Return when a lease may next find something: 0 for now, else the ms of the next due time, None for never."""
     rows = connection.execute(_SQL["chance"], (json_list(queues), FORMAT, json_list(kinds)))
-    return rows[0][0]  # type: ignore[no-any-return]
+    found = rows[0][0]
+    return None if found is None or found > _NEVER else int(found)
 
 
 def _runs(connection: Connection, seq: int) -> tuple[Attempt, ...]:

@@ -17,12 +17,14 @@ SELECT job.id, lane.kind, job.state, job.key, job.priority, job.attempts, job.ma
   FROM job
   JOIN holdfast_lane AS lane ON lane.number = job.lane
   JOIN holdfast_body AS body ON body.seq = job.seq
- WHERE job.queue = (SELECT number FROM holdfast_queue WHERE name = :queue)
+ WHERE
 
 -- name: by_id
-   AND job.id = :id
+       job.queue = (SELECT number FROM holdfast_queue WHERE name = :queue) AND job.id = :id
 
 -- name: page
+-- By seq: the plus keeps the queue's own index, which would have to be sorted, out of it.
+       +job.queue = (SELECT number FROM holdfast_queue WHERE name = :queue)
    AND job.seq < :before
    AND job.seq >= :floor
    AND job.state IN (SELECT value FROM json_each(:states))
@@ -62,14 +64,15 @@ SELECT job.id, job.state, job.expires, job.reason, result.value, job.seq
         OR (job.state IN ('scheduled', 'ready') AND job.expires <= ?3))
 
 -- name: unended
--- Those of the ids in ?2 that live and have not ended.
-SELECT id FROM holdfast_job
+-- Those of the ids in ?2 that live and have not ended, and when those that wait expire.
+SELECT id, iif(state = 'running', NULL, expires) FROM holdfast_job
  WHERE queue = (SELECT number FROM holdfast_queue WHERE name = ?1)
    AND id IN (SELECT value FROM json_each(?2))
    AND (state = 'running' OR (state IN ('scheduled', 'ready') AND (expires IS NULL OR expires > ?3)))
 
 -- name: chance
--- When a lease of these kinds may next find something: 0 for now, else the ms at which the next job is due.
+-- When a lease of these kinds may next find something: 0 for now, else the ms at which the next job is due
+-- or expires (which may free a key), 9e15 for never.
 SELECT min(CASE WHEN EXISTS (
                     SELECT 1 FROM holdfast_lane AS lane
                       JOIN holdfast_job AS job ON job.lane = lane.number AND job.state = 'ready' AND job.held = 0
@@ -77,10 +80,14 @@ SELECT min(CASE WHEN EXISTS (
                        AND lane.kind IN (SELECT value FROM json_each(?3))
                 )
                 THEN 0
-                ELSE (
-                    SELECT min(due) FROM holdfast_job AS job
-                     WHERE job.queue = queue.number AND job.state = 'scheduled'
-                )
+                ELSE min(coalesce((
+                             SELECT min(due) FROM holdfast_job AS job
+                              WHERE job.queue = queue.number AND job.state = 'scheduled'
+                         ), 9e15), coalesce((
+                             SELECT min(expires) FROM holdfast_job AS job
+                              WHERE job.queue = queue.number AND job.state IN ('scheduled', 'ready')
+                                AND job.expires IS NOT NULL
+                         ), 9e15))
            END)
   FROM holdfast_queue AS queue
  WHERE NOT queue.paused AND queue.name IN (SELECT value FROM json_each(?1))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from holdfast.delivery import ENDED, HolderInfo, State, Tidied
+from holdfast.delivery import ENDED, WAITING, Beat, HolderInfo, Receipt, State, Tidied
 from holdfast.stores.sqlite.jobs import advance, free, json_list, take_back
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import HELD, KEPT, QueueRow, Transaction
@@ -15,26 +15,29 @@ _SQL = statements("upkeep.sql")
 _PLACES = statements("places.sql")
 HOLDER_KEPT_MS = 3_600_000
 """How long an ended holder is remembered, so that its late beat is told that it has ended."""
+FLUSH_STEP = 10_000
+"""How many jobs are flushed in one transaction: others must not wait for a million."""
 
 
-def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> bool:
-    """Keep a holder alive; False when it has ended."""
-    rows = tx.execute(_SQL["find_holder"], (holder.id,))
-    if rows and rows[0][0] is not None:
-        return False
+def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> Beat:
+    """Keep a holder alive, and tell it what it should know."""
+    if tx.execute(_SQL["has_ended"], (holder.id,)):
+        return Beat(alive=False)
     info = msgspec.json.encode(holder).decode()
     tx.execute(_SQL["put_holder"], (holder.id, info, boot_id, tx.boot + int(holder.ttl * 1000)))
-    return True
+    cancels = tuple(Receipt(*row) for row in tx.execute(_SQL["cancels"], (holder.id,)))
+    paused = frozenset(row[0] for row in tx.execute(_SQL["paused"])) & frozenset(holder.queues)
+    return Beat(alive=True, cancels=cancels, paused=paused)
 
 
 def end_holder(tx: Transaction, holder: str) -> bool:
     """Write down that a holder has ended; False when it had, or never was."""
-    return bool(tx.execute(_SQL["end_holder"], (holder, tx.now)))
+    return bool(tx.execute(_SQL["end_holder"], (holder, tx.boot)))
 
 
 def rescue(tx: Transaction, boot_id: str, limit: int) -> int:
     """End the holders that went silent, whole holders until ``limit`` jobs are taken back; return how many were."""
-    tx.execute(_SQL["delete_holders"], (tx.now - HOLDER_KEPT_MS,))
+    tx.execute(_SQL["delete_holders"], (boot_id, tx.boot - HOLDER_KEPT_MS))
     taken = 0
     for (holder,) in tx.execute(_SQL["silent_holders"], (boot_id, tx.boot)):
         if taken >= limit:
@@ -58,7 +61,7 @@ def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
         tx.execute(_PLACES["raise_token"], (queue.number, max(tokens)[0]))
         tx.altered(name)
     gone = sum(dropped.values())
-    more = max(expired, promoted, lapsed, *dropped.values()) >= limit
+    more = max(expired, promoted, lapsed, len(tokens), *dropped.values()) >= limit
     return Tidied(0, expired, promoted, gone, dropped[State.DEAD], more)
 
 
@@ -99,14 +102,20 @@ def _forget(tx: Transaction, jobs: Sequence[int]) -> None:
         tx.execute(_SQL["delete_runs"], (listed,))
 
 
-def flush(tx: Transaction, name: str, state: State) -> int:
-    """Empty one state; see ``Flushable``."""
+def flush(tx: Transaction, name: str, state: State, span: tuple[int, int] | None) -> tuple[int, tuple[int, int] | None]:
+    """Remove one step of the jobs in a state; see ``Flushable``. Return how many, and the span left to look at.
+
+    ``span`` bounds their send order: None to begin with, and what the last step returned until that is None.
+    """
     queue = tx.queue(name)
     if queue is None:
-        return 0
-    while any(advance(tx, queue)):
-        pass
-    rows = tx.execute(_SQL["in_state"], (queue.number, state))
+        return 0, None
+    if span is None:
+        while any(advance(tx, queue)):
+            pass
+        span = (0, tx.last_seq())
+    which = state.value if state in WAITING else "ended"
+    rows = tx.execute(_SQL[f"in_{which}"], (queue.number, state, *span, FLUSH_STEP))
     for _, lane, held, kept, _ in rows:
         tx.count(lane, state, -1)
         tx.count(lane, HELD, -held)
@@ -115,7 +124,8 @@ def flush(tx: Transaction, name: str, state: State) -> int:
     _forget(tx, jobs)
     tx.execute(_SQL["delete_results"], (json_list(jobs),))
     free(tx, queue.number, {key for *_, key in rows if key is not None})
-    return len(jobs)
+    after = jobs[-1] if state is State.READY and jobs else span[0]
+    return len(jobs), (after, span[1]) if len(jobs) == FLUSH_STEP else None
 
 
 def destroy(tx: Transaction, name: str) -> int:

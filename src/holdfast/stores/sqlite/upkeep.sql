@@ -1,7 +1,7 @@
 -- Holders, retention, and what removes many jobs at once.
 
--- name: find_holder
-SELECT ended, expires, boot, info FROM holdfast_holder WHERE id = ?
+-- name: has_ended
+SELECT 1 FROM holdfast_holder WHERE id = ? AND ended IS NOT NULL
 
 -- name: put_holder
 INSERT INTO holdfast_holder (id, info, boot, expires)
@@ -18,7 +18,7 @@ SELECT info, boot, expires FROM holdfast_holder WHERE ended IS NULL ORDER BY id
 SELECT id FROM holdfast_holder WHERE ended IS NULL AND (boot <> ?1 OR expires <= ?2)
 
 -- name: delete_holders
-DELETE FROM holdfast_holder WHERE ended <= ?
+DELETE FROM holdfast_holder WHERE ended IS NOT NULL AND (boot <> ?1 OR ended <= ?2)
 
 -- name: cancels
 SELECT queue.name, job.id, job.token
@@ -66,9 +66,23 @@ DELETE FROM holdfast_job
 RETURNING token
 
 
--- name: in_state
+-- name: in_ready
+-- The next jobs of a queue and state, by seq after ?3 and up to ?4. Each state goes through the index that knows it;
+-- ready jobs, which stand in the indexes of their lanes or keys, are found by walking.
 SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
- WHERE queue = ?1 AND state = ?2
+ WHERE +queue = ?1 AND state = ?2 AND seq > ?3 AND seq <= ?4
+ ORDER BY seq
+ LIMIT ?5
+
+-- name: in_scheduled
+SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
+ WHERE queue = ?1 AND state = 'scheduled' AND state = ?2 AND +seq > ?3 AND +seq <= ?4
+ LIMIT ?5
+
+-- name: in_ended
+SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
+ WHERE queue = ?1 AND state = ?2 AND state IN ('done', 'dead', 'cancelled', 'expired') AND +seq > ?3 AND +seq <= ?4
+ LIMIT ?5
 
 -- name: jobs_of_queue
 SELECT count(*) FILTER (WHERE state <> 'forgotten'), coalesce(max(token), 0) FROM holdfast_job WHERE queue = ?

@@ -29,6 +29,8 @@ class SqliteWatch(Watch):
         self._interrupted = False
         self._version: tuple[int, int] | None = None
         self._rest_until = 0.0
+        self._expires: int | None = None
+        clock.on_move(self.wake)
 
     def add(self, queue: str, job_ids: Collection[str]) -> None:
         with self._changed:
@@ -74,6 +76,8 @@ class SqliteWatch(Watch):
             return True
         if time.monotonic() < self._rest_until:
             return False
+        if self._expires is not None and self._expires <= self._clock.wall():
+            return True
         version = self._reader.read(data_version)
         changed, self._version = version != self._version, version
         return changed
@@ -85,9 +89,13 @@ class SqliteWatch(Watch):
             watched = {queue: list(ids) for queue, ids in self._watched.items() if ids}
         now = self._clock.wall()
         ended: list[tuple[str, str]] = []
+        expiries: list[int] = []
         for queue, ids in watched.items():
-            over = self._reader.read(partial(reading.ended, queue=queue, job_ids=ids, now=now))
-            self.discard(queue, over)
+            over, expires = self._reader.read(partial(reading.ended, queue=queue, job_ids=ids, now=now))
             ended += [(queue, job_id) for job_id in over]
+            expiries += [] if expires is None else [expires]
+        for queue, job_id in ended:  # only now: a look that fails half-way must not forget what it found
+            self.discard(queue, [job_id])
+        self._expires = min(expiries, default=None)
         self._rest_until = time.monotonic() + REST * (time.monotonic() - start)
         return ended

@@ -92,9 +92,13 @@ class Transaction:
 
     def next_seq(self) -> int:
         """Return the number of the next job to be sent."""
+        self._seq = self.last_seq() + 1
+        return self._seq
+
+    def last_seq(self) -> int:
+        """Return the number of the job that was sent last."""
         if self._seq is None:
             self._seq = int(self.execute(_SQL["last_seq"])[0][0])
-        self._seq += 1
         return self._seq
 
     def counts(self, queue: QueueRow) -> dict[str, int]:
@@ -190,6 +194,7 @@ class Writer:
             self._file.close()
         self._ended = True
         self._refuse_rest()
+        self._pending.put(None)  # for a second thread, if an interrupt of the first one's start made one
 
     def _start(self) -> None:
         with self._starting:

@@ -1,5 +1,5 @@
 -- Version 1. Names are prefixed because the file may be an application's own.
--- Instants are ms of UTC, except holder.expires, which is ms of the boot clock.
+-- Instants are ms of UTC, except those of holders, which are ms of the boot clock.
 
 CREATE TABLE holdfast_meta (
     name  TEXT PRIMARY KEY,
@@ -116,5 +116,5 @@ CREATE TABLE holdfast_holder (
     info    TEXT    NOT NULL,    -- JSON of HolderInfo
     boot    TEXT    NOT NULL,    -- the boot that expires is measured in
     expires INTEGER NOT NULL,
-    ended   INTEGER              -- wall ms; kept a while, so that a late beat is told
+    ended   INTEGER              -- boot ms; kept a while, so that a late beat is told
 ) STRICT, WITHOUT ROWID;

@@ -13,7 +13,7 @@ from holdfast.testing.conformance.durable import DurableCases, DurablePowersCase
 from holdfast.testing.conformance.expiring import ExpiryCases
 from holdfast.testing.conformance.flushing import FlushCases
 from holdfast.testing.conformance.harness import Harness
-from holdfast.testing.conformance.holding import CrashCases, HolderCases, RetireCases
+from holdfast.testing.conformance.holding import BeatCases, CrashCases, HolderCases, RetireCases
 from holdfast.testing.conformance.inheritance import check_inheritance
 from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCases
 from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
@@ -32,6 +32,7 @@ from holdfast.testing.conformance.threads import ThreadCases
 from holdfast.testing.conformance.waiting import CloseCases, QuietCases, WaitCases
 
 __all__ = [
+    "BeatCases",
     "BodyCases",
     "BrowseCases",
     "CancelCases",

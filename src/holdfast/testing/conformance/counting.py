@@ -117,3 +117,12 @@ class StatsCases(Cases):
             self.settle(*(Ack(one.receipt) for one in batch))
 
         assert self.stats() == QueueStats(queue=QUEUE, done=100)
+
+    def test_a_kind_that_once_had_a_held_job_is_still_seen_as_unhandled(self) -> None:
+        """A head of a kind nobody handles holds its key and is reported."""
+        self.send("a", "b", kind="strange", key="k")
+        for _ in range(2):
+            self.settle(Ack(self.lease_one(kinds=("strange",)).receipt))
+        self.send("c", kind="strange", key="k")
+
+        assert self.stats().unhandled == {"strange": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.delivery import Ack, GiveBack, Nack
-from holdfast.testing.conformance.cases import OTHER, Cases
+from holdfast.testing.conformance.cases import OTHER, PATIENCE, QUEUE, Cases, beside
 
 
 class ExpiryCases(Cases):
@@ -137,3 +137,15 @@ class ExpiryCases(Cases):
         got = [job for _ in range(5) for job in self.leased(1)]
 
         assert got == ["live"]
+
+    def test_an_expiry_that_frees_a_key_wakes(self) -> None:
+        """The next of the key can start, though nobody has settled anything."""
+        self.send("head", key="k", expires_in=5)
+        self.settle(Nack(self.lease_one().receipt, 3600))
+        self.send("next", key="k")
+        waiting = beside(lambda: self.store.wait((QUEUE,), ("",), PATIENCE))
+
+        self.elapse(6)
+
+        assert waiting.result(2 * PATIENCE)
+        assert self.leased() == ["next"]

@@ -270,6 +270,30 @@ class RetireCases(Cases):
         assert lost == [receipt]
 
 
+class BeatCases(Cases):
+    """A beat lasts, and an end stays, whatever comes between."""
+
+    def test_every_beat_lasts_a_whole_ttl(self) -> None:
+        """Also one that came soon after another."""
+        self.beat(OTHER, ttl=30)
+        self.send("job")
+        self.lease(holder=OTHER)
+        self.elapse(9)
+        self.beat(OTHER, ttl=30)
+        self.elapse(29)
+
+        assert self.store.tidy().rescued == 0
+
+    def test_a_wall_clock_that_jumps_brings_no_ended_holder_back(self) -> None:
+        """Its late beat is told all the same."""
+        self.beat(OTHER)
+        self.store.retire(OTHER, "stopped")
+        self.harness.set_wall(7200)
+        self.tidy_all()
+
+        assert not self.beat(OTHER).alive
+
+
 class CrashCases(Cases):
     """A job whose process died is charged; one that had not started never is."""
 

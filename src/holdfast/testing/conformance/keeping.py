@@ -104,6 +104,16 @@ class TidyCases(Cases):
 
         assert self.store.tidy() == Tidied()
 
+    def test_there_is_more_while_remembered_ids_are_let_go(self) -> None:
+        """Or they would pile up."""
+        self.declare(done_for=0, dedupe_window=10)
+        for name in "abc":
+            self.bring(name, State.DONE)
+        self.tidy_all()
+        self.elapse(11)
+
+        assert [self.store.tidy(2).more for _ in range(2)] == [True, False]
+
 
 class RetentionCases(Cases):
     """Ended jobs are kept as their queue says, and dropped at the next tidy after."""

@@ -143,6 +143,25 @@ class SettleCases(Cases):
 
         assert lost == []
 
+    def test_of_two_acks_of_a_job_in_a_batch_the_valid_one_counts(self) -> None:
+        """A job that came back to its worker while the first result waited to be settled."""
+        self.send("job")
+        first = self.lease_one().receipt
+        self.settle(GiveBack(first))
+        second = self.lease_one().receipt
+
+        assert self.settle(Ack(first), Ack(second)) == [first]
+        assert self.stats().done == 1
+
+    @pytest.mark.parametrize("delay", [float("inf"), float("nan"), 1e300, -5.0])
+    def test_a_delay_that_is_no_length_spoils_no_batch(self, delay: float) -> None:
+        """It is bounded, and the others are settled."""
+        self.send("a", "b", "c")
+        a, b, c = self.lease(3)
+
+        assert self.settle(Ack(a.receipt), Nack(b.receipt, delay), Ack(c.receipt)) == []
+        assert self.stats().done == 2
+
 
 class FollowUpCases(Cases):
     """An ack can store further messages in the same step."""

@@ -5,7 +5,7 @@ import pytest
 from holdfast.config import parse_url
 from holdfast.message import Message
 from holdfast.stores import open_store
-from holdfast.stores.sqlite.connection import Connection, Place
+from holdfast.stores.sqlite.connection import Connection, Location
 from holdfast.stores.sqlite.statements import statements
 
 JOBS, UPKEEP, PLACES, READING = (statements(f"{name}.sql") for name in ("jobs", "upkeep", "places", "reading"))
@@ -73,7 +73,7 @@ def connection(tmp_path, request):
     store = open_store(parse_url(f"sqlite:///{path}?driver={request.param}"))
     store.send("work", [Message(body=b"x")])
     store.close()
-    connection = Connection(Place(path, driver=request.param))
+    connection = Connection(Location(path, driver=request.param))
     yield connection
     connection.close()
 

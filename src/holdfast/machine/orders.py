@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from holdfast.machine.moves import Head
 
-Place = tuple[int, ...]
-Entry = tuple[Place, int, Head]
+Rank = tuple[int, ...]
+Entry = tuple[Rank, int, Head]
 
 
 class Heap:
@@ -36,7 +36,7 @@ class Heap:
     def __len__(self) -> int:
         return len(self._alive)
 
-    def push(self, place: Place, head: Head) -> None:
+    def push(self, place: Rank, head: Head) -> None:
         serial = next(self._serial)
         self._alive[head.id] = serial
         if not self._line or self._line[-1][0] <= place:
@@ -187,7 +187,7 @@ class ReadyOrder:
         line.waiting.push((head.joined, head.seq), head)
 
 
-def first_place(lane: Heap) -> Place:
+def first_place(lane: Heap) -> Rank:
     """Return where the first of a lane stands; an empty lane sorts last."""
     entry = lane.first()
     return (2**63,) if entry is None else entry[0]

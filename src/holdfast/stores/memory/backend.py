@@ -27,7 +27,7 @@ from holdfast.errors import BodyTooLarge, Closed, LeaseLost, QueueFull
 from holdfast.machine import charged_runs
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
-from holdfast.stores.memory.place import Place
+from holdfast.stores.memory.queue import MemoryQueue
 from holdfast.stores.waiting import Waiting
 
 MAX_BODY = 1 << 30
@@ -61,7 +61,7 @@ class MemoryBackend(Operations, QueueBackend):
         self._closed = False
         self._seq = itertools.count(1)
         self._bytes = 0
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, MemoryQueue] = {}
         self._tokens: dict[str, int] = {}
         self._holders: dict[str, _Holder] = {}
         self._watches: set[MemoryWatch] = set()
@@ -77,9 +77,9 @@ class MemoryBackend(Operations, QueueBackend):
             yield
             self._waiting.wake()
 
-    def _place(self, queue: str) -> Place:
+    def _place(self, queue: str) -> MemoryQueue:
         if queue not in self._places:
-            self._places[queue] = Place(QueueSettings(), self._tokens.get(queue, 0))
+            self._places[queue] = MemoryQueue(QueueSettings(), self._tokens.get(queue, 0))
         return self._places[queue]
 
     def declare(self, queue: str, settings: QueueSettings) -> None:
@@ -109,13 +109,13 @@ class MemoryBackend(Operations, QueueBackend):
             self._check_room(queue, place, messages, now)
             return [self._store(queue, place, message, now) for message in messages]
 
-    def _store(self, queue: str, place: Place, message: Message, now: int) -> Stored:
+    def _store(self, queue: str, place: MemoryQueue, message: Message, now: int) -> Stored:
         new = place.send(message, next(self._seq), now)
         if new:
             self._bytes += len(message.body)
         return Stored(queue, message.id, Level.MEMORY, not new)
 
-    def _check_room(self, queue: str, place: Place, messages: Sequence[Message], now: int) -> None:
+    def _check_room(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> None:
         settings = place.machine.settings
         for message in messages:
             if not settings.min_body <= len(message.body) <= settings.max_body:
@@ -243,7 +243,7 @@ class MemoryBackend(Operations, QueueBackend):
                 tidied += self._tidy_place(queue, place, now, limit)
             return tidied
 
-    def _tidy_place(self, queue: str, place: Place, now: int, limit: int) -> Tidied:
+    def _tidy_place(self, queue: str, place: MemoryQueue, now: int, limit: int) -> Tidied:
         over, due = place.machine.advance(now, limit)
         self._tell_watches(queue, [head.id for head in over])
         lapsed, states = self._drop(place, now, limit)
@@ -260,7 +260,7 @@ class MemoryBackend(Operations, QueueBackend):
                 rescued += self._retire(holder_id, "its worker went silent", None)
         return rescued
 
-    def _drop(self, place: Place, now: int, limit: int) -> tuple[int, list[State]]:
+    def _drop(self, place: MemoryQueue, now: int, limit: int) -> tuple[int, list[State]]:
         """Drop what retention no longer keeps; return how many results that was, and the states of the jobs."""
         lapsed, dropped, freed = place.drop(now, limit)
         self._bytes -= freed

@@ -22,7 +22,7 @@ from holdfast.clock import Clock
 from holdfast.delivery import ENDED, JobView, Outcome, Page, State
 from holdfast.errors import UsageError
 from holdfast.machine import seen_state
-from holdfast.stores.memory.place import Place
+from holdfast.stores.memory.queue import MemoryQueue
 
 LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
@@ -33,7 +33,7 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
 
     _lock: threading.Condition
     _clock: Clock
-    _places: dict[str, Place]
+    _places: dict[str, MemoryQueue]
     _watches: set[MemoryWatch]
     _bytes: int
 
@@ -41,7 +41,7 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
         """Hold the lock of an open store; waiters look again when it is let go."""
         raise NotImplementedError
 
-    def _place(self, queue: str) -> Place:
+    def _place(self, queue: str) -> MemoryQueue:
         """Return the place of a queue, declared now if need be."""
         raise NotImplementedError
 
@@ -226,7 +226,7 @@ class MemoryWatch(Watch):
             self._changed.notify_all()
 
 
-def advance_fully(place: Place, now: int) -> list[str]:
+def advance_fully(place: MemoryQueue, now: int) -> list[str]:
     """Write down everything that is due or expired by now; return the ids that expired."""
     expired_ids: list[str] = []
     while True:

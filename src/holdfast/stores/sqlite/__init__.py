@@ -9,7 +9,7 @@ from holdfast.clock import Clock
 from holdfast.config import StoreURL
 from holdfast.errors import ConfigError
 from holdfast.stores.sqlite.backend import SqliteBackend
-from holdfast.stores.sqlite.connection import Driver, Place, Sync
+from holdfast.stores.sqlite.connection import Driver, Location, Sync
 
 __all__ = ["SqliteBackend", "open_sqlite"]
 
@@ -30,7 +30,7 @@ def open_sqlite(url: StoreURL, *, clock: Clock) -> SqliteBackend:
         busy = float(url.options.get("busy", 30))
     except ValueError:
         raise ConfigError(f"{url.text}: busy must be seconds") from None
-    place = Place(
+    place = Location(
         Path(url.path).absolute(),
         driver="sqlite3" if url.options.get("driver") == "sqlite3" else "apsw",
         sync="normal" if url.options.get("sync") == "normal" else "full",

@@ -15,7 +15,7 @@ from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, S
 from holdfast.machine import STEP
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.sqlite import jobs, reading, upkeep
-from holdfast.stores.sqlite.connection import Place
+from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import OpenFile, Reader, data_version
 from holdfast.stores.sqlite.operations import Operations
 from holdfast.stores.sqlite.statements import statements
@@ -32,7 +32,7 @@ _UPKEEP = statements("upkeep.sql")
 class SqliteBackend(Operations, QueueBackend):
     """Queues in a SQLite file in WAL mode. Any number of processes of one machine may have it open."""
 
-    def __init__(self, place: Place, clock: Clock = SYSTEM) -> None:
+    def __init__(self, place: Location, clock: Clock = SYSTEM) -> None:
         level = Level.SYNCED if place.sync == "full" else Level.WRITTEN
         self.features = Features(level=level, durable=True, multi_process=True, multi_host=False, max_body=MAX_BODY)
         self._place, self._clock = place, clock

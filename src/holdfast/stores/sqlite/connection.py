@@ -36,7 +36,7 @@ CHECKPOINT_PAGES = 4000
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"})
 
 
-class Place(msgspec.Struct, frozen=True):
+class Location(msgspec.Struct, frozen=True):
     """Which file, and how it is opened. ``busy`` is the seconds to wait for other processes' writes."""
 
     path: Path
@@ -50,7 +50,7 @@ _bound: dict[tuple[int, int], Driver] = {}
 _binding = threading.Lock()
 
 
-def prepare(place: Place) -> None:
+def prepare(place: Location) -> None:
     """Make the file (0600) and its directories (0700) if they are missing, and bind the file to its driver.
 
     ``ConfigError`` when this process has the file open through the other driver, or the place cannot be written.
@@ -82,7 +82,7 @@ def prepare(place: Place) -> None:
 class Connection:
     """An open connection in WAL mode, without implicit transactions. One thread at a time may use it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self.number = next(_numbers)
         self._place = place
         self._driver = _driver(place.driver)
@@ -140,7 +140,7 @@ class Connection:
         return BackendError(f"{path}: {text}", retryable=code in (8, 10, 14, None), outcome_unknown=code == 10)
 
 
-def _connect(place: Place, driver: ModuleType) -> Any:
+def _connect(place: Location, driver: ModuleType) -> Any:
     if place.driver == "apsw":
         raw = driver.Connection(str(place.path), statementcachesize=256)
         raw.set_busy_handler(_Backoff(place.busy))

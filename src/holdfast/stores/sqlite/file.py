@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from holdfast.errors import BackendError, Closed
-from holdfast.stores.sqlite.connection import Connection, Place, prepare
+from holdfast.stores.sqlite.connection import Connection, Location, prepare
 from holdfast.stores.sqlite.forks import close_at_fork
 from holdfast.stores.sqlite.migrate import migrate
 
@@ -20,7 +20,7 @@ class OpenFile:
     Whoever uses it holds it: ``with file:`` keeps other threads and forks out. Re-entrant, for signal handlers.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place = place
         self._lock = threading.RLock()
         self.acquire: Callable[[], object] = self._lock.acquire
@@ -69,7 +69,7 @@ class OpenFile:
 class Reader:
     """A connection for looking, shared by threads. ``read`` raises ``Closed`` after ``close``."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._file = OpenFile(place)
         self._closed = False
 
@@ -100,7 +100,7 @@ def data_version(connection: Connection) -> tuple[int, int]:
     return connection.number, connection.execute("PRAGMA data_version")[0][0]
 
 
-def _identity(place: Place) -> tuple[int, int] | None:
+def _identity(place: Location) -> tuple[int, int] | None:
     """Return which file the path names now; None when it names none."""
     try:
         status = place.path.stat()

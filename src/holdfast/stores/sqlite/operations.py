@@ -19,7 +19,7 @@ from holdfast.clock import Clock
 from holdfast.delivery import JobView, Outcome, Page, State
 from holdfast.errors import UsageError
 from holdfast.stores.sqlite import jobs, reading, upkeep
-from holdfast.stores.sqlite.connection import Place
+from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import Reader
 from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import Transaction, Writer
@@ -28,7 +28,7 @@ from holdfast.stores.sqlite.writer import Transaction, Writer
 class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results):
     """What operators and waiters ask of the store; the backend lends its connections."""
 
-    _place: Place
+    _place: Location
     _clock: Clock
     _writer: Writer
     _reader: Reader

@@ -31,7 +31,7 @@ class Record(msgspec.Struct, eq=False, gc=False):
     result: bytes | None = None
 
 
-class Place:
+class MemoryQueue:
     """A queue. Nothing here locks or tells the time: the backend does both."""
 
     def __init__(self, settings: QueueSettings, token: int = 0) -> None:

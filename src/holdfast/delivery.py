@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from holdfast.message import NO_HEADERS, Message
+from holdfast.errors import UsageError
+from holdfast.message import NO_HEADERS, Message, Seconds, seconds
 
 MAX_CRASHES = 3
 """A job whose process died this often is buried, even if attempts are left."""
@@ -61,12 +62,13 @@ class ErrorInfo(msgspec.Struct, frozen=True, gc=False):
         """
         kind = type(error)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        return cls(name, _text(error)[:MAX_MESSAGE], _trace(error))
+        return cls(clean(name), clean(error)[:MAX_MESSAGE], clean(_trace(error)))
 
 
-def _text(error: BaseException) -> str:
+def clean(text: object) -> str:
+    """Return ``text`` as every store can keep it: no NUL, and nothing that UTF-8 does not know. Never raises."""
     try:
-        return str(error)
+        return str(text).replace("\0", "?").encode("utf-8", "replace").decode()
     except Exception as failure:
         return f"<its text cannot be had: {type(failure).__name__}>"
 
@@ -74,10 +76,10 @@ def _text(error: BaseException) -> str:
 def _trace(error: BaseException) -> str:
     import traceback  # costs start-up time, and is needed only when something fails
 
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("holdfast."):
-        frames = frames.tb_next
     try:
+        frames = error.__traceback__
+        while frames is not None and str(frames.tb_frame.f_globals.get("__name__")).startswith("holdfast."):
+            frames = frames.tb_next
         text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
     except Exception:
         return ""
@@ -150,7 +152,7 @@ class Delivery(msgspec.Struct, gc=False):
 
     ``attempt`` counts this run (1 is the first), ``crashes`` the runs in which the process died; ``sent`` and
     ``leased`` are instants in ms. The four verbs only set ``settlement``; whoever handed the delivery out settles
-    it. A delivery belongs to one thread at a time.
+    it. ``UsageError`` when no store could. A delivery belongs to one thread at a time.
     """
 
     queue: str
@@ -179,17 +181,19 @@ class Delivery(msgspec.Struct, gc=False):
         """Whether no attempt is left after this one."""
         return self.max_attempts is not None and self.attempt >= self.max_attempts
 
-    def ack(self, result: bytes | None = None, *, keep_result: float = 0.0) -> None:
+    def ack(self, result: bytes | None = None, *, keep_result: Seconds = 0.0) -> None:
         """Mark as done."""
-        self.settlement = Ack(self.receipt, result, keep_result)
+        if result is not None and not isinstance(result, bytes):
+            raise UsageError(f"a result is bytes or None, not {type(result).__name__}; encode it first")
+        self.settlement = Ack(self.receipt, result, seconds(keep_result, "keep_result"))
 
-    def nack(self, delay: float = 0.0, *, error: ErrorInfo | None = None, count: bool = True) -> None:
+    def nack(self, delay: Seconds = 0.0, *, error: ErrorInfo | None = None, count: bool = True) -> None:
         """Mark to be delivered again after ``delay`` seconds, or buried when its attempts are used."""
-        self.settlement = self.failure(delay, error, count=count)
+        self.settlement = self.failure(seconds(delay, "delay"), error, count=count)
 
     def bury(self, reason: str, *, error: ErrorInfo | None = None) -> None:
         """Mark as given up, with the reason that its dead letter will carry."""
-        self.settlement = Burial(self.receipt, reason, error)
+        self.settlement = Burial(self.receipt, clean(reason), error)
 
     def give_back(self) -> None:
         """Mark to be returned unstarted: no attempt is burned and its place is kept."""

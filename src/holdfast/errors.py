@@ -136,17 +136,17 @@ class RetryLater(Signal):
 class Bury(Signal):
     """Give this job up at once, whatever attempts are left."""
 
-    def __init__(self, reason: str = "buried by its handler") -> None:
-        self.reason = reason
-        super().__init__(reason)
+    def __init__(self, reason: object = "buried by its handler") -> None:
+        self.reason = str(reason)
+        super().__init__(self.reason)
 
 
 class Cancel(Signal):
     """Settle this job as cancelled, with or without a request to cancel it."""
 
-    def __init__(self, reason: str = "cancelled by its handler") -> None:
-        self.reason = reason
-        super().__init__(reason)
+    def __init__(self, reason: object = "cancelled by its handler") -> None:
+        self.reason = str(reason)
+        super().__init__(self.reason)
 
 
 def nearest(word: str, known: Any) -> str:

@@ -33,6 +33,19 @@ class SettleCases(Cases):
         assert lost == []
         assert (getattr(self.stats(), state), self.stats().running) == (1, 0)
 
+    def test_a_text_that_no_store_can_keep_spoils_no_batch(self) -> None:
+        """What a handler says when it fails is stored, whatever it says, and beside it all the rest."""
+        self.send("odd", "good")
+        odd, good = self.lease(limit=2)
+
+        odd.bury("a\ud800b\0c", error=ErrorInfo.of(ValueError("a\ud800b\0c")))
+        good.ack()
+
+        assert odd.settlement is not None
+        assert good.settlement is not None
+        assert self.settle(odd.settlement, good.settlement) == []
+        assert (self.stats().dead, self.stats().done) == (1, 1)
+
     @pytest.mark.parametrize("choice", range(5), ids=["ack", "nack", "bury", "stop", "give-back"])
     def test_an_old_token_settles_nothing(self, choice: int) -> None:
         """A stale worker cannot touch the new claimant's run (G-T45)."""

@@ -2,9 +2,9 @@
 
 import pytest
 
-from holdfast.delivery import State
+from holdfast.delivery import Ack, Burial, GiveBack, State
 from holdfast.errors import BackendError
-from holdfast.events import Done, Lost, Recovered, Stalled
+from holdfast.events import BeforeBury, Done, Lost, Recovered, Stalled
 from tests.worker.faulty import Faulty
 
 
@@ -129,3 +129,70 @@ def test_a_stop_while_the_store_is_away_ends_and_counts_what_is_unsettled(worker
 
     assert report.unsettled == 3
     assert {store.get("q", job).state for job in ids} == {State.RUNNING}  # until its ttl is over
+
+
+# -- a settlement that the store cannot write down at all -----------------------------------------------------
+
+
+class Picky:
+    """A store whose own code breaks at these kinds of settlements of one job, together with all others of a batch."""
+
+    def __init__(self, store, job, *kinds):
+        self._store, self._job, self._kinds = store, job, kinds
+        self.refused, self.times = [], 100
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def settle(self, settlements):
+        for settlement in settlements:
+            wrong = isinstance(settlement, self._kinds) and settlement.receipt.id == self._job
+            if wrong and len(self.refused) < self.times:
+                self.refused.append(type(settlement))
+                raise ValueError("it cannot be bound")
+        return self._store.settle(settlements)
+
+
+def test_a_result_that_breaks_the_store_spoils_no_other_and_its_job_is_buried(worker, send, store, ear):
+    (poison,) = send(b"")
+    send(*[b""] * 20)
+
+    report = worker(ok, backend=Picky(store, poison, Ack), drain=True).join(10)
+
+    assert (report.done, report.buried, report.unsettled) == (20, 1, 0)
+    view = store.get("q", poison)
+    assert (view.state, view.reason) == (State.DEAD, "its outcome cannot be stored: ValueError")
+    assert [event.job.id for event in ear.heard(BeforeBury)] == [poison]
+
+
+def test_one_mishap_in_the_stores_code_buries_nothing(worker, send, store):
+    (job,) = send(b"")
+    picky = Picky(store, job, Ack)
+    picky.times = 1
+
+    assert worker(ok, backend=picky, drain=True).join(10).done == 1
+    assert picky.refused == [Ack]
+
+
+def test_a_job_that_cannot_even_be_buried_goes_back(worker, send, store):
+    (poison,) = send(b"")
+
+    report = worker(ok, backend=Picky(store, poison, Ack, Burial), max_jobs=1).join(10)
+
+    assert report.given_back == 1
+    view = store.get("q", poison)
+    assert (view.state, view.attempts) == (State.READY, 0)
+
+
+def test_a_store_whose_code_breaks_at_everything_is_asked_until_it_is_mended(worker, send, store, ear):
+    (job,) = send(b"")
+    picky = Picky(store, job, Ack, Burial, GiveBack)
+    started = worker(ok, backend=picky, concurrency=1)
+    while picky.refused.count(GiveBack) < 2:
+        store.wait(["other"], ["k"], 0.01)
+
+    picky.times = 0
+
+    ear.wait_for(Done)
+    started.stop()
+    assert started.join(10).done == 1

@@ -10,14 +10,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from queue import Empty, SimpleQueue
 
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Cancellation, Delivery, GiveBack, Receipt, Settlement
+from holdfast.delivery import Ack, Burial, Cancellation, Delivery, GiveBack, Receipt, Settlement
 from holdfast.errors import BackendError, Closed
-from holdfast.events import Cancelled, Done, Events, Lost
+from holdfast.events import BeforeBury, Cancelled, Done, Events, Lost
 from holdfast.retry import Retry
 
 logger = logging.getLogger("holdfast")
 
 LARGEST_BATCH = 1000
+MOST_TRIES = 3
+"""So often one settlement is tried that breaks the store's code, before the job is buried instead."""
 RECONNECT = Retry(attempts=None, base=0.1, cap=10.0)
 """How a worker comes back to a store that was away: full jitter, so that a thousand workers do not come at once."""
 
@@ -35,7 +37,8 @@ class Settler:
     """Takes deliveries whose settlement is set, and keeps each until the store has written it down.
 
     There is no timer: what arrives while the store is busy goes into the next batch. ``settled`` is called after each
-    batch. While the store is away its batch is repeated, which is harmless, for ever.
+    batch. While the store is away its batch is repeated, which is harmless, for ever. What the store cannot write down
+    at all is found by halving the batch, and spoils no other.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Settler:
         self._draw = draw
         self._line: SimpleQueue[Delivery | _Note] = SimpleQueue()
         self._marks: set[_Note] = set()
-        self._batch: Sequence[Settlement] = ()
+        self._batch: Sequence[Delivery | _Note] = ()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-settler", daemon=True)
         self.put: Callable[[Delivery], None] = self._line.put
@@ -125,22 +128,22 @@ class Settler:
         return items
 
     def _settle(self, items: Sequence[Delivery | _Note]) -> bool:
-        self._batch = [settlement for item in items if (settlement := item.settlement) is not None]
+        self._batch = [item for item in items if item.settlement is not None]
         if self._batch:
             lost = self._insist(self._batch)
             if lost is None:
                 return False
-            self._account(items, lost)
+            self._account(self._batch, lost)
         self._batch = ()
         self._settled()
         return True
 
-    def _insist(self, batch: Sequence[Settlement]) -> Collection[Receipt] | None:
+    def _insist(self, batch: Sequence[Delivery | _Note], *, certain: bool = True) -> Collection[Receipt] | None:
         """Settle until the store has done it; return the receipts that were lost, None when given up."""
-        attempt, certain = 0, True
+        attempt = 0
         while True:
             try:
-                lost = self._backend.settle(batch)
+                lost = self._backend.settle([item.settlement for item in batch if item.settlement is not None])
             except Closed:
                 return None
             except Exception as error:
@@ -148,10 +151,33 @@ class Settler:
                 certain = certain and isinstance(error, BackendError) and not error.outcome_unknown
                 attempt += 1
                 self._complain(error, attempt, len(batch))
+                if not isinstance(error, BackendError) and len(batch) > 1:
+                    return self._divide(batch)
+                if not isinstance(error, BackendError):
+                    self._replace(batch[0], error, attempt)
             else:
                 return lost if certain else ()
             if self._given_up.wait(RECONNECT.delay(attempt, draw=self._draw)):
                 return None
+
+    def _divide(self, batch: Sequence[Delivery | _Note]) -> Collection[Receipt] | None:
+        """Settle both halves of a batch with something in it that breaks the store's code."""
+        half = len(batch) // 2
+        done = [self._insist(part, certain=False) is not None for part in (batch[:half], batch[half:])]
+        return () if all(done) else None
+
+    def _replace(self, item: Delivery | _Note, error: Exception, attempt: int) -> None:
+        """After enough tries bury the job instead, and give it back when even that cannot be written down."""
+        settlement = item.settlement
+        if settlement is None or isinstance(settlement, GiveBack):
+            return
+        if attempt > MOST_TRIES:
+            item.settlement = GiveBack(settlement.receipt)
+        elif attempt == MOST_TRIES:
+            reason = f"its outcome cannot be stored: {ascii(type(error).__name__)[1:-1]}"
+            item.settlement = Burial(settlement.receipt, reason)
+            if isinstance(item, Delivery):
+                self._events.emit(BeforeBury(item, error, reason))
 
     def _complain(self, error: Exception, attempt: int, results: int) -> None:
         level = logging.WARNING if attempt == 1 else logging.DEBUG
@@ -161,7 +187,7 @@ class Settler:
     # -- what has been settled ------------------------------------------------------------------------------------
 
     def _account(self, items: Sequence[Delivery | _Note], lost: Collection[Receipt]) -> None:
-        self.counts.update(map(type, self._batch))
+        self.counts.update(type(item.settlement) for item in items)
         deliveries = [item for item in items if type(item) is Delivery]
         if lost:
             refused = set(lost)

@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.contract import QueueBackend
-from holdfast.delivery import HolderInfo, Receipt, Settlement
+from holdfast.delivery import GiveBack, HolderInfo, Receipt, Settlement
 from holdfast.errors import BackendError, Closed, LeaseLost
 
 logger = logging.getLogger("holdfast")
@@ -77,7 +77,7 @@ class Heartbeat:
         self._asked: int | None = None
         self._owed: list[Settlement] = []
         self._paying = threading.Lock()
-        self._soon = self._stopping = False
+        self._stopping = False
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         clock.on_move(self._wake.set)
@@ -101,7 +101,7 @@ class Heartbeat:
         not know the incarnation with these queues and kinds yet, and raises what the store raises then.
         """
         incarnation = self._incarnation
-        if incarnation.alive and _covers(incarnation.known, queues, kinds):
+        if incarnation.alive and self._thread is not None and _covers(incarnation.known, queues, kinds):
             return incarnation.info.id
         if self._stopping:
             raise Closed(f"the heartbeat of {self.holder!r} has been stopped; nothing can be leased under it")
@@ -126,7 +126,6 @@ class Heartbeat:
                 answer = self._backend.beat(info)
             finally:
                 self._asked = None
-            self._soon = False
             if answer.alive:
                 incarnation.known, incarnation.beaten = info, asked
         if not answer.alive:
@@ -142,11 +141,6 @@ class Heartbeat:
         incarnation = self._incarnation
         if incarnation.alive and self._is_over(incarnation, self.clock.boot()):
             self.beat()
-
-    def beat_soon(self) -> None:
-        """Let the thread beat at once."""
-        self._soon = True
-        self._wake.set()
 
     # -- life and death -------------------------------------------------------------------------------------------
 
@@ -181,13 +175,32 @@ class Heartbeat:
         self._wake.set()
 
     def pay(self) -> None:
-        """Settle now what is owed, in the caller's thread. Raises what the store raises, and keeps it then."""
+        """Settle now what is owed, in the caller's thread; what no store can settle goes back.
+
+        Raises what the store raises when it cannot settle now, and keeps what is owed then.
+        """
         if not self._owed:
             return
         with self._paying:
             owed = self._owed[:]
-            self._backend.settle(owed)
+            try:
+                self._backend.settle(owed)
+            except (BackendError, Closed):
+                raise
+            except Exception:  # one of them is at fault, and the others must not stay leased for it
+                for settlement in owed:
+                    self._pay_alone(settlement)
             del self._owed[: len(owed)]
+
+    def _pay_alone(self, settlement: Settlement) -> None:
+        try:
+            self._backend.settle([settlement])
+        except (BackendError, Closed):
+            raise
+        except Exception:
+            logger.exception("this cannot be settled, so its job goes back: %r", settlement)
+            if not isinstance(settlement, GiveBack):
+                self._backend.settle([GiveBack(settlement.receipt)])
 
     # -- the thread -----------------------------------------------------------------------------------------------
 
@@ -206,8 +219,9 @@ class Heartbeat:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name="holdfast-heartbeat", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="holdfast-heartbeat", daemon=True)
+                thread.start()  # which may fail: then the next hold tries again
+                self._thread = thread
 
     def _run(self) -> None:
         failing = False
@@ -237,20 +251,19 @@ class Heartbeat:
 
     def _turn(self) -> None:
         incarnation, now = self._incarnation, self.clock.boot()
-        if self._stopping or not incarnation.alive or not self._is_due(incarnation, now):
+        if self._stopping:
             return
         try:
-            self.beat()
-            self.pay()
+            if incarnation.alive and self._is_due(incarnation, now):
+                self.beat()
+            self.pay()  # dead or alive: its last jobs may not have been taken back yet
         finally:
             if self._is_over(incarnation, now):
                 self._die(incarnation)
 
     def _is_due(self, incarnation: _Incarnation, now: int) -> bool:
         age = (now - incarnation.beaten) / 1000 + 0.1 * self._interval()  # a wait may end a little early
-        if self._soon or self._owed or age >= incarnation.info.ttl / BEATS_PER_TTL:
-            return True
-        return age >= self._interval() and self._owner.busy()
+        return age >= incarnation.info.ttl / BEATS_PER_TTL or (age >= self._interval() and self._owner.busy())
 
     def _interval(self) -> float:
         return min(BUSY_INTERVAL, self._incarnation.info.ttl / BEATS_PER_TTL)

@@ -214,6 +214,8 @@ class Queue(Place):
         """
         if not isinstance(limit, int) or not 1 <= limit <= MOST_LEASED:
             raise UsageError(f"queue {self.name!r}: limit is a whole number from 1 to {MOST_LEASED}, not {limit!r}")
+        if isinstance(kinds, str):
+            raise UsageError(f"queue {self.name!r}: kinds are several texts: kinds=[{kinds!r}]")
         granted = self._wait_and_lease(limit, kinds, wait)
         deliveries = Deliveries(granted, self._settle, self._events)
         try:
@@ -228,7 +230,8 @@ class Queue(Place):
         """Take one message out, at most once: it is acknowledged before it is returned.
 
         Waits up to ``timeout`` seconds and returns None when there was none; None waits for ever, 0 looks once. When
-        the store cannot acknowledge, its error is raised and the message goes back.
+        the store cannot acknowledge, its error is raised and the message goes back; but when that error's
+        ``outcome_unknown`` is true, it may be out for good, and nobody has seen it.
         """
         while granted := self._wait_and_lease(1, RAW, timeout):
             taken = granted[0]
@@ -273,8 +276,11 @@ class Queue(Place):
         """Settle; if the store cannot, let the heartbeat do it, or ``otherwise`` instead, when it can again."""
         try:
             return self._store().settle(settlements)
-        except BackendError:
-            self._heartbeat().owe(settlements if otherwise is None else otherwise)
+        except Exception as error:
+            heartbeat = self._heartbeat()
+            heartbeat.owe(settlements if otherwise is None else otherwise)
+            if not isinstance(error, BackendError):
+                heartbeat.pay()  # the store is well, and one of these is not: the others need not wait
             raise
 
 
@@ -321,8 +327,9 @@ class Deliveries:
         for delivery in marked:
             self._tell(delivery, error)
         lost = self._settle([delivery.settlement for delivery in marked if delivery.settlement is not None])
-        for delivery in marked if lost else ():
-            if delivery.receipt in lost:
+        gone = set(lost)
+        for delivery in marked if gone else ():
+            if delivery.receipt in gone:
                 self._events.emit(Lost(delivery))
         return lost
 

@@ -9,7 +9,7 @@ import threading
 import msgspec
 import pytest
 
-from holdfast.delivery import Ack, GiveBack
+from holdfast.delivery import Ack, GiveBack, Nack
 from holdfast.errors import BackendError, Closed, LeaseLost
 from holdfast.heartbeat import Heartbeat, Owner, gone_holders, this_process
 from holdfast.message import Message
@@ -73,6 +73,10 @@ def heartbeat(store, owner, clock):
     heartbeat.join(10)
 
 
+def no_more_threads(thread):
+    raise RuntimeError("can't start new thread")
+
+
 def lease(store, heartbeat, *bodies):
     store.send("q", [Message(body=body) for body in bodies])
     return store.lease("q", heartbeat.hold(["q"], [""]), "lease", limit=10, kinds=[""], max_format=1)
@@ -124,28 +128,20 @@ def test_while_its_owner_is_busy_it_beats_every_second(store, heartbeat, owner, 
     store.wait_for_calls("beat", 3)
 
 
-def test_it_can_be_asked_to_beat_at_once(store, heartbeat):
-    heartbeat.hold(["q"], ["k"])
-
-    heartbeat.beat_soon()
-
-    store.wait_for_calls("beat", 2)
-
-
-def test_it_tells_of_requests_to_cancel(store, heartbeat, owner):
+def test_it_tells_of_requests_to_cancel(store, heartbeat, owner, clock):
     (delivery,) = lease(store, heartbeat, b"")
     store.cancel("q", [delivery.id])
 
-    heartbeat.beat_soon()
+    clock.move(10)
 
     owner.wait_for(("cancels", [delivery.id]))
 
 
-def test_it_tells_which_queues_are_paused(store, heartbeat, owner):
+def test_it_tells_which_queues_are_paused(store, heartbeat, owner, clock):
     heartbeat.hold(["q"], ["k"])
     store.pause("q")
 
-    heartbeat.beat_soon()
+    clock.move(10)
 
     owner.wait_for(("paused", {"q"}))
 
@@ -177,11 +173,11 @@ def test_an_owner_that_fails_does_not_end_it(store, heartbeat, owner, clock):
 # -- life and death -------------------------------------------------------------------------------------------
 
 
-def test_a_holder_that_the_store_has_ended_dies_and_the_next_hold_begins_another(store, heartbeat, owner):
+def test_a_holder_that_the_store_has_ended_dies_and_the_next_hold_begins_another(store, heartbeat, owner, clock):
     first = heartbeat.hold(["q"], ["k"])
     store.retire(first, "thought dead")
 
-    heartbeat.beat_soon()
+    clock.move(10)
 
     owner.wait_for(("died", first))
     assert not heartbeat.alive
@@ -234,7 +230,7 @@ def test_a_beat_that_hangs_is_noticed_by_whoever_looks(store, heartbeat, owner, 
         raise BackendError("timed out", retryable=True)
 
     monkeypatch.setattr(store, "beat", hang, raising=False)
-    heartbeat.beat_soon()
+    clock.move(10)
     assert asked.wait(10)
 
     heartbeat.check()
@@ -244,6 +240,20 @@ def test_a_beat_that_hangs_is_noticed_by_whoever_looks(store, heartbeat, owner, 
 
     assert owner.heard == [("died", holder)]
     answer.set()
+
+
+def test_a_thread_that_cannot_be_started_now_is_started_by_the_next_hold(store, heartbeat, clock, monkeypatch):
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", no_more_threads)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            heartbeat.hold(["q"], ["k"])
+        assert heartbeat.join(0)
+
+    heartbeat.hold(["q"], ["k"])
+    beats = store.calls["beat"]
+    clock.move(10)
+
+    store.wait_for_calls("beat", beats + 1)
 
 
 def test_at_the_end_the_holder_is_retired_and_what_it_held_goes_back(store, heartbeat):
@@ -265,11 +275,11 @@ def test_a_heartbeat_that_never_began_ends_without_the_store(store, heartbeat):
     assert store.calls["retire"] == 0
 
 
-def test_a_closed_store_ends_it_quietly(store, heartbeat, caplog):
+def test_a_closed_store_ends_it_quietly(store, heartbeat, clock, caplog):
     heartbeat.hold(["q"], ["k"])
     store.close()
 
-    heartbeat.beat_soon()
+    clock.move(10)
 
     assert heartbeat.join(10)
     assert not caplog.records
@@ -297,6 +307,34 @@ def test_what_is_owed_is_settled_as_soon_as_the_store_can(store, heartbeat):
     heartbeat.join(10)
 
     assert (store.stats("q").done, store.stats("q").ready) == (1, 1)
+
+
+def test_a_holder_that_has_died_still_pays(store, heartbeat, owner, clock):
+    (delivery,) = lease(store, heartbeat, b"")
+    store.fail("settle", 1000)
+    store.fail("beat", 1000)
+    heartbeat.owe([Ack(delivery.receipt)])
+    clock.move(31)
+    owner.wait_for(("died", heartbeat.holder))
+
+    paid = store.calls["settle"]
+    store.mend()
+    clock.move(1)
+    store.wait_for_calls("settle", paid + 1)
+    heartbeat.stop()
+    heartbeat.join(10)
+
+    assert store.stats("q").done == 1
+
+
+def test_what_no_store_can_settle_goes_back_and_keeps_nothing_else_waiting(store, heartbeat, caplog):
+    odd, good = lease(store, heartbeat, b"odd", b"good")
+
+    heartbeat.owe([Nack(odd.receipt, "soon"), Ack(good.receipt)])
+    heartbeat.pay()
+
+    assert (store.stats("q").done, store.stats("q").ready) == (1, 1)
+    assert "this cannot be settled" in caplog.text
 
 
 def test_what_cannot_be_paid_now_stays_owed(store, heartbeat):

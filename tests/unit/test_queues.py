@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
-from holdfast.delivery import State
+from holdfast.delivery import Nack, State
 from holdfast.errors import BackendError, BodyTooLarge, Closed, NotSupported, UsageError
 from holdfast.events import BeforeBury, BeforeRetry, Event, Events, Lost, Sent
 from holdfast.heartbeat import Heartbeat, this_process
@@ -111,6 +111,10 @@ def test_bytes_of_any_make_are_taken(queue):
         (lambda queue: queue.send(b"", delay=1, run_at=datetime.now(UTC)), "give delay or run_at, not both"),
         (lambda queue: queue.send_many([b"", b""], id="one"), "one id cannot be that of several messages"),
         (lambda queue: queue.lease(0).__enter__(), "limit is a whole number from 1 to 1000, not 0"),
+        (
+            lambda queue: queue.lease(kinds="resize").__enter__(),
+            r"queue 'images': kinds are several texts: kinds=\['resize'\]",
+        ),
         (lambda queue: queue.pop(timeout=-1), "queue 'images': the time to wait must be seconds"),
     ],
 )
@@ -335,6 +339,21 @@ def test_what_a_block_could_not_settle_is_settled_later(troubled, store, heartbe
     heartbeat.pay()
 
     assert (troubled.stats().done, troubled.depth()) == (1, 1)
+
+
+def test_a_delivery_that_no_store_can_settle_goes_back_and_the_others_are_settled(queue, caplog):
+    odd, good = [stored.id for stored in queue.send_many([b"odd", b"good"])]
+
+    def work():
+        with queue.lease() as (first, second):
+            first.settlement = Nack(first.receipt, "soon")
+            second.ack()
+
+    with pytest.raises(TypeError):
+        work()
+
+    assert [queue.get(job_id).state for job_id in (odd, good)] == [State.READY, State.DONE]
+    assert queue.pop(0).id == odd
 
 
 def test_a_message_that_could_not_be_acknowledged_goes_back(troubled, store, heartbeat):

@@ -210,7 +210,7 @@ class Model(RuleBasedStateMachine):
     # -- holders and time -----------------------------------------------------------------------------------------
 
     @precondition(_there_are(State.RUNNING))
-    @rule(slot=SLOTS, charged=st.sampled_from(["none", "all", "first", "unknown"]))
+    @rule(slot=SLOTS, charged=st.sampled_from(["all", "all", "first", "none", "unknown"]))
     def retire(self, slot: str, charged: str) -> None:
         """End a holder, with or without charges."""
         now, holder = self._now(), self.holders[slot]
@@ -254,12 +254,12 @@ class Model(RuleBasedStateMachine):
 
     # -- what operators do ----------------------------------------------------------------------------------------
 
-    @rule(job_ids=st.lists(IDS, min_size=1, max_size=3, unique=True))
-    def cancel(self, job_ids: list[str]) -> None:
+    @rule(job_ids=st.lists(IDS, min_size=1, max_size=3, unique=True), reason=st.sampled_from(["late", "wrong"]))
+    def cancel(self, job_ids: list[str], reason: str) -> None:
         """Cancel jobs in whatever state."""
         now = self._now()
-        expected = self.judge.cancel(job_ids, "not needed", now)
-        assert self.store.cancel(self.queue, job_ids, "not needed") == expected
+        expected = self.judge.cancel(job_ids, reason, now)
+        assert self.store.cancel(self.queue, job_ids, reason) == expected
 
     @precondition(_there_are(State.DEAD, State.CANCELLED, State.EXPIRED))
     @rule(verb=st.sampled_from(["replay", "reload"]), job_ids=st.lists(IDS, min_size=1, max_size=6))

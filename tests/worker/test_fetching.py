@@ -106,6 +106,20 @@ def test_several_queues_are_served_in_turn(worker, send):
     assert abs(order[:50].count("a") - 25) <= 2
 
 
+def test_a_second_runner_starves_no_queue(worker, send):
+    order = []
+    send(*[b""] * 50, queue="a")
+    send(*[b""] * 50, queue="b")
+
+    async def awaited(delivery, context): ...
+
+    run = handler(lambda delivery, context: order.append(delivery.queue))
+    beside = handler(awaited, "other", is_async=True)
+    worker(run, beside, queues=("a", "b"), concurrency=1, embedded=True, drain=True).join(10)
+
+    assert abs(order[:50].count("a") - 25) <= 2
+
+
 def test_a_runner_with_free_slots_goes_on_while_the_other_is_full(worker, send, barrier, ear):
     async def awaited(delivery, context):
         await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 
 from holdfast.contract import QueueBackend
@@ -27,8 +28,9 @@ class Leases:
         self._heartbeat = heartbeat
         self._events = events
         self._kinds = kinds
+        self._turns: defaultdict[frozenset[str], deque[str]] = defaultdict(lambda: deque(self.queues))
 
-    def take(self, kinds: Collection[str], room: int) -> Iterator[list[Delivery]]:
+    def take(self, kinds: frozenset[str], room: int) -> Iterator[list[Delivery]]:
         """Yield what each queue grants of these kinds, ``room`` in all at the most; never waits for work.
 
         Each grant is the caller's before the next call is made, so an error loses none. Raises ``BackendError``;
@@ -36,7 +38,7 @@ class Leases:
         """
         self.resolve()
         holder = self._heartbeat.hold(self.queues, self._kinds)
-        for done, queue in enumerate(self._turn()):
+        for done, queue in enumerate(self._turn(kinds)):
             share = -(-room // (len(self.queues) - done))
             if share <= 0:
                 return
@@ -59,10 +61,11 @@ class Leases:
         """End the wait that is going on, or else the next."""
         self._backend.interrupt()
 
-    def _turn(self) -> list[str]:
-        """Return the queues in this call's order: each in turn is the first."""
-        self.queues.append(self.queues.pop(0))
-        return self.queues
+    def _turn(self, kinds: frozenset[str]) -> list[str]:
+        """Return the queues in this call's order: each in turn is the first, whatever is taken of other kinds."""
+        turn = self._turns[kinds]
+        turn.rotate(-1)
+        return list(turn)
 
     def _lease(self, queue: str, holder: str, kinds: Collection[str], limit: int) -> list[Delivery]:
         lease_id = secrets.token_hex(8)

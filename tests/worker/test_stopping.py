@@ -249,7 +249,32 @@ def test_a_worker_with_a_limit_of_jobs_ends_after_them(worker, send, store):
     assert store.stats("q").ready == 13
 
 
-def test_options_that_make_no_sense_are_refused():
-    for wrong in ({"concurrency": 0}, {"ttl": 0}, {"grace": -1}):
+def test_jobs_given_back_unstarted_do_not_count_for_the_limit(*, worker, send, store, barrier, clock, ear):
+    def run(delivery, context):
+        if delivery.body == b"slow":
+            barrier(delivery, context)
+
+    send(b"quick", b"slow", *[b""] * 20)
+    started = worker(run, concurrency=1, max_jobs=5)
+    barrier.wait_for_entries()
+    ear.wait_for(Leased, 3)
+
+    clock.move(3)  # what was leased ahead goes back
+    while store.stats("q").running > 1:
+        store.wait(["other"], ["k"], 0.01)
+    barrier.let_go()
+
+    assert started.join(10).done == 5
+
+
+@pytest.mark.parametrize("name", ["concurrency", "max_jobs", "ttl", "grace", "prefetch", "busy_poll", "idle_poll"])
+def test_an_option_that_makes_no_sense_is_refused_by_name_and_value(name):
+    with pytest.raises(UsageError, match=rf"\b{name}\b.*, not -1"):
+        WorkerOptions(**{name: -1})
+
+
+def test_the_least_that_each_option_can_be():
+    WorkerOptions(concurrency=1, max_jobs=1, grace=0, prefetch=0)
+    for wrong in ({"concurrency": 0}, {"max_jobs": 0}, {"ttl": 0}, {"grace": float("nan")}):
         with pytest.raises(UsageError):
             WorkerOptions(**wrong)

@@ -71,6 +71,11 @@ class Crew:
                 self._suspects += [(post, delivery) for delivery in deliveries if delivery.crashes]
             self._give(post, good)
 
+    def taken(self) -> int:
+        """Return how many jobs have been put here and were not taken back: those held and those that have ended."""
+        with self._lock:
+            return len(self._suspects) + sum(post.pace.taken for post in self._posts)
+
     def _look_at(self, post: _Post) -> None:
         now, tally = self._clock.boot(), post.runner.tally()
         post.pace.slots = post.runner.slots

@@ -46,7 +46,6 @@ class Fetcher:
         self._options = options
         self._clock = clock
         self._ended = ended
-        self._left = options.max_jobs
         self._failures = 0
         self._all_settled = False
         self._in_store_wait = False
@@ -137,14 +136,13 @@ class Fetcher:
     def _lease(self, wanting: Wanting) -> int:
         leased = 0
         for runner, room in wanting:
-            most = room if self._left is None else min(room, self._left)
-            for granted in self._leases.take(runner.kinds, most):
+            left = self._left
+            for granted in self._leases.take(runner.kinds, room if left is None else min(room, left)):
                 if self._stopping:  # since the call began: what is leased after a stop does not start
                     self._settler.give_back(granted)
                     return 0
                 self._crew.put(runner, granted)
                 leased += len(granted)
-                self._left = None if self._left is None else self._left - len(granted)
         return leased
 
     # -- waiting --------------------------------------------------------------------------------------------------
@@ -178,6 +176,12 @@ class Fetcher:
         self._failures = 0
 
     # -- the end --------------------------------------------------------------------------------------------------
+
+    @property
+    def _left(self) -> int | None:
+        """How many jobs may still be leased; those that went back unstarted do not count."""
+        most = self._options.max_jobs
+        return None if most is None else most - self._crew.taken()
 
     def _is_to_end(self) -> bool:
         return self._options.drain or self._left == 0

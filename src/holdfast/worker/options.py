@@ -15,7 +15,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     are leased, none when ``embedded`` in somebody else's process. ``grace`` is how long a stop waits for running
     jobs. The store is asked every ``busy_poll``, or ``idle_poll`` when there is nothing to do, even if no wake-up
     came. ``drain`` ends the worker when nothing is ready or running any more (jobs due later
-    stay), ``max_jobs`` when so many were leased.
+    stay), ``max_jobs`` when so many runs have ended.
     """
 
     concurrency: int = 10
@@ -31,12 +31,16 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_jobs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise UsageError(f"a worker needs a concurrency of 1 or more, not {self.concurrency!r}")
-        if self.ttl <= 0 or self.busy_poll <= 0 or self.idle_poll <= 0:
-            raise UsageError("a worker's ttl, busy_poll and idle_poll are more than 0 seconds")
-        if self.grace < 0 or self.prefetch < 0:
-            raise UsageError("a worker's grace and prefetch are 0 seconds or more")
+        for name in ("concurrency", "max_jobs"):
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise UsageError(f"a worker's {name} is 1 or more, not {value!r}")
+        for name in ("ttl", "busy_poll", "idle_poll"):
+            if not (value := getattr(self, name)) > 0:
+                raise UsageError(f"a worker's {name} is more than 0 seconds, not {value!r}")
+        for name in ("grace", "prefetch"):
+            if not (value := getattr(self, name)) >= 0:
+                raise UsageError(f"a worker's {name} is 0 seconds or more, not {value!r}")
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,19 +21,19 @@ class Pace:
         self._prefetch = prefetch
         self._seen = Tally(0, 0.0)
         self._average: float | None = None
-        self._given = 0
+        self.taken = 0
         self.held = 0
 
     def given(self, jobs: int) -> None:
         """Note that the runner was given so many jobs; negative when they were taken back."""
-        self._given += jobs
+        self.taken += jobs
         self.held += jobs
 
     def update(self, tally: Tally) -> None:
         """Take in what has ended meanwhile."""
         ended, seconds = tally.ended - self._seen.ended, tally.seconds - self._seen.seconds
         self._seen = tally
-        self.held = self._given - tally.ended
+        self.held = self.taken - tally.ended
         if ended > 0:
             latest = max(seconds, 0.0) / ended
             weight = 1.0 if self._average is None else 1.0 - MEMORY**ended

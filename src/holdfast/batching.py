@@ -65,18 +65,19 @@ class Funnel(Generic[Item, Result]):
         """Let the item in; when there is no room, return what tells that there may be some now."""
         with self._changed:
             if self._closed:
-                raise Closed(f"{self._name} is closed; nothing was sent")
+                raise Closed("the App is closed; nothing was sent: open it again with 'with app:'")
             if len(self._waiting) >= self._limit:
                 room: asyncio.Future[None] = entry.loop.create_future()
                 self._outside.append((room, entry.loop))
                 return room
+            if self._thread is None:
+                thread = threading.Thread(target=self._drain, name=self._name, daemon=True)
+                thread.start()  # which may fail: then nothing was submitted, and the next one tries again
+                self._thread = thread
             self._waiting.append(entry)
             if self._idle:
                 self._idle = False
                 self._changed.notify()
-            elif self._thread is None:
-                self._thread = threading.Thread(target=self._drain, name=self._name, daemon=True)
-                self._thread.start()
         return None
 
     def close(self) -> None:

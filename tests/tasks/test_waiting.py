@@ -137,6 +137,24 @@ def test_a_waiting_thread_survives_a_store_that_is_away_when_it_looks_first(stor
     assert waiters.wait(key, 30).state is State.CANCELLED
 
 
+def test_a_thread_that_cannot_be_started_now_is_started_for_the_next_waiter(store, waiters, monkeypatch):
+    def no_more_threads(thread):
+        raise RuntimeError("can't start new thread")
+
+    keys = send(store, 1)
+
+    async def main():
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", no_more_threads)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await waiters.wait_async(keys[0], 30)
+        (task,) = await waiting(waiters, keys)
+        end(store, keys)
+        return await asyncio.wait_for(task, 10)
+
+    assert asyncio.run(main()).state is State.CANCELLED
+
+
 def test_waiting_no_time_looks_once_in_threads_and_loops(store, waiters):
     ended, living = send(store, 2)
     end(store, [ended])

@@ -124,7 +124,7 @@ def test_a_closed_app_refuses_and_says_how_to_open_it(app):
     for use in (lambda: task.enqueue(1), lambda: app.backend, job.refresh, lambda: job.result(0)):
         with pytest.raises(Closed, match="with app:"):
             use()
-    with pytest.raises(Closed):
+    with pytest.raises(Closed, match="with app:"):
         asyncio.run(task.aenqueue(1))
 
 

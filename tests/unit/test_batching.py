@@ -183,3 +183,18 @@ def test_a_loop_that_ended_in_the_meantime_harms_nobody(store, funnel):
     store.free.set()
 
     assert asyncio.run(funnel.submit(5)) == 10
+
+
+def test_an_item_whose_thread_cannot_be_started_is_refused_and_the_next_one_tries_again(store, funnel, monkeypatch):
+    def no_more_threads(thread):
+        raise RuntimeError("can't start new thread")
+
+    async def main():
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", no_more_threads)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await funnel.submit(1)
+        return await funnel.submit(2)
+
+    assert asyncio.run(main()) == 4
+    assert store.batches == [[2]]

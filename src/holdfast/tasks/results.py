@@ -118,15 +118,16 @@ class Waiters:
     def _enter(self, key: Key, waiter: _Waiter) -> None:
         with self._lock:
             if self._stop.is_set():
-                raise Closed("the App is closed; nobody can wait for its jobs")
+                raise Closed("the App is closed; nobody can wait for its jobs: open it again with 'with app:'")
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="holdfast-results", daemon=True)
+                thread.start()  # which may fail: then nobody waits, and the next one tries again
+                self._thread = thread
             first_news = not self._new
             others = self._waiters.setdefault(key, [])
             if not others:
                 self._new.append(key)
             others.append(waiter)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="holdfast-results", daemon=True)
-                self._thread.start()
             watch = self._watch if first_news else None  # whoever came before has interrupted it already
         if watch is not None:
             watch.interrupt()

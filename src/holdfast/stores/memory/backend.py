@@ -123,10 +123,12 @@ class MemoryBackend(Operations, QueueBackend):
                     f"queue {queue!r}: a body of {len(message.body)} bytes is outside {settings.min_body} … "
                     f"{settings.max_body}; store it elsewhere and send its address, or raise max_body"
                 )
-        if not self._has_room(messages):
-            for other in self._places.values():
-                self._drop(other, now, len(other.records))
-        if not self._has_room(messages):
+        if self._has_room(messages):
+            return
+        new = [message for message in messages if message.id not in place.records]
+        for other in self._places.values():
+            self._drop(other, now, len(other.records))
+        if not self._has_room(new):
             raise QueueFull(f"the memory store is full ({self._max_jobs} jobs, {self._max_bytes} bytes of bodies)")
 
     def _has_room(self, messages: Sequence[Message]) -> bool:

@@ -59,7 +59,10 @@ class Replayable(Protocol):
     """Ended jobs can run again. Both verbs touch only dead, cancelled and expired jobs and return the ids moved."""
 
     def replay(self, queue: str, job_ids: Sequence[str]) -> list[str]:
-        """Make the jobs ready as if new: attempts and crashes zero, no expiry, at the tail of their key."""
+        """Make the jobs ready as if new: attempts and crashes zero, no expiry, at the tail of their key.
+
+        ``max_attempts`` stays what it is, also after a reload.
+        """
 
     def reload(self, queue: str, job_ids: Sequence[str]) -> list[str]:
         """Make the jobs ready with exactly one more attempt: attempts kept, no expiry, at the tail of their key."""
@@ -72,7 +75,7 @@ class Flushable(Protocol):
     def flush(self, queue: str, state: State) -> int:
         """Remove every job in ``state`` with its body and result; return how many. ``UsageError`` for running.
 
-        Removed jobs' ids stay recognised for the queue's ``dedupe_window``.
+        Removed jobs' ids stay recognised for the queue's ``dedupe_window`` after their end, or else after the flush.
         """
 
 

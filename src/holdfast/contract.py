@@ -115,8 +115,9 @@ class QueueBackend(Protocol):
     def beat(self, holder: HolderInfo) -> Beat:
         """Keep the holder, and with it all its leases, alive for ``holder.ttl`` seconds from now.
 
-        The first beat registers it. A holder that was retired or rescued stays ended: the answer is ``alive=False``
-        and nothing is changed; take a new incarnation. One whose ttl passed without anybody noticing lives on.
+        The first beat registers it. A holder that was retired or rescued stays ended, which is remembered for an
+        hour: the answer is ``alive=False`` and nothing is changed; take a new incarnation. One whose ttl passed
+        without anybody noticing lives on.
         Need not be synced to the disk. May be repeated at will.
         """
 
@@ -154,5 +155,5 @@ class QueueBackend(Protocol):
         """End waits, finish calls under way, release everything; return how many jobs are lost by it.
 
         The count is 0 unless the store is not durable. Idempotent, and the second call returns 0 too. Every later
-        call of another method raises ``Closed``.
+        call of another method, ``interrupt`` aside, raises ``Closed``.
         """

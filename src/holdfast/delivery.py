@@ -336,7 +336,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """Exact counts of one queue. ``ready`` includes ``held``; ``oldest_ready`` is seconds, held jobs left out.
 
-    ``unhandled`` counts waiting jobs by kind (and format) that no live holder takes.
+    ``unhandled`` counts, by kind, the ready jobs not held that no live holder takes; those of a format this release
+    does not know stand under ``kind (format n)``.
     """
 
     queue: str

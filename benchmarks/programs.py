@@ -8,14 +8,14 @@ QUEUE = Program("queue.Queue", "benchmarks.peers.queue_queue", jobs=400_000)
 HUEY = Program(
     "huey",
     "benchmarks.peers.huey_sqlite",
-    jobs=4_000,
+    jobs=2_000,
     requirement="huey==3.5.4",
     variants=tuple(("--workers", str(count)) for count in (1, 2, 4, 8)),
 )
 PERSIST_QUEUE = Program(
-    "persist-queue", "benchmarks.peers.persistqueue_sqlite", jobs=4_000, requirement="persist-queue==1.1.0"
+    "persist-queue", "benchmarks.peers.persistqueue_sqlite", jobs=2_000, requirement="persist-queue==1.1.0"
 )
-LITEQUEUE = Program("litequeue", "benchmarks.peers.litequeue_", jobs=4_000, requirement="litequeue==0.9")
+LITEQUEUE = Program("litequeue", "benchmarks.peers.litequeue_", jobs=2_000, requirement="litequeue==0.9")
 
 # -- bare loops ----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from holdfast.clock import SYSTEM, boot_id
 from holdfast.delivery import Ack, Delivery, HolderInfo, Receipt
 from holdfast.message import FORMAT, Level, Message
 from holdfast.stores.sqlite import jobs, upkeep
-from holdfast.stores.sqlite.connection import Connection, Place
+from holdfast.stores.sqlite.connection import Connection, Location
 from holdfast.stores.sqlite.file import OpenFile
 from holdfast.stores.sqlite.writer import Transaction
 
@@ -27,7 +27,7 @@ class File:
     """One connection, and transactions on it one after the other."""
 
     def __init__(self, asked: Request) -> None:
-        self.connection: Connection = OpenFile(Place(asked.directory / "bare.db", sync="full")).connection()
+        self.connection: Connection = OpenFile(Location(asked.directory / "bare.db", sync="full")).connection()
         self._lanes: dict[tuple[int, str, int], int] = {}
 
     def commit(self, command: Callable[[Transaction], Result]) -> Result:

@@ -8,6 +8,8 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from functools import cache
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -132,8 +134,11 @@ class App:
         """Return a worker for this process, not started: ``with app.worker(concurrency=4):`` works until its end.
 
         It takes the declared tasks from ``queues``, by default every queue that one of them names. Tasks declared
-        later are not among them. ``close`` stops it. ``UsageError`` names an option that is unknown.
+        later are not among them. ``close`` stops it, and so does the end of the program's main thread. ``UsageError``
+        names an option that is unknown.
         """
+        if isinstance(queues, str):
+            raise UsageError(f"the queues of a worker are several texts: app.worker([{queues!r}])")
         known = WorkerOptions.__struct_fields__
         if unknown := min(options.keys() - set(known), default=None):
             raise UsageError(f"unknown worker option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
@@ -147,6 +152,7 @@ class App:
             clock=self._clock,
         )
         self._workers.add(worker)
+        _stop_workers_at_exit()
         return worker
 
     def job(self, queue: str, job_id: str) -> Job[Any]:
@@ -180,10 +186,13 @@ class App:
 
     def rescue(self) -> int:
         """Take back the jobs of holders that have gone silent, and return how many; workers do it by themselves."""
+        return self._rescue(threading.Event())
+
+    def _rescue(self, stop: threading.Event) -> int:
         store, heartbeat = self.backend, self._heartbeat
         if heartbeat is not None:
             heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
-        return _tidy(store, self.events)
+        return _tidy(store, self.events, stop)
 
     def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
         """Call ``listener`` with every event of this type that happens in this process, in the thread where it
@@ -196,12 +205,13 @@ class App:
     def close(self) -> int:
         """Stop the App's workers, send what was submitted, end the App's threads, close the store. May be repeated.
 
-        What ``queue.lease`` still holds goes back.
+        What ``queue.lease`` still holds goes back. A job in a thread that could not be stopped keeps its lease, and
+        with it the store behind this App, until it ends: so nobody runs it twice at once. Then 0 is returned.
 
         Returns how many jobs are lost by it: 0 unless the store is not durable. Later uses raise ``Closed`` until
         ``with app:`` opens it again.
         """
-        self._stop_workers()
+        lingering = self._stop_workers()
         self._link.close()
         with self._lock:
             self._closed = True
@@ -213,18 +223,30 @@ class App:
         if heartbeat is not None:
             heartbeat.stop()
             heartbeat.join(LAST_BEAT)
-        return 0 if store is None else store.close()
+        if store is None:
+            return 0
+        if lingering:
+            closing = threading.Thread(target=_close_later, args=(store, lingering), name="holdfast-close", daemon=True)
+            with suppress(RuntimeError):  # no thread begins while the program ends, and those jobs end with it
+                closing.start()
+            return 0
+        return store.close()
 
-    def _stop_workers(self) -> None:
+    def _stop_workers(self) -> list[Worker]:
+        """Stop all workers; return those of whose jobs some could not be stopped and still run."""
         workers = list(self._workers)
         self._workers.clear()
         for worker in workers:
             worker.stop()
-        for worker in workers:
-            try:
-                worker.join()
-            except Exception:  # what ended it was logged then, and the others must end too
-                logger.debug("a worker of %r had ended with an error", self, exc_info=True)
+        return [worker for worker in workers if self._lingers(worker)]
+
+    def _lingers(self, worker: Worker) -> bool:
+        try:
+            report = worker.join()
+        except Exception:  # what ended it was logged then, and the others must end too
+            logger.debug("a worker of %r had ended with an error", self, exc_info=True)
+            return False
+        return report is not None and report.abandoned > 0 and not worker.linger(0)
 
     def __enter__(self) -> Self:
         with self._lock:
@@ -258,7 +280,7 @@ class App:
     def _open(self) -> QueueBackend:
         with self._lock:
             if self._closed:
-                raise Closed(f"{self!r} is closed; open it again with 'with app:'")
+                raise self._refusal()
             if self._store is None:
                 self._store = open_store(self.url, clock=self._clock)
                 self._tidying = _Tidying(self)
@@ -268,26 +290,40 @@ class App:
         """Return what keeps the leases of this App's queues alive; it beats once something is leased."""
         store = self._opened()
         with self._lock:
+            if self._store is not store:
+                raise self._refusal()  # closed since, and maybe opened again: leases here would be of the old store
             if self._heartbeat is None:
                 self._heartbeat = Heartbeat(store, this_process(self.name), clock=self._clock)
             return self._heartbeat
 
+    def _refusal(self) -> Closed:
+        return Closed(f"{self!r} is closed; open it again with 'with app:'")
+
     def _forked(self) -> None:
         """Let go, in the child, of what belongs to the parent: no lock of it is taken, no connection closed."""
-        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self._link.waiters, list(self._workers)))
+        workers = list(self._workers)
+        for worker in workers:
+            worker.forget()
+        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self._link.waiters, workers))
         self._workers = weakref.WeakSet()
         self._lock = threading.Lock()
         self._store = self._tidying = self._heartbeat = None
         self._link.renew()
 
 
-def _tidy(store: QueueBackend, events: Events) -> int:
-    """Tidy a store until there is nothing more to do, and return how many jobs were taken back."""
+def _close_later(store: QueueBackend, lingering: Sequence[Worker]) -> None:
+    for worker in lingering:
+        worker.linger()
+    store.close()
+
+
+def _tidy(store: QueueBackend, events: Events, stop: threading.Event) -> int:
+    """Tidy a store until there is nothing more to do or ``stop``, and return how many jobs were taken back."""
     rescued = 0
     while True:
         done = tidy(store, events)
         rescued += done.rescued
-        if not done.more:
+        if not done.more or stop.is_set():
             return rescued
 
 
@@ -312,7 +348,7 @@ def _keep_tidy(app: weakref.ref[App], stop: threading.Event) -> None:
         if held is None:
             return
         try:
-            held.rescue()
+            held._rescue(stop)
         except (BackendError, Closed):
             logger.debug("tidying %r is put off", held, exc_info=True)  # whoever uses the store will say so
         del held
@@ -333,6 +369,25 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     for app in list(_APPS):
         app.close()
+
+
+@cache
+def _stop_workers_at_exit() -> None:
+    """Let the workers of all Apps end when the main thread has, while jobs may still use an executor.
+
+    The functions of ``atexit`` come too late for that: before them, Python shuts every executor, in functions that
+    only its own library registers. They run last first, so the executors' own must be there already.
+    """
+    import concurrent.futures.thread  # noqa: F401 - it registers when it is imported
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    with suppress(RuntimeError):  # the program is ending: _at_exit will do
+        register(_stop_all_workers)
+
+
+def _stop_all_workers() -> None:
+    for app in list(_APPS):
+        app._stop_workers()
 
 
 os.register_at_fork(after_in_child=_after_fork)

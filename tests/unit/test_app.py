@@ -13,7 +13,7 @@ import pytest
 
 from holdfast import App, Closed, UsageError
 from holdfast import app as app_module
-from holdfast.delivery import HolderInfo
+from holdfast.delivery import HolderInfo, Tidied
 from holdfast.errors import ConfigError
 from holdfast.events import Rescued
 from holdfast.message import Message
@@ -188,6 +188,105 @@ def test_a_program_that_never_closes_ends_all_the_same(tmp_path):
     assert run(program, tmp_path) == "ran\n"
 
 
+EXECUTORS = """
+    import asyncio, threading
+    from concurrent.futures import ThreadPoolExecutor
+    from holdfast import CONTEXT, App, Context
+    app, started = App("memory:"), threading.Barrier(3)
+    @app.task
+    def thread(*, ctx: Context = CONTEXT) -> None:
+        started.wait()
+        while not ctx.stopping:
+            threading.Event().wait(0.01)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(print, "thread", flush=True).result()
+    @app.task
+    async def loop(*, ctx: Context = CONTEXT) -> None:
+        started.wait()
+        while not ctx.stopping:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(print, "loop", flush=True)
+    thread.enqueue(), loop.enqueue()
+    app.worker(concurrency=1).start()
+    started.wait()
+"""
+
+
+def test_at_the_end_of_the_program_jobs_may_still_use_executors(tmp_path):
+    assert sorted(run(EXECUTORS, tmp_path).split()) == ["loop", "thread"]
+
+
+def test_a_job_that_cannot_be_stopped_keeps_its_lease_when_the_app_is_closed(tmp_path):
+    app, started, end = App(f"sqlite:///{tmp_path}/jobs.db"), threading.Event(), threading.Event()
+
+    @app.task(name="stuck")
+    def stuck() -> None:
+        started.set()
+        end.wait(30)
+
+    job = stuck.enqueue()
+    app.worker(grace=0).start()
+    assert started.wait(10)
+    app.close()
+
+    with app:
+        assert len(app.backend.holders()) == 1
+        assert job.refresh().state == "running"
+        end.set()
+        for thread in threading.enumerate():
+            if thread.name == "holdfast-close":
+                thread.join(10)
+        assert app.backend.holders() == []
+        assert job.refresh().state == "done"
+
+
+def test_close_waits_for_one_round_of_tidying_and_not_for_all(app, monkeypatch):
+    monkeypatch.setattr(app_module, "TIDY_EVERY", 0.01)
+    began, rounds = threading.Event(), []
+
+    def tidy(store, events):
+        with app._lock:
+            tidying = app._tidying
+        rounds.append(store)
+        began.set()
+        assert tidying is None or tidying._stop.wait(10)
+        return Tidied(more=len(rounds) < 10)
+
+    monkeypatch.setattr(app_module, "tidy", tidy)
+    assert app.backend
+    assert began.wait(10)
+
+    app.close()
+
+    assert len(rounds) == 1
+
+
+def test_a_lease_of_an_app_that_was_closed_meanwhile_is_refused_and_the_next_one_granted(app, monkeypatch):
+    opened = app._opened
+
+    def closed_meanwhile():
+        store = opened()
+        app.close()
+        return store
+
+    queue = app.queue("q")
+    with monkeypatch.context() as racing:
+        racing.setattr(app, "_opened", closed_meanwhile)
+        with pytest.raises(Closed, match="with app:"):
+            app._beating()
+
+    with app:
+        queue.send(b"x")
+        assert queue.pop(0).body == b"x"
+
+
+def test_a_text_for_the_queues_of_a_worker_is_refused_and_shows_the_list(app):
+    app.task(add)
+
+    with pytest.raises(UsageError, match=r"app.worker\(\['default'\]\)"):
+        app.worker("default")
+
+
 # -- processes -------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +319,26 @@ FORK = """
 
 def test_after_a_fork_the_child_opens_anew_and_the_parent_goes_on(tmp_path):
     assert sorted(run(FORK, tmp_path).splitlines()) == ["after 3 ready", "child 3", "parent 2"]
+
+
+FORK_WITHIN = """
+    import os, sys, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from holdfast import App
+    app = App("memory:")
+    @app.task(name="add", result=60)
+    def add(a: int) -> int:
+        return a + 1
+    with app, app.worker(concurrency=1):
+        child = os.fork()
+        if child == 0:
+            sys.exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), add.enqueue(1).result(30))
+"""
+
+
+def test_a_child_that_leaves_the_blocks_it_was_forked_in_ends_and_the_parent_works_on(tmp_path):
+    assert run(FORK_WITHIN, tmp_path) == "7 2\n"
 
 
 # -- queues ----------------------------------------------------------------------------------------------------

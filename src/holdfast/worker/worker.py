@@ -113,6 +113,8 @@ class Worker:
 
     def stop(self, *, now: bool = False) -> None:
         """Begin to stop and return at once; ``now`` leaves running jobs no grace. Both may be called again."""
+        if self._ended.is_set():
+            return
         self._stopping = True
         if now:
             self._hurried = True
@@ -129,6 +131,17 @@ class Worker:
         if self._error is not None:
             raise self._error
         return self._report or Stopped()
+
+    def linger(self, timeout: float | None = None) -> bool:
+        """Wait, after ``join``, for jobs in threads that could not be stopped; tell whether all have ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def forget(self) -> None:
+        """Be over, in the child of a fork: what works here belongs to the parent, and no lock of it is taken."""
+        self._started = True
+        self._ended = threading.Event()
+        self._ended.set()
 
     def run(self) -> Stopped:
         """Work until SIGTERM or SIGINT, or until drained; a second signal leaves running jobs no grace.

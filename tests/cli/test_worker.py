@@ -10,6 +10,7 @@ from tests.cli.conftest import PROGRAM
 
 SHOP = """
 import asyncio, os
+from concurrent.futures import ThreadPoolExecutor
 from holdfast import App, Retry
 
 app = App("sqlite:///jobs.db")
@@ -27,6 +28,14 @@ async def hang(fifo: str) -> None:
 def block(fifo: str, gate: str) -> None:
     open(fifo, "w").close()
     open(gate).read()
+
+@app.task(queue="aside")
+async def block_aside(fifo: str, gate: str) -> None:
+    await asyncio.to_thread(block, fifo, gate)
+
+@app.task(queue="pool", timeout=0.01)
+def block_in_pool(fifo: str, gate: str) -> None:
+    ThreadPoolExecutor().submit(block, fifo, gate).result()
 """
 
 
@@ -54,6 +63,8 @@ def tasks(shop, tmp_path):
             "send": app.task(name="shop.send", queue="mail", result=3600)(_send),
             "hang": app.task(name="shop.hang", queue="slow")(_hang),
             "block": app.task(name="shop.block", queue="stuck")(_block),
+            "block_in_pool": app.task(name="shop.block_in_pool", queue="pool")(_block),
+            "block_aside": app.task(name="shop.block_aside", queue="aside")(_block),
         }
 
 
@@ -100,7 +111,7 @@ def test_the_policy_is_printed_at_the_start_and_the_counts_at_the_end(holdfast, 
 
     assert "works on shop:app" in said
     assert "store        sqlite:///jobs.db (a send is synced when it returns)" in said
-    assert "queues       mail, slow, stuck" in said
+    assert "queues       mail, slow, stuck, aside, pool" in said
     assert "concurrency  3, grace 5 s, until stopped or nothing is left to do" in said
     row = next(line for line in said.splitlines() if line.startswith("shop.send"))
     assert row.split("  ")[0] == "shop.send"
@@ -188,6 +199,36 @@ def test_a_worker_whose_threads_cannot_be_stopped_ends_all_the_same_and_says_so(
     assert worker.returncode == 1
     assert json.loads(said)["counts"]["abandoned"] == 1
     assert "shop.block" in complained
+
+
+@pytest.mark.slow
+def test_a_worker_whose_job_left_a_thread_behind_ends_without_it(process, tasks, tmp_path):
+    started, gate = fifo(tmp_path), fifo(tmp_path, "gate")
+    worker = process("--grace", "0")
+    job = tasks["block_aside"].enqueue(str(started), str(gate))
+    started.read_bytes()
+
+    worker.send_signal(signal.SIGTERM)
+    said, _ = worker.communicate(timeout=10)  # the gate stays shut
+
+    assert worker.returncode == 0
+    assert said.splitlines()[-1].startswith("stopped: 0 done, 0 retried, 0 buried, ")
+    assert (job.refresh().state, job.refresh().view.attempts) == ("ready", 0)
+
+
+@pytest.mark.slow
+def test_a_worker_ended_by_an_error_waits_for_no_thread_and_says_what_it_was(process, tasks, tmp_path):
+    gate = fifo(tmp_path, "gate")
+    worker = process("--grace", "0")
+    for number in range(3):
+        started = fifo(tmp_path, str(number))
+        tasks["block_in_pool"].enqueue(str(started), str(gate))
+        started.read_bytes()
+
+    _, complained = worker.communicate(timeout=10)
+
+    assert worker.returncode == 1
+    assert complained.splitlines()[-1].startswith("holdfast: 3 threads are over their timeout")
 
 
 @pytest.mark.slow

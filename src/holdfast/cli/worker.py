@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
 
 from holdfast.cli.application import EXAMPLE, find_app
+from holdfast.cli.groups import Failure, one_line
 from holdfast.cli.options import json_option
 from holdfast.cli.output import Output, Table, count, length
-from holdfast.errors import UsageError, nearest
+from holdfast.errors import HoldfastError, UsageError, nearest
 
 if TYPE_CHECKING:
     from holdfast.app import App
@@ -74,14 +77,52 @@ def worker(app: str | None, out: Output, **orders: Any) -> None:
     if app is None:
         raise click.UsageError(f"Which App? {EXAMPLE[0].upper()}{EXAMPLE[1:]}.")
     _log()
-    found = find_app(app)
-    stopped = _work(found, app, Orders(**orders), out)
-    if stopped.abandoned:
-        sys.stdout.flush()
-        os._exit(1)  # threads that cannot be stopped would keep the process alive
-    found.close()
-    if stopped.unsettled:
-        sys.exit(1)
+    alone = len(_lasting()) == 1  # else this process is somebody else's, and goes on
+    try:
+        code = _run(app, Orders(**orders), out)
+    except HoldfastError as error:
+        if not alone or not _left_over():
+            raise
+        Failure(one_line(str(error))).show()
+        code = 1
+    if alone and _left_over():
+        _end_now(code)
+    if code:
+        sys.exit(code)
+
+
+def _run(name: str, orders: Orders, out: Output) -> int:
+    app = find_app(name)
+    try:
+        stopped = _work(app, name, orders, out)
+        if stopped.abandoned:
+            _end_now(1)  # without closing the store: its jobs, whose threads cannot be stopped, may be using it
+    finally:
+        app.close()
+    return int(stopped.unsettled > 0)
+
+
+def _lasting() -> list[threading.Thread]:
+    """Return the threads that Python waits for at its end; those of executors are among them, daemons or not."""
+    pooled = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", ())
+    return [thread for thread in threading.enumerate() if not thread.daemon or thread in pooled]
+
+
+def _left_over() -> bool:
+    """Tell whether a handler left threads behind, as ``asyncio.to_thread`` does, that are not about to end."""
+    end = time.monotonic() + 0.1
+    for thread in _lasting():
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, end - time.monotonic()))
+    return len(_lasting()) > 1
+
+
+def _end_now(code: int) -> NoReturn:
+    """End the process without waiting for any thread."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _log() -> None:

@@ -193,19 +193,20 @@ EXECUTORS = """
     from concurrent.futures import ThreadPoolExecutor
     from holdfast import CONTEXT, App, Context
     app, started = App("memory:"), threading.Barrier(3)
+    pool = ThreadPoolExecutor(1)  # whose thread begins now: Python 3.12.1 begins none while it ends
+    pool.submit(int).result()
     @app.task
     def thread(*, ctx: Context = CONTEXT) -> None:
         started.wait()
         while not ctx.stopping:
             threading.Event().wait(0.01)
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(print, "thread", flush=True).result()
+        pool.submit(print, "thread", flush=True).result()
     @app.task
     async def loop(*, ctx: Context = CONTEXT) -> None:
         started.wait()
         while not ctx.stopping:
             await asyncio.sleep(0.01)
-        await asyncio.to_thread(print, "loop", flush=True)
+        await asyncio.get_running_loop().run_in_executor(pool, lambda: print("loop", flush=True))
     thread.enqueue(), loop.enqueue()
     app.worker(concurrency=1).start()
     started.wait()

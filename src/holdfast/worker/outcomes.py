@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.delivery import Ack, Burial, Cancellation, Delivery, ErrorInfo, GiveBack, Nack, Settlement
-from holdfast.errors import Bury, Cancel, RetryLater, Undecodable
+from holdfast.errors import Bury, Cancel, RetryLater, Signal, Undecodable
 from holdfast.events import BeforeBury, BeforeRetry, Events
 from holdfast.retry import Retry, wished_delay
 from holdfast.worker.context import Context
@@ -50,8 +50,16 @@ class Outcomes:
             return self._bury(delivery, error, f"its result cannot be encoded: {ErrorInfo.of(error).message}")
         return Ack(delivery.receipt, result, handler.keep_result)
 
-    def raised(self, delivery: Delivery, handler: Handler, context: Context, error: BaseException) -> Settlement:
-        """Return what settles a run that ended with ``error``: a signal, a failure, or something worse."""
+    def raised(
+        self, delivery: Delivery, handler: Handler, context: Context, error: BaseException, *, stopped: bool = False
+    ) -> Settlement:
+        """Return what settles a run that ended with ``error``: a signal, a failure, or something worse.
+
+        ``stopped`` tells that it was stopped from outside, so that an error which is no decision of the handler's
+        is not its fault: the job is cancelled if that was asked for, and else goes back.
+        """
+        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:  # out of a task group
+            error = error.exceptions[0] if isinstance(error.exceptions[0], Signal) else error
         match error:
             case Cancel():
                 return Cancellation(delivery.receipt, error.reason)
@@ -61,17 +69,18 @@ class Outcomes:
                 return self._bury(delivery, error, f"undecodable: {ErrorInfo.of(error).message}")
             case RetryLater():
                 return self._retry(delivery, error, error.after, count=error.count)
-        if isinstance(error, HandlerTimeout):
-            return self._timed_out(delivery, handler, error)
+            case HandlerTimeout():
+                return self._timed_out(delivery, handler, error)
+        if stopped:
+            return Cancellation(delivery.receipt) if context.cancel_requested else GiveBack(delivery.receipt)
         if context.timeout is not None and context.overran():
             return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
+        return self._failed(delivery, handler, error)
+
+    def _failed(self, delivery: Delivery, handler: Handler, error: BaseException) -> Settlement:
         if not self._wants(delivery, handler.retry, error):
             return self._bury(delivery, error, ErrorInfo.of(error).type)
         return self._retry(delivery, error, self._delay(delivery, handler.retry, error))
-
-    def stopped(self, delivery: Delivery, context: Context) -> Settlement:
-        """Return what settles a run that was stopped from outside: on request, or because the worker stops."""
-        return Cancellation(delivery.receipt) if context.cancel_requested else GiveBack(delivery.receipt)
 
     def _timed_out(self, delivery: Delivery, handler: Handler, error: HandlerTimeout) -> Settlement:
         if not self._wants(delivery, handler.retry, error):

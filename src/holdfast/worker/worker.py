@@ -15,9 +15,10 @@ from typing import Self
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack
-from holdfast.errors import UsageError
+from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.worker.context import Context
 from holdfast.worker.crew import Crew
 from holdfast.worker.fetcher import Fetcher
 from holdfast.worker.handler import Handler
@@ -124,7 +125,7 @@ class Worker:
     def join(self, timeout: float | None = None) -> Stopped | None:
         """Wait for the worker to end; return what it did, None when it has not ended after ``timeout`` seconds.
 
-        Raises the error that ended it, if one did.
+        Raises the error that ended it, if one did; ``HoldfastError`` for one that would end the caller too.
         """
         if self._started and not self._ended.wait(timeout):
             return None
@@ -181,6 +182,9 @@ class Worker:
 
     def _fail(self, error: BaseException) -> None:
         logger.error("worker %s must end", self.holder, exc_info=error)
+        if not isinstance(error, Exception):  # SystemExit and its like must not end whoever joins this worker
+            wrapped = HoldfastError(f"worker {self.holder} was ended by {error!r}")
+            wrapped.__cause__, error = error, wrapped
         self._error = self._error or error
         self.stop()
 
@@ -213,8 +217,13 @@ class Worker:
     def _stop_leasing(self) -> None:
         self._fetcher.interrupt()
         self._crew.shut()
-        for context in self._crew.running():
+        self._tell_of_the_stop()
+
+    def _tell_of_the_stop(self) -> list[Context]:
+        running = self._crew.running()
+        for context in running:
             context.stopping = True
+        return running
 
     def _wait_for_runs(self) -> None:
         end = self._clock.boot() + int(self._options.grace * 1000)
@@ -223,7 +232,7 @@ class Worker:
             self._heartbeat.check()
 
     def _interrupt_runs(self, last_call: float) -> None:
-        if self._crew.interrupt(self._crew.running()):
+        if self._crew.interrupt(self._tell_of_the_stop()):
             end = last_call - LAST_CALL / 2  # the other half is for results
             while self._crew.busy() and (left := end - time.monotonic()) > 0:
                 self._rest(left)

@@ -94,7 +94,12 @@ class LoopRunner:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner() as runner:
+                loop = runner.get_loop()
+                serving = loop.create_task(self._serve())
+                while not serving.done():
+                    _turn(loop, serving)
+                serving.result()
         except BaseException as error:
             self._desk.failed(error)
 
@@ -159,10 +164,18 @@ class LoopRunner:
             else:
                 value = await _within(context.timeout, handler.run(delivery, context))
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and context.is_to_stop:
-                return outcomes.stopped(delivery, context)
-            return outcomes.raised(delivery, handler, context, error)
+            # Drivers turn a cancellation into errors of their own, and a handler may cancel itself: both must tell.
+            stopped = context.is_to_stop and self._tasks[context].cancelling() > 0
+            return outcomes.raised(delivery, handler, context, error, stopped=stopped)
         return outcomes.returned(delivery, handler, context, value)
+
+
+def _turn(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
+    """Run the loop until ``serving`` is done, or a task that a handler made ends with what stops a loop."""
+    try:
+        loop.run_until_complete(serving)
+    except (SystemExit, KeyboardInterrupt) as error:
+        logger.warning("a task of an async handler raised %r; the others go on", error)
 
 
 async def _within(seconds: float, run: Awaitable[Any]) -> Any:

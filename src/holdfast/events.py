@@ -184,7 +184,9 @@ class Events:
         for listener in self._route(type(event)):
             try:
                 listener(event)
-            except Exception:
+            except BaseException as error:  # SystemExit too, which would end the thread of whoever emits
+                if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                    raise  # Ctrl-C, which came while the listener ran
                 logger.exception("a listener to %s events failed; the job goes on", type(event).__name__)
 
     def _route(self, event_type: type[Event]) -> tuple[Listener, ...]:

@@ -130,6 +130,34 @@ def test_no_error_of_a_handler_ends_the_worker(worker, send, error, is_async):  
     assert (report.done, report.retried) == (21, 1)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_run_that_cannot_be_settled_has_failed_and_waits_as_any_other(worker, send, store, ear, is_async):
+    def encode(value):
+        raise SystemExit(1)
+
+    async def awaited(delivery, context): ...
+
+    (job,) = send(b"", max_attempts=2)
+    run = handler(awaited if is_async else ok, is_async=is_async, encode=encode)
+    report = worker(run, drain=True).join(10)
+
+    assert report.retried == 1
+    view = store.get("q", job)
+    assert (view.state, view.attempts) == (State.SCHEDULED, 1)
+    assert view.runs[0].error.type == "SystemExit"
+
+
+@pytest.mark.parametrize("event", [Leased, Started, BeforeRetry, Done])
+def test_a_listener_that_exits_harms_nothing(*, worker, send, store, events, event):
+    def listener(event):
+        raise SystemExit(1)
+
+    events.listen(event, listener)
+    send(b"", b"")
+
+    assert worker(raising(ValueError("once")), drain=True).join(10).done == 2
+
+
 def test_async_handlers_run_together_on_one_loop(worker, send):
     threads, waiting, together = set(), [], asyncio.Event()
 

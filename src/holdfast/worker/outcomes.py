@@ -13,7 +13,7 @@ from holdfast.errors import Bury, Cancel, RetryLater, Signal, Undecodable
 from holdfast.events import BeforeBury, BeforeRetry, Events
 from holdfast.retry import Retry, wished_delay
 from holdfast.worker.context import Context
-from holdfast.worker.handler import Handler
+from holdfast.worker.handler import DEFAULT_RETRY, Handler
 
 logger = logging.getLogger("holdfast")
 
@@ -76,6 +76,11 @@ class Outcomes:
         if context.timeout is not None and context.overran():
             return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
         return self._failed(delivery, handler, error)
+
+    def broken(self, delivery: Delivery, error: BaseException) -> Settlement:
+        """Return what settles a run whose end could not be judged because of ``error``: it has failed, and waits."""
+        logger.error("job %s of queue %s could not be settled as it ended", delivery.id, delivery.queue, exc_info=error)
+        return delivery.failure(DEFAULT_RETRY.delay(delivery.attempt, draw=self._draw), ErrorInfo.of(error))
 
     def _failed(self, delivery: Delivery, handler: Handler, error: BaseException) -> Settlement:
         if not self._wants(delivery, handler.retry, error):

@@ -145,9 +145,8 @@ class LoopRunner:
         CURRENT.set(context)
         try:
             delivery.settlement = await self._settlement(delivery, handler, context)
-        except BaseException:
-            logger.exception("a bug kept job %s of queue %s from being settled", delivery.id, delivery.queue)
-            delivery.give_back()
+        except BaseException as error:
+            delivery.settlement = self._desk.outcomes.broken(delivery, error)
         self._desk.settle(delivery)
         self._seconds += time.perf_counter() - begun
         self._ended += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -15,8 +14,6 @@ from holdfast.events import Started, Stuck
 from holdfast.worker.context import CURRENT, Context
 from holdfast.worker.inbox import Inbox
 from holdfast.worker.runners.runner import Desk, Tally, stack_of
-
-logger = logging.getLogger("holdfast")
 
 MAX_REPLACED = 3
 """How many threads over their timeout are replaced by new ones; a process with more of them is not well."""
@@ -120,9 +117,8 @@ class _Hand(threading.Thread):
         try:
             delivery.settlement = None
             self._settle(delivery)
-        except BaseException:
-            logger.exception("a bug kept job %s of queue %s from being settled", delivery.id, delivery.queue)
-            delivery.give_back()
+        except BaseException as error:
+            delivery.settlement = desk.outcomes.broken(delivery, error)
         desk.settle(delivery)
         self.context = None
         self.seconds += time.perf_counter() - begun

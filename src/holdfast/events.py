@@ -77,7 +77,10 @@ class Lost(JobEvent, frozen=True):
 
 
 class Stuck(JobEvent, frozen=True):
-    """The job's thread has run for ``seconds``, over its timeout, and cannot be stopped; ``stack`` is where it is."""
+    """The job has run for ``seconds``, over its timeout, and cannot be stopped; ``stack`` is where it is.
+
+    A thread never can be; an async job swallowed its cancellation.
+    """
 
     seconds: float
     stack: str
@@ -206,7 +209,7 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (BeforeRetry, logging.WARNING, _JOB + "failed with {error!r}; again in {delay:.3g} s"),
     (BeforeBury, logging.ERROR, _JOB + "buried: {reason}"),
     (Lost, logging.WARNING, _JOB + "counts for nothing, its lease was lost"),
-    (Stuck, logging.ERROR, _JOB + "over its timeout after {seconds:.3g} s, and a thread cannot be stopped\n{stack}"),
+    (Stuck, logging.ERROR, _JOB + "over its timeout after {seconds:.3g} s, and cannot be stopped\n{stack}"),
     (Dropped, logging.WARNING, "{count} dead letters dropped by retention"),
     (Rescued, logging.WARNING, "{count} jobs taken back from holders that went silent"),
     (Retired, logging.WARNING, "holder {holder.id} retired, its process has gone; {jobs} jobs taken back"),

@@ -104,7 +104,7 @@ HOLDER = HolderInfo(id="w#1", ttl=30)
             "send job 42 of queue mail, attempt 2: buried: ValueError",
         ),
         (Lost(JOB), "WARNING", "send job 42 of queue mail, attempt 2: counts for nothing, its lease was lost"),
-        (Stuck(JOB, 31.0, "File x"), "ERROR", "over its timeout after 31 s, and a thread cannot be stopped\nFile x"),
+        (Stuck(JOB, 31.0, "File x"), "ERROR", "over its timeout after 31 s, and cannot be stopped\nFile x"),
         (Dropped(3), "WARNING", "3 dead letters dropped by retention"),
         (Rescued(3), "WARNING", "3 jobs taken back from holders that went silent"),
         (Retired(HOLDER, 2), "WARNING", "holder w#1 retired, its process has gone; 2 jobs taken back"),

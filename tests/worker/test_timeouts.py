@@ -1,6 +1,7 @@
 """Jobs that run longer than their timeout: stopped on the loop, told of and settled late in a thread."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -118,6 +119,39 @@ def test_the_context_tells_the_deadline(worker, send, clock):
     assert abs(deadline.timestamp() - clock.wall() / 1000 - 30) < 5
     assert 29 < remaining <= 30
     assert without == (None, None)
+
+
+def test_an_async_job_that_refuses_to_end_at_its_timeout_is_reported_once_with_its_stack(worker, send, clock, ear):
+    refused, let_go = threading.Event(), []
+
+    async def stubborn():
+        forever, loop = asyncio.Event(), asyncio.get_running_loop()
+        let_go.append(lambda: loop.call_soon_threadsafe(forever.set))
+        while not forever.is_set():
+            try:
+                await forever.wait()
+            except asyncio.CancelledError:
+                refused.set()
+
+    async def run(delivery, context):
+        await stubborn()
+
+    send(b"", timeout=0.01)
+    started = worker(run, is_async=True)
+    assert refused.wait(10)
+    clock.move(3)
+    clock.move(1)
+
+    stuck = ear.wait_for(Stuck)[0]
+
+    clock.move(1)
+    clock.move(1)
+    assert stuck.seconds >= 1
+    assert "in stubborn" in stuck.stack
+    let_go[0]()
+    started.stop(now=True)
+    assert started.join(10).abandoned == 0
+    assert len(ear.heard(Stuck)) == 1
 
 
 def test_a_handler_that_blocks_the_loop_is_reported_with_its_stack(worker, send, clock, ear, barrier):

@@ -139,7 +139,7 @@ class Crew:
         return sum(post.runner.interrupt(contexts) for post in self._posts) > 0
 
     def look_after(self) -> int:
-        """Report runs that are over their timeout and cannot be stopped; return how many there are."""
+        """Report runs that are over their timeout and cannot be stopped; return how many threads those hold."""
         return sum(post.runner.look_after() for post in self._posts)
 
     def start(self) -> None:

@@ -7,12 +7,14 @@ import contextvars
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 from holdfast.delivery import Delivery, Settlement
-from holdfast.events import LoopBlocked, Started
+from holdfast.events import LoopBlocked, Started, Stuck
 from holdfast.worker.context import CURRENT, Context
 from holdfast.worker.handler import Handler
 from holdfast.worker.inbox import Inbox
@@ -23,6 +25,8 @@ logger = logging.getLogger("holdfast")
 
 BLOCKED_MS = 1000
 """A loop that has not turned for so long is blocked by a handler, and all others wait."""
+STUBBORN_S = 1.0
+"""A run that goes on for so long after its timeout has swallowed its cancellation."""
 
 
 class LoopRunner:
@@ -34,6 +38,7 @@ class LoopRunner:
         self._desk = desk
         self._inbox = Inbox(0)
         self._tasks: dict[Context, asyncio.Task[None]] = {}
+        self._stuck: set[Context] = set()
         self._ended, self._seconds = 0, 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: int | None = None
@@ -81,6 +86,15 @@ class LoopRunner:
 
     def _answer(self) -> None:
         self._asked, self._reported = None, False
+        for context, task in self._tasks.items():
+            if context.timeout is not None and task.cancelling() and context not in self._stuck:
+                self._judge(context, context.timeout, task)
+
+    def _judge(self, context: Context, timeout: float, task: asyncio.Task[None]) -> None:
+        seconds = (self._desk.clock.boot() - context.started) / 1000
+        if seconds > timeout + STUBBORN_S:
+            self._stuck.add(context)
+            self._desk.events.emit(Stuck(context.delivery, seconds, _stack(task)))
 
     def stop(self) -> None:
         self._stopping = True
@@ -151,6 +165,7 @@ class LoopRunner:
         self._seconds += time.perf_counter() - begun
         self._ended += 1
         del self._tasks[context]
+        self._stuck.discard(context)
         self._fill()
 
     async def _settlement(self, delivery: Delivery, handler: Handler, context: Context) -> Settlement:
@@ -175,6 +190,16 @@ def _turn(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
         loop.run_until_complete(serving)
     except (SystemExit, KeyboardInterrupt) as error:
         logger.warning("a task of an async handler raised %r; the others go on", error)
+
+
+def _stack(task: asyncio.Task[None]) -> str:
+    """Return where a task that does not run now waits."""
+    frames: list[tuple[FrameType, int]] = []
+    awaited: Any = task.get_coro()
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        frames.append((frame, frame.f_lineno))
+        awaited = awaited.cr_await
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())
 
 
 async def _within(seconds: float, run: Awaitable[Any]) -> Any:

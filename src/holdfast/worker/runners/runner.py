@@ -79,7 +79,7 @@ class Runner(Protocol):
         """Stop those of these runs that can be stopped; tell whether there are any. Their flags say why."""
 
     def look_after(self) -> int:
-        """Report runs that went over their timeout and cannot be stopped; return how many there are."""
+        """Report runs that went over their timeout and cannot be stopped; return how many threads those hold."""
 
     def stop(self) -> None:
         """Let its threads end when they have nothing left to run."""

@@ -13,6 +13,7 @@ from holdfast.errors import Bury, Cancel, RetryLater, Undecodable, UsageError
 from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Started
 from holdfast.retry import Retry
 from holdfast.worker import Worker, current_job
+from holdfast.worker.handler import Misfit
 from tests.worker.conftest import handler
 
 
@@ -244,11 +245,20 @@ def test_a_handler_can_cancel_its_own_job(worker, send, store, ear):
 
 def test_a_payload_that_does_not_fit_is_buried_with_the_reason(worker, send, store):
     (job,) = send(b"{")
-    worker(raising(Undecodable("expected `int`, got `str` - at `$.id`")), drain=True).join(10)
+    worker(raising(Misfit("expected `int`, got `str` - at `$.id`")), drain=True).join(10)
 
     view = store.get("q", job)
     assert (view.state, view.attempts) == (State.DEAD, 1)
     assert view.reason == "undecodable: expected `int`, got `str` - at `$.id`"
+
+
+def test_undecodable_from_inside_a_handler_is_an_error_like_any_other(worker, send):
+    """It read something else than its own body: a result, a dead letter, another queue."""
+    send(b"")
+
+    report = worker(raising(Undecodable("of another job")), drain=True).join(10)
+
+    assert (report.retried, report.done) == (1, 1)
 
 
 def test_an_error_that_is_never_retried_is_buried(worker, send, store):

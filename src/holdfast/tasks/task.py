@@ -21,7 +21,7 @@ from holdfast.tasks.calls import Call, send_calls, send_calls_soon
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
 from holdfast.worker.context import Context
-from holdfast.worker.handler import Handler
+from holdfast.worker.handler import Handler, Misfit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -130,9 +130,13 @@ class Task(Generic[P, R]):
 
         Returns the function's value, for an ``async def`` its coroutine.
         """
-        decode = self._decoder(delivery.headers.get(HEADER, _UNNAMED) if delivery.headers else _UNNAMED)
+        try:
+            decode = self._decoder(delivery.headers.get(HEADER, _UNNAMED) if delivery.headers else _UNNAMED)
+            arguments = decode(delivery.body)
+        except Undecodable as error:
+            raise Misfit(str(error)) from error
         name = self._parameters.context
-        value = self._parameters.call(decode(delivery.body), _NOTHING if name is None else {name: context})
+        value = self._parameters.call(arguments, _NOTHING if name is None else {name: context})
         if isinstance(value, CoroutineType) and not self.is_async:
             value.close()
             raise UsageError(f"task {self.name!r} returned a coroutine, which nobody would await: {_WRAPPED}")

@@ -6,7 +6,7 @@ What runs jobs is imported only when it is asked for: most programs that declare
 from typing import TYPE_CHECKING, Any
 
 from holdfast.worker.context import CONTEXT, Context, current_job
-from holdfast.worker.handler import Handler
+from holdfast.worker.handler import Handler, Misfit
 
 if TYPE_CHECKING:
     from holdfast.worker.options import Stopped, WorkerOptions

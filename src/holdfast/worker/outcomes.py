@@ -9,11 +9,11 @@ from typing import Any
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.delivery import Ack, Burial, Cancellation, Delivery, ErrorInfo, GiveBack, Nack, Settlement
-from holdfast.errors import Bury, Cancel, RetryLater, Signal, Undecodable
+from holdfast.errors import Bury, Cancel, RetryLater, Signal
 from holdfast.events import BeforeBury, BeforeRetry, Events
 from holdfast.retry import Retry, wished_delay
 from holdfast.worker.context import Context
-from holdfast.worker.handler import DEFAULT_RETRY, Handler
+from holdfast.worker.handler import DEFAULT_RETRY, Handler, Misfit
 
 logger = logging.getLogger("holdfast")
 
@@ -65,8 +65,8 @@ class Outcomes:
                 return Cancellation(delivery.receipt, error.reason)
             case Bury():
                 return self._bury(delivery, error, error.reason)
-            case Undecodable():
-                return self._bury(delivery, error, f"undecodable: {ErrorInfo.of(error).message}")
+            case Misfit():
+                return self._bury(delivery, error.__cause__ or error, f"undecodable: {ErrorInfo.of(error).message}")
             case RetryLater():
                 return self._retry(delivery, error, error.after, count=error.count)
             case HandlerTimeout():

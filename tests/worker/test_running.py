@@ -282,6 +282,14 @@ def test_a_result_is_kept_and_one_that_cannot_be_encoded_is_buried(worker, send,
     assert outcomes[bad].reason.startswith("its result cannot be encoded")
 
 
+@pytest.mark.parametrize("signal", [Bury, Cancel])
+def test_a_reason_that_no_store_can_keep_is_made_one_that_it_can(worker, send, store, signal):
+    (job,) = send(b"")
+    worker(raising(signal("caf\udce9\0")), drain=True).join(10)
+
+    assert store.get("q", job).reason == "caf??"
+
+
 # -- what is seen of it ---------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.clock import SYSTEM, Clock
-from holdfast.delivery import Ack, Burial, Cancellation, Delivery, ErrorInfo, GiveBack, Nack, Settlement
+from holdfast.delivery import Ack, Burial, Cancellation, Delivery, ErrorInfo, GiveBack, Nack, Settlement, clean
 from holdfast.errors import Bury, Cancel, RetryLater, Signal
 from holdfast.events import BeforeBury, BeforeRetry, Events
 from holdfast.retry import Retry, wished_delay
@@ -62,9 +62,9 @@ class Outcomes:
             error = error.exceptions[0] if isinstance(error.exceptions[0], Signal) else error
         match error:
             case Cancel():
-                return Cancellation(delivery.receipt, error.reason)
+                return Cancellation(delivery.receipt, clean(error.reason))
             case Bury():
-                return self._bury(delivery, error, error.reason)
+                return self._bury(delivery, error, clean(error.reason))
             case Misfit():
                 return self._bury(delivery, error.__cause__ or error, f"undecodable: {ErrorInfo.of(error).message}")
             case RetryLater():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from holdfast.worker.options import Stopped, WorkerOptions
     from holdfast.worker.worker import Worker
 
-__all__ = ["CONTEXT", "Context", "Handler", "Stopped", "Worker", "WorkerOptions", "current_job"]
+__all__ = ["CONTEXT", "Context", "Handler", "Misfit", "Stopped", "Worker", "WorkerOptions", "current_job"]
 
 _LATE = {"Stopped": "options", "Worker": "worker", "WorkerOptions": "options"}
 

@@ -21,8 +21,11 @@ class Context(msgspec.Struct, eq=False):
 
     The three flags are set from other threads and only ever become true: ``cancel_requested`` (somebody asked to
     cancel this job: raise ``Cancel`` to stop), ``lease_lost`` (another worker may be running it by now: what this
-    run does counts for nothing), ``stopping`` (the worker is out of patience: raise ``RetryLater(count=False)`` to
-    go on elsewhere).
+    run does counts for nothing), ``stopping`` (set when the worker begins to stop: end within its grace, or
+    raise ``RetryLater(count=False)`` to go on elsewhere). A signal raised inside a task group counts when it is the
+    only error there: among several, the group as a whole is a failure.
+
+    ``started`` is when a run with a timeout began, in ms of the boot clock; ask ``remaining`` or ``deadline`` instead.
     """
 
     delivery: Delivery

@@ -100,23 +100,30 @@ class Connection:
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         """Run one statement and return its rows."""
         try:
-            return self._raw.execute(sql, params).fetchall()  # type: ignore[no-any-return]
+            return self._raw.execute(sql, self._bound(sql, params)).fetchall()  # type: ignore[no-any-return]
         except self._error as error:
             raise self._mapped(error) from error
 
     def rows(self, sql: str, params: Params = ()) -> Iterator[Row]:
         """Run one statement and yield its rows as they are asked for."""
         try:
-            yield from self._raw.execute(sql, params)
+            yield from self._raw.execute(sql, self._bound(sql, params))
         except self._error as error:
             raise self._mapped(error) from error
 
     def executemany(self, sql: str, params: Iterable[Sequence[object]]) -> None:
         """Run one statement for each row of parameters."""
         try:
-            self._raw.executemany(sql, params)
+            apsw = self._place.driver == "apsw"
+            self._raw.executemany(sql, params if apsw else (self._bound(sql, row) for row in params))
         except self._error as error:
             raise self._mapped(error) from error
+
+    def _bound(self, sql: str, params: Params) -> Params:
+        """Return parameters as the driver wants them: for sqlite3, ``?1`` is a name (an error otherwise since 3.14)."""
+        if self._place.driver == "apsw" or "?1" not in sql or isinstance(params, Mapping):
+            return params
+        return {str(number): value for number, value in enumerate(params, start=1)}
 
     def close(self) -> None:
         """Close; idempotent. A connection that is past saving may refuse, which is of no consequence."""

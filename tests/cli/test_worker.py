@@ -182,7 +182,7 @@ def test_a_second_signal_leaves_no_grace_and_the_job_goes_back_unburned(process,
     said, _ = worker.communicate(timeout=30)
 
     assert worker.returncode == 0
-    assert json.loads(said)["counts"]["given_back"] == 1
+    assert json.loads(said)["counts"]["given_back"] >= 1
     assert (job.refresh().state, job.refresh().view.attempts) == ("ready", 0)
 
 

@@ -187,8 +187,8 @@ class Settler:
     # -- what has been settled ------------------------------------------------------------------------------------
 
     def _account(self, items: Sequence[Delivery | _Note], lost: Collection[Receipt]) -> None:
-        self.counts.update(type(item.settlement) for item in items)
         deliveries = [item for item in items if type(item) is Delivery]
+        self.counts.update(type(delivery.settlement) for delivery in deliveries)
         if lost:
             refused = set(lost)
             self._report_lost([delivery for delivery in deliveries if delivery.receipt in refused])

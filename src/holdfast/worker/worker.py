@@ -232,6 +232,7 @@ class Worker:
             self._heartbeat.check()
 
     def _interrupt_runs(self, last_call: float) -> None:
+        self._fetcher.join(LAST_CALL / 4)  # or its last lease could be of a job that goes back now
         if self._crew.interrupt(self._tell_of_the_stop()):
             end = last_call - LAST_CALL / 2  # the other half is for results
             while self._crew.busy() and (left := end - time.monotonic()) > 0:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
 import os
-import threading
-import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
-from functools import cache
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -20,29 +15,22 @@ from holdfast.clock import SYSTEM, Clock
 from holdfast.codec import Codec, choose
 from holdfast.config import parse_url
 from holdfast.contract import QueueBackend
-from holdfast.errors import BackendError, Closed, JobError, NotSupported, UsageError, nearest
+from holdfast.errors import JobError, NotSupported, UsageError, nearest
 from holdfast.events import Event, Events
-from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.lifetime import Lifetime
 from holdfast.queues import Queue
 from holdfast.stores import open_store
 from holdfast.tasks.calls import Call, send_calls, send_calls_soon
 from holdfast.tasks.job import Job
-from holdfast.tasks.link import Link
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
 from holdfast.tasks.task import CoroutineTask, FunctionTask
 from holdfast.worker import Worker, WorkerOptions
-from holdfast.worker.housekeeping import tidy
-
-logger = logging.getLogger("holdfast")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
 
 URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
-TIDY_EVERY = 60.0
-LAST_BEAT = 5.0
-"""Seconds that a closing App gives its heartbeat to hand back what is still leased."""
 
 
 class EmbeddedOptions(TypedDict, total=False):
@@ -86,16 +74,12 @@ class App:
         self.name = name
         self.events = events or Events()
         self._clock = clock
-        self._link = Link(self._opened, self.events)
+        self._life = Lifetime(
+            partial(open_store, self.url, clock=clock), name=name or self.url.text, events=self.events, clock=clock
+        )
+        self._link = self._life.link
         self.tasks = Registry(self._link, codec=choose(codec, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
         """The declared tasks by name; an unknown name raises ``UnknownTask``."""
-        self._lock = threading.Lock()
-        self._store: QueueBackend | None = None
-        self._tidying: _Tidying | None = None
-        self._heartbeat: Heartbeat | None = None
-        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
-        self._closed = False
-        _APPS.add(self)
 
     def __repr__(self) -> str:
         return f"<App {self.name or self.url.text!r}>"
@@ -151,8 +135,7 @@ class App:
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
             clock=self._clock,
         )
-        self._workers.add(worker)
-        _stop_workers_at_exit()
+        self._life.add(worker)
         return worker
 
     def job(self, queue: str, job_id: str) -> Job[Any]:
@@ -173,7 +156,7 @@ class App:
 
     def queue(self, name: str) -> Queue:
         """Return the queue of this name, for bytes and leases of one's own. Touches no store, and makes no queue."""
-        return Queue(name, self._opened, self._beating, self.events)
+        return Queue(name, self._life.store, self._life.heartbeat, self.events)
 
     def queues(self) -> list[Queue]:
         """Return every queue that the store has, by name."""
@@ -182,17 +165,11 @@ class App:
     @property
     def backend(self) -> QueueBackend:
         """The open store itself, for what the App does not offer; opened if need be."""
-        return self._opened()
+        return self._life.store()
 
     def rescue(self) -> int:
         """Take back the jobs of holders that have gone silent, and return how many; workers do it by themselves."""
-        return self._rescue(threading.Event())
-
-    def _rescue(self, stop: threading.Event) -> int:
-        store, heartbeat = self.backend, self._heartbeat
-        if heartbeat is not None:
-            heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
-        return _tidy(store, self.events, stop)
+        return self._life.rescue()
 
     def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
         """Call ``listener`` with every event of this type that happens in this process, in the thread where it
@@ -211,49 +188,10 @@ class App:
         Returns how many jobs are lost by it: 0 unless the store is not durable. Later uses raise ``Closed`` until
         ``with app:`` opens it again.
         """
-        lingering = self._stop_workers()
-        self._link.close()
-        with self._lock:
-            self._closed = True
-            store, self._store = self._store, None
-            tidying, self._tidying = self._tidying, None
-            heartbeat, self._heartbeat = self._heartbeat, None
-        if tidying is not None:
-            tidying.stop()
-        if heartbeat is not None:
-            heartbeat.stop()
-            heartbeat.join(LAST_BEAT)
-        if store is None:
-            return 0
-        if lingering:
-            closing = threading.Thread(target=_close_later, args=(store, lingering), name="holdfast-close", daemon=True)
-            with suppress(RuntimeError):  # no thread begins while the program ends, and those jobs end with it
-                closing.start()
-            return 0
-        return store.close()
-
-    def _stop_workers(self) -> list[Worker]:
-        """Stop all workers; return those of whose jobs some could not be stopped and still run."""
-        workers = list(self._workers)
-        self._workers.clear()
-        for worker in workers:
-            worker.stop()
-        return [worker for worker in workers if self._lingers(worker)]
-
-    def _lingers(self, worker: Worker) -> bool:
-        try:
-            report = worker.join()
-        except Exception:  # what ended it was logged then, and the others must end too
-            logger.debug("a worker of %r had ended with an error", self, exc_info=True)
-            return False
-        return report is not None and report.abandoned > 0 and not worker.linger(0)
+        return self._life.close()
 
     def __enter__(self) -> Self:
-        with self._lock:
-            if self._closed:
-                self._closed = False
-                self._link.renew()
-        self._opened()
+        self._life.reopen()
         return self
 
     def __exit__(
@@ -272,123 +210,3 @@ class App:
         from asyncio import to_thread
 
         await to_thread(self.close)
-
-    def _opened(self) -> QueueBackend:
-        store = self._store  # read once: close may take it away meanwhile
-        return self._open() if store is None else store
-
-    def _open(self) -> QueueBackend:
-        with self._lock:
-            if self._closed:
-                raise self._refusal()
-            if self._store is None:
-                self._store = open_store(self.url, clock=self._clock)
-                self._tidying = _Tidying(self)
-            return self._store
-
-    def _beating(self) -> Heartbeat:
-        """Return what keeps the leases of this App's queues alive; it beats once something is leased."""
-        store = self._opened()
-        with self._lock:
-            if self._store is not store:
-                raise self._refusal()  # closed since, and maybe opened again: leases here would be of the old store
-            if self._heartbeat is None:
-                self._heartbeat = Heartbeat(store, this_process(self.name), clock=self._clock)
-            return self._heartbeat
-
-    def _refusal(self) -> Closed:
-        return Closed(f"{self!r} is closed; open it again with 'with app:'")
-
-    def _forked(self) -> None:
-        """Let go, in the child, of what belongs to the parent: no lock of it is taken, no connection closed."""
-        workers = list(self._workers)
-        for worker in workers:
-            worker.forget()
-        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self._link.waiters, workers))
-        self._workers = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._store = self._tidying = self._heartbeat = None
-        self._link.renew()
-
-
-def _close_later(store: QueueBackend, lingering: Sequence[Worker]) -> None:
-    for worker in lingering:
-        worker.linger()
-    store.close()
-
-
-def _tidy(store: QueueBackend, events: Events, stop: threading.Event) -> int:
-    """Tidy a store until there is nothing more to do or ``stop``, and return how many jobs were taken back."""
-    rescued = 0
-    while True:
-        done = tidy(store, events)
-        rescued += done.rescued
-        if not done.more or stop.is_set():
-            return rescued
-
-
-class _Tidying:
-    """Tidies the store once a minute, for as long as the App is open: some programs only send."""
-
-    def __init__(self, app: App) -> None:
-        self._stop = threading.Event()
-        # The thread holds the App weakly, or one that nobody closes would live as long as the program.
-        arguments = (weakref.ref(app), self._stop)
-        self._thread = threading.Thread(target=_keep_tidy, args=arguments, name="holdfast-tidy", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
-def _keep_tidy(app: weakref.ref[App], stop: threading.Event) -> None:
-    while not stop.wait(TIDY_EVERY):
-        held = app()
-        if held is None:
-            return
-        try:
-            held._rescue(stop)
-        except (BackendError, Closed):
-            logger.debug("tidying %r is put off", held, exc_info=True)  # whoever uses the store will say so
-        del held
-
-
-# -- processes: forks and the end --------------------------------------------------------------------------------
-
-_APPS: weakref.WeakSet[App] = weakref.WeakSet()
-_ABANDONED: list[object] = []
-"""What a child inherited and must not use: kept, or its finalizers would close the parent's connections."""
-
-
-def _after_fork() -> None:
-    for app in list(_APPS):
-        app._forked()
-
-
-def _at_exit() -> None:
-    for app in list(_APPS):
-        app.close()
-
-
-@cache
-def _stop_workers_at_exit() -> None:
-    """Let the workers of all Apps end when the main thread has, while jobs may still use an executor.
-
-    The functions of ``atexit`` come too late for that: before them, Python shuts every executor, in functions that
-    only its own library registers. They run last first, so the executors' own must be there already.
-    """
-    import concurrent.futures.thread  # noqa: F401 - it registers when it is imported
-
-    register = getattr(threading, "_register_atexit", atexit.register)
-    with suppress(RuntimeError):  # the program is ending: _at_exit will do
-        register(_stop_all_workers)
-
-
-def _stop_all_workers() -> None:
-    for app in list(_APPS):
-        app._stop_workers()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)

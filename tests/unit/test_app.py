@@ -19,6 +19,7 @@ from holdfast.events import Rescued
 from holdfast.message import Message
 from holdfast.testing.clock import MovableClock
 from holdfast.worker import WorkerOptions
+from holdfast.worker import tidying as tidying_module
 
 
 @pytest.fixture
@@ -242,18 +243,18 @@ def test_a_job_that_cannot_be_stopped_keeps_its_lease_when_the_app_is_closed(tmp
 
 
 def test_close_waits_for_one_round_of_tidying_and_not_for_all(app, monkeypatch):
-    monkeypatch.setattr(app_module, "TIDY_EVERY", 0.01)
+    monkeypatch.setattr(tidying_module, "TIDY_EVERY", 0.01)
     began, rounds = threading.Event(), []
 
     def tidy(store, events):
-        with app._lock:
-            tidying = app._tidying
+        with app._life._lock:
+            tidying = app._life._tidying
         rounds.append(store)
         began.set()
         assert tidying is None or tidying._stop.wait(10)
         return Tidied(more=len(rounds) < 10)
 
-    monkeypatch.setattr(app_module, "tidy", tidy)
+    monkeypatch.setattr(tidying_module, "tidy", tidy)
     assert app.backend
     assert began.wait(10)
 
@@ -263,7 +264,7 @@ def test_close_waits_for_one_round_of_tidying_and_not_for_all(app, monkeypatch):
 
 
 def test_a_lease_of_an_app_that_was_closed_meanwhile_is_refused_and_the_next_one_granted(app, monkeypatch):
-    opened = app._opened
+    opened = app._life.store
 
     def closed_meanwhile():
         store = opened()
@@ -272,9 +273,9 @@ def test_a_lease_of_an_app_that_was_closed_meanwhile_is_refused_and_the_next_one
 
     queue = app.queue("q")
     with monkeypatch.context() as racing:
-        racing.setattr(app, "_opened", closed_meanwhile)
+        racing.setattr(app._life, "store", closed_meanwhile)
         with pytest.raises(Closed, match="with app:"):
-            app._beating()
+            app._life.heartbeat()
 
     with app:
         queue.send(b"x")
@@ -433,7 +434,7 @@ def test_rescue_takes_back_the_jobs_of_silent_holders_and_tells_listeners(app):
 
 
 def test_an_app_that_only_sends_tidies_all_the_same(app, monkeypatch):
-    monkeypatch.setattr(app_module, "TIDY_EVERY", 0.01)
+    monkeypatch.setattr(tidying_module, "TIDY_EVERY", 0.01)
     rescued = threading.Event()
     app.listen(Rescued, lambda event: rescued.set())
 

@@ -1,0 +1,191 @@
+"""What is open behind an App: its store, and the threads that look after it. Opened at the first use, told of forks
+and of the program's end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+
+from holdfast.clock import Clock
+from holdfast.contract import QueueBackend
+from holdfast.errors import Closed
+from holdfast.events import Events
+from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.tasks.link import Link
+from holdfast.worker import Worker
+from holdfast.worker.tidying import Tidying, tidy_all
+
+logger = logging.getLogger("holdfast")
+
+LAST_BEAT = 5.0
+"""Seconds that a closing App gives its heartbeat to hand back what is still leased."""
+
+
+class Lifetime:
+    """``open_store`` opens the store. Every method may be called from any thread."""
+
+    def __init__(self, open_store: Callable[[], QueueBackend], *, name: str, events: Events, clock: Clock) -> None:
+        self._open_store = open_store
+        self._name, self._events, self._clock = name, events, clock
+        self.link = Link(self.store, events)
+        self._lock = threading.Lock()
+        self._store: QueueBackend | None = None
+        self._tidying: Tidying | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+        self._closed = False
+        _LIVING.add(self)
+
+    # -- what is open ---------------------------------------------------------------------------------------------
+
+    def store(self) -> QueueBackend:
+        """Return the open store, opening it if need be; ``Closed`` after ``close``."""
+        store = self._store  # read once: close may take it away meanwhile
+        return self._open() if store is None else store
+
+    def _open(self) -> QueueBackend:
+        with self._lock:
+            if self._closed:
+                raise self._refusal()
+            if self._store is None:
+                self._store = self._open_store()
+                self._tidying = Tidying(self)
+            return self._store
+
+    def heartbeat(self) -> Heartbeat:
+        """Return what keeps the leases of this App's queues alive; it beats once something is leased."""
+        store = self.store()
+        with self._lock:
+            if self._store is not store:
+                raise self._refusal()  # closed since, and maybe opened again: leases here would be of the old store
+            if self._heartbeat is None:
+                self._heartbeat = Heartbeat(store, this_process(self._name), clock=self._clock)
+            return self._heartbeat
+
+    def _refusal(self) -> Closed:
+        return Closed(f"{self._name or 'this App'} is closed; open it again with 'with app:'")
+
+    def add(self, worker: Worker) -> None:
+        """Let ``close`` stop this worker, and so the end of the program's main thread."""
+        self._workers.add(worker)
+        _stop_workers_at_exit()
+
+    def rescue(self, stop: threading.Event | None = None) -> int:
+        """Tidy until there is nothing more to do, or ``stop`` is set; return how many jobs were taken back."""
+        store, heartbeat = self.store(), self._heartbeat
+        if heartbeat is not None:
+            heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
+        return tidy_all(store, self._events, stop or threading.Event())
+
+    # -- its end --------------------------------------------------------------------------------------------------
+
+    def reopen(self) -> None:
+        """Open the store now, also after ``close``."""
+        with self._lock:
+            if self._closed:
+                self._closed = False
+                self.link.renew()
+        self.store()
+
+    def close(self) -> int:
+        """End everything; return how many jobs are lost by it. See ``App.close``."""
+        lingering = self.stop_workers()
+        self.link.close()
+        with self._lock:
+            self._closed = True
+            store, self._store = self._store, None
+            tidying, self._tidying = self._tidying, None
+            heartbeat, self._heartbeat = self._heartbeat, None
+        if tidying is not None:
+            tidying.stop()
+        if heartbeat is not None:
+            heartbeat.stop()
+            heartbeat.join(LAST_BEAT)
+        if store is None:
+            return 0
+        if lingering:
+            closing = threading.Thread(target=_close_later, args=(store, lingering), name="holdfast-close", daemon=True)
+            with suppress(RuntimeError):  # no thread begins while the program ends, and those jobs end with it
+                closing.start()
+            return 0
+        return store.close()
+
+    def stop_workers(self) -> list[Worker]:
+        """Stop all workers; return those of whose jobs some could not be stopped and still run."""
+        workers = list(self._workers)
+        self._workers.clear()
+        for worker in workers:
+            worker.stop()
+        return [worker for worker in workers if self._lingers(worker)]
+
+    def _lingers(self, worker: Worker) -> bool:
+        try:
+            report = worker.join()
+        except Exception:  # what ended it was logged then, and the others must end too
+            logger.debug("a worker of %r had ended with an error", self._name, exc_info=True)
+            return False
+        return report is not None and report.abandoned > 0 and not worker.linger(0)
+
+    def forget(self) -> None:
+        """Let go, in the child, of what belongs to the parent: no lock of it is taken, no connection closed."""
+        workers = list(self._workers)
+        for worker in workers:
+            worker.forget()
+        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self.link.waiters, workers))
+        self._workers = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._store = self._tidying = self._heartbeat = None
+        self.link.renew()
+
+
+def _close_later(store: QueueBackend, lingering: Sequence[Worker]) -> None:
+    for worker in lingering:
+        worker.linger()
+    store.close()
+
+
+# -- processes: forks and the end --------------------------------------------------------------------------------
+
+_LIVING: weakref.WeakSet[Lifetime] = weakref.WeakSet()
+_ABANDONED: list[object] = []
+"""What a child inherited and must not use: kept, or its finalizers would close the parent's connections."""
+
+
+@cache
+def _stop_workers_at_exit() -> None:
+    """Let all workers end when the main thread has, while jobs may still use an executor.
+
+    The functions of ``atexit`` come too late for that: before them, Python shuts every executor, in functions that
+    only its own library registers. They run last first, so the executors' own must be there already.
+    """
+    import concurrent.futures.thread  # noqa: F401 - it registers when it is imported
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    with suppress(RuntimeError):  # the program is ending: _at_exit will do
+        register(_stop_all_workers)
+
+
+def _stop_all_workers() -> None:
+    for living in list(_LIVING):
+        living.stop_workers()
+
+
+def _after_fork() -> None:
+    for living in list(_LIVING):
+        living.forget()
+
+
+def _at_exit() -> None:
+    for living in list(_LIVING):
+        living.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

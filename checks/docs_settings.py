@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from checks.docs_text import code, number, size, table
-from holdfast import app, delivery, heartbeat, message, queues
+from holdfast import delivery, heartbeat, message, queues
 from holdfast.config import QueueSettings
 from holdfast.retry import Retry
 from holdfast.tasks.registry import DEFAULT_QUEUE, TaskOptions
 from holdfast.tasks.task import UsingOptions
-from holdfast.worker import WorkerOptions, housekeeping, watchdog
+from holdfast.worker import WorkerOptions, housekeeping, tidying, watchdog
 from holdfast.worker.crew import PATIENCE_MS
 from holdfast.worker.leases import LARGEST_LEASE
 from holdfast.worker.pace import MOST_AHEAD
@@ -164,7 +164,7 @@ def limits() -> str:
         ["threads over their timeout with which a worker process ends", number(watchdog.MOST_STUCK)],
         ["how often a worker tidies the store", number(housekeeping.TIDY_EVERY)],
         ["how often it looks for holders whose process has gone", number(housekeeping.RETIRE_EVERY)],
-        ["how often an open App tidies the store", number(app.TIDY_EVERY)],
+        ["how often an open App tidies the store", number(tidying.TIDY_EVERY)],
         ["heartbeats in one ttl", number(heartbeat.BEATS_PER_TTL)],
         ["how often a worker with jobs asks for requests to cancel", number(heartbeat.BUSY_INTERVAL)],
     ]

@@ -156,7 +156,7 @@ class App:
 
     def queue(self, name: str) -> Queue:
         """Return the queue of this name, for bytes and leases of one's own. Touches no store, and makes no queue."""
-        return Queue(name, self._life.store, self._life.heartbeat, self.events)
+        return Queue(name, self._life.store, self._life.heartbeat, self.events, self._link.sender)
 
     def queues(self) -> list[Queue]:
         """Return every queue that the store has, by name."""

@@ -123,3 +123,23 @@ class Results(Protocol):
 
     def watch(self) -> Watch:
         """Return a new watch; its owner closes it."""
+
+
+# -- schedules ------------------------------------------------------------------------------------------------
+
+
+class Cron(msgspec.Struct, frozen=True, tag="cron"):
+    """A rule of five fields (names and @shortcuts allowed) that is read in the IANA zone ``tz``."""
+
+    expression: str
+    tz: str = "UTC"
+
+
+class Every(msgspec.Struct, frozen=True, tag="every"):
+    """A rule that ticks at ``start`` (ms) and each whole multiple of ``seconds`` after it."""
+
+    seconds: float
+    start: int
+
+
+Rule = Cron | Every

@@ -25,10 +25,11 @@ from holdfast.delivery import (
     State,
 )
 from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError
-from holdfast.events import BeforeBury, BeforeRetry, Events, Lost, Sent
+from holdfast.events import BeforeBury, BeforeRetry, Events, Lost
 from holdfast.heartbeat import Heartbeat
 from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, checked, message, seconds
 from holdfast.retry import Retry
+from holdfast.sending import Sender
 
 RAW = ("",)
 """The kinds of a raw queue: messages sent as bytes have kind ``""``."""
@@ -161,11 +162,17 @@ class Queue(Place):
     """
 
     def __init__(
-        self, name: str, store: Callable[[], QueueBackend], heartbeat: Callable[[], Heartbeat], events: Events
+        self,
+        name: str,
+        store: Callable[[], QueueBackend],
+        heartbeat: Callable[[], Heartbeat],
+        events: Events,
+        sender: Sender | None = None,
     ) -> None:
         super().__init__(name, store)
         self._heartbeat = heartbeat
         self._events = events
+        self._sender = sender or Sender(store, events)
 
     # -- in -------------------------------------------------------------------------------------------------------
 
@@ -194,11 +201,7 @@ class Queue(Place):
     def _send(self, messages: Sequence[Message]) -> list[Stored]:
         if not messages:
             return []
-        receipts = self._store().send(self.name, messages)
-        if self._events.wants(Sent):
-            for sent, stored in zip(messages, receipts, strict=True):
-                self._events.emit(Sent(sent, stored))
-        return receipts
+        return self._sender.send(self.name, messages)
 
     # -- out ------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from holdfast.batching import Answers, Funnel
 from holdfast.contract import QueueBackend
 from holdfast.errors import BodyTooLarge, QueueFull
-from holdfast.events import Events, Sent
+from holdfast.events import Events
 from holdfast.message import Message, Stored
+from holdfast.sending import Sender
 from holdfast.tasks.results import Waiters
 
 
@@ -29,7 +30,7 @@ class Link:
 
     def __init__(self, store: Callable[[], QueueBackend], events: Events) -> None:
         self.store = store
-        self._events = events
+        self.sender = Sender(store, events)
         self.renew()
 
     def renew(self) -> None:
@@ -44,11 +45,7 @@ class Link:
 
     def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
         """Store the messages in one round trip, blocking for it; the contract's ``send`` says what that promises."""
-        stored = self.store().send(queue, messages)
-        if self._events.wants(Sent):
-            for message, receipt in zip(messages, stored, strict=True):
-                self._events.emit(Sent(message, receipt))
-        return stored
+        return self.sender.send(queue, messages)
 
     async def send_soon(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
         """Do as ``send`` does, blocking no event loop, and together with whatever else is sent meanwhile."""

@@ -10,11 +10,12 @@ from holdfast.worker.handler import Handler, Misfit
 
 if TYPE_CHECKING:
     from holdfast.worker.options import Stopped, WorkerOptions
+    from holdfast.worker.services import Service
     from holdfast.worker.worker import Worker
 
-__all__ = ["CONTEXT", "Context", "Handler", "Misfit", "Stopped", "Worker", "WorkerOptions", "current_job"]
+__all__ = ["CONTEXT", "Context", "Handler", "Misfit", "Service", "Stopped", "Worker", "WorkerOptions", "current_job"]
 
-_LATE = {"Stopped": "options", "Worker": "worker", "WorkerOptions": "options"}
+_LATE = {"Service": "services", "Stopped": "options", "Worker": "worker", "WorkerOptions": "options"}
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,7 @@ from holdfast.worker.orders import Orders
 from holdfast.worker.outcomes import Outcomes
 from holdfast.worker.runners.runner import Desk, Runner
 from holdfast.worker.runners.threads import ThreadRunner
+from holdfast.worker.services import Service, Services
 from holdfast.worker.settler import Settler
 from holdfast.worker.watchdog import Watchdog
 
@@ -44,6 +45,9 @@ class Worker:
 
     ``start``, ``stop`` and ``join``, or ``with worker:``, are for a worker inside another program; ``run`` is all
     three, with signals, for a process of its own. They may be called from any thread, ``run`` from the main one.
+
+    ``services`` run beside its jobs: they start with the worker and stop when it begins to stop. One that cannot start
+    ends the worker with its error.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Worker:
         events: Events | None = None,
         options: WorkerOptions | None = None,
         clock: Clock = SYSTEM,
+        services: Sequence[Service] = (),
     ) -> None:
         by_kind = {handler.kind: handler for handler in handlers}
         if not queues or not by_kind:
@@ -62,6 +67,7 @@ class Worker:
         self._backend = backend
         self._clock = clock
         self._options = options or WorkerOptions()
+        self._services = Services(services)
         self._build(list(queues), by_kind, events or Events())
         self._started = self._stopping = self._hurried = False
         self._error: BaseException | None = None
@@ -208,6 +214,7 @@ class Worker:
         for part in (self._settler, self._crew, self._fetcher):
             part.start()
         try:
+            self._services.start()
             while not self._stopping:
                 self._rest(LOOK_EVERY)
                 self._watchdog.look()
@@ -216,6 +223,7 @@ class Worker:
 
     def _stop_leasing(self) -> None:
         self._fetcher.interrupt()
+        self._services.stop()
         self._crew.shut()
         self._tell_of_the_stop()
 
@@ -242,6 +250,7 @@ class Worker:
         """Settle what has ended. Jobs in threads that cannot be stopped stay leased for as long as those live."""
         abandoned = self._crew.held()
         self._crew.stop()
+        self._services.join(last_call)
         self._fetcher.join(_until(last_call))
         self._settler.add(self._leases.doubts)
         if abandoned:

@@ -14,6 +14,7 @@ from holdfast.delivery import HolderInfo
 from holdfast.errors import BackendError, ConfigError, NotSupported
 from holdfast.message import Level, Message
 from holdfast.stores import open_store
+from holdfast.stores.sqlite import migrate
 
 
 @pytest.fixture
@@ -85,10 +86,48 @@ def test_a_file_of_a_newer_release_is_left_alone(open_, path):
     open_().send("work", [Message(body=b"x")])
     in_other_process(path, "UPDATE holdfast_meta SET value = 99 WHERE name = 'version'")
 
-    with pytest.raises(NotSupported, match=r"tables of version 99, this release knows 1; upgrade Holdfast"):
+    with pytest.raises(NotSupported, match=r"tables of version 99, this release knows \d+; upgrade Holdfast"):
         open_().send("work", [Message(body=b"y")])
 
     assert in_other_process(path, "SELECT count(*) FROM holdfast_job") == "1"
+
+
+def test_a_file_of_the_first_release_gets_the_tables_that_it_lacks(open_, path):
+    in_other_process(path, f"CREATE TABLE holdfast_meta {META}")
+    for statement in migrate._statements(1)[1:]:
+        in_other_process(path, statement)
+    in_other_process(path, "INSERT INTO holdfast_meta VALUES ('version', 1)")
+
+    open_().send("work", [Message(body=b"x")])
+
+    assert tables(path) == tables_of_a_new_file(path.parent / "new.db")
+
+
+def test_a_migration_known_later_than_its_successors_is_still_carried_out(open_, path, monkeypatch):
+    known = migrate.known()
+    monkeypatch.setattr(migrate, "known", lambda: (1, known[-1]))
+    store = open_()
+    store.send("work", [Message(body=b"x")])
+    store.close()
+    monkeypatch.undo()
+
+    open_().send("work", [Message(body=b"y")])
+
+    assert tables(path) == tables_of_a_new_file(path.parent / "new.db")
+
+
+META = "(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+
+
+def tables(path):
+    return in_other_process(path, "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema ORDER BY name)")
+
+
+def tables_of_a_new_file(path):
+    store = open_store(parse_url(f"sqlite:///{path}"))
+    store.send("work", [Message(body=b"x")])
+    store.close()
+    return tables(path)
 
 
 def test_a_file_that_is_no_database_is_said_to_be_damaged(open_, path):
@@ -183,6 +222,7 @@ from holdfast.config import parse_url
 from holdfast.errors import BackendError
 from holdfast.message import Message
 from holdfast.stores import open_store
+from holdfast.stores.sqlite import migrate
 
 def main(path):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -214,6 +254,7 @@ from holdfast.config import parse_url
 from holdfast.delivery import State
 from holdfast.message import Message
 from holdfast.stores import open_store
+from holdfast.stores.sqlite import migrate
 
 def open_():
     return open_store(parse_url(f"sqlite:///{sys.argv[1]}?sync=normal"))

@@ -1,43 +1,60 @@
-"""Brings a file's tables to the version this release writes; runs by itself whenever a file is opened for writing."""
+"""Brings a file's tables to what this release knows; runs by itself whenever a file is opened for writing.
+
+Migrations are numbered files. A file records the number of each that it has had, so that one which comes to be known
+later than its successors is still carried out.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 from holdfast.errors import NotSupported
 from holdfast.stores.sqlite.connection import Connection
 
-VERSION = 1
+_RECORD = "migration "
 
 
 def migrate(connection: Connection) -> None:
-    """Carry out the migrations that the file lacks, each once, whichever process comes first.
+    """Carry out the migrations that the file lacks, each once and in order, whichever process comes first.
 
     ``NotSupported`` when a newer release has migrated the file.
     """
-    if version(connection) == VERSION:
+    if applied(connection) == set(known()):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        have = version(connection)
-        if have > VERSION:
-            raise NotSupported(f"the file has tables of version {have}, this release knows {VERSION}; upgrade Holdfast")
-        for number in range(have + 1, VERSION + 1):
+        have = applied(connection)
+        if unknown := have - set(known()):
+            raise NotSupported(
+                f"the file has tables of version {max(unknown)}, this release knows {max(known())}; upgrade Holdfast"
+            )
+        for number in sorted(set(known()) - have):
             for statement in _statements(number):
                 connection.execute(statement)
-            connection.execute("INSERT OR REPLACE INTO holdfast_meta VALUES ('version', ?)", (number,))
+        for number in known():
+            connection.execute("INSERT OR REPLACE INTO holdfast_meta VALUES (?, 1)", (f"{_RECORD}{number}",))
+        # The first release wrote this alone, and refuses a file whose version is another.
+        connection.execute("INSERT OR REPLACE INTO holdfast_meta VALUES ('version', ?)", (max(known()),))
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
 
 
-def version(connection: Connection) -> int:
-    """Return the version of the file's tables, 0 when it has none."""
+def applied(connection: Connection) -> set[int]:
+    """Return the numbers of the migrations that the file has had; empty when it has no tables."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_meta'"):
-        return 0
-    rows = connection.execute("SELECT value FROM holdfast_meta WHERE name = 'version'")
-    return int(rows[0][0]) if rows else 0
+        return set()
+    meta = dict(connection.execute("SELECT name, value FROM holdfast_meta"))
+    return {int(meta["version"]), *(int(name.removeprefix(_RECORD)) for name in meta if name.startswith(_RECORD))}
+
+
+@cache
+def known() -> tuple[int, ...]:
+    """Return the numbers of the migrations that this release has, in order."""
+    names = (entry.name for entry in files(__package__).joinpath("migrations").iterdir())
+    return tuple(sorted(int(name.removesuffix(".sql")) for name in names if name.endswith(".sql")))
 
 
 def _statements(number: int) -> list[str]:

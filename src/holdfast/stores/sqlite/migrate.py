@@ -46,7 +46,7 @@ def applied(connection: Connection) -> set[int]:
     """Return the numbers of the migrations that the file has had; empty when it has no tables."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_meta'"):
         return set()
-    meta = dict(connection.execute("SELECT name, value FROM holdfast_meta"))
+    meta: dict[str, int] = dict(connection.execute("SELECT name, value FROM holdfast_meta"))
     return {int(meta["version"]), *(int(name.removeprefix(_RECORD)) for name in meta if name.startswith(_RECORD))}
 
 

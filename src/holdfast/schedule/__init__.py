@@ -1,0 +1,1 @@
+"""Stored rules that send a message at times: ``cron`` reads and computes the rules."""

@@ -46,6 +46,7 @@ check: $(READY) ## format, lint, sizes, links, layers, types
 	@$(BIN)/python checks/links.py
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(READY) ## format the code and mend what the linter can
 	@$(BIN)/ruff check --fix-only --quiet .

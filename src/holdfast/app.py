@@ -18,13 +18,14 @@ from holdfast.contract import QueueBackend
 from holdfast.errors import JobError, NotSupported, UsageError, nearest
 from holdfast.events import Event, Events
 from holdfast.lifetime import Lifetime
+from holdfast.middleware import Middleware
 from holdfast.queues import Queue
 from holdfast.stores import open_store
 from holdfast.tasks.calls import Call, send_calls, send_calls_soon
 from holdfast.tasks.job import Job
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
-from holdfast.tasks.task import CoroutineTask, FunctionTask
-from holdfast.worker import Worker, WorkerOptions
+from holdfast.tasks.task import CoroutineTask, FunctionTask, Task
+from holdfast.worker import Context, Handler, Worker, WorkerOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,8 +75,14 @@ class App:
         self.name = name
         self.events = events or Events()
         self._clock = clock
+        self.middleware: Middleware[Context] = Middleware()
+        """What surrounds every run of a handler, and every send: ``@app.middleware.run``, ``@app.middleware.send``."""
         self._life = Lifetime(
-            partial(open_store, self.url, clock=clock), name=name or self.url.text, events=self.events, clock=clock
+            partial(open_store, self.url, clock=clock),
+            name=name or self.url.text,
+            events=self.events,
+            middleware=self.middleware,
+            clock=clock,
         )
         self._link = self._life.link
         self.tasks = Registry(self._link, codec=choose(codec, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
@@ -130,13 +137,19 @@ class App:
         worker = Worker(
             self.backend,
             list(dict.fromkeys(task.queue for task in tasks) if queues is None else queues),
-            [task.handler() for task in tasks],
+            [self._handler(task) for task in tasks],
             events=self.events,
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
             clock=self._clock,
         )
         self._life.add(worker)
         return worker
+
+    def _handler(self, task: Task[..., Any]) -> Handler:
+        handler = task.handler()
+        around = self.middleware.around
+        run = around(handler.run, kind=task.name, queue=task.settings.queue, is_async=handler.is_async)
+        return handler if run is handler.run else msgspec.structs.replace(handler, run=run)
 
     def job(self, queue: str, job_id: str) -> Job[Any]:
         """Look up a job sent by anybody, and return it with its ``view``; ``JobError`` when it does not exist.

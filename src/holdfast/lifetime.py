@@ -18,8 +18,10 @@ from holdfast.contract import QueueBackend
 from holdfast.errors import Closed
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.middleware import Middleware
+from holdfast.sending import Sender
 from holdfast.tasks.link import Link
-from holdfast.worker import Worker
+from holdfast.worker import Context, Worker
 from holdfast.worker.tidying import Tidying, tidy_all
 
 logger = logging.getLogger("holdfast")
@@ -31,10 +33,18 @@ LAST_BEAT = 5.0
 class Lifetime:
     """``open_store`` opens the store. Every method may be called from any thread."""
 
-    def __init__(self, open_store: Callable[[], QueueBackend], *, name: str, events: Events, clock: Clock) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[], QueueBackend],
+        *,
+        name: str,
+        events: Events,
+        middleware: Middleware[Context],
+        clock: Clock,
+    ) -> None:
         self._open_store = open_store
         self._name, self._events, self._clock = name, events, clock
-        self.link = Link(self.store, events)
+        self.link = Link(self.store, Sender(self.store, events, middleware))
         self._lock = threading.Lock()
         self._store: QueueBackend | None = None
         self._tidying: Tidying | None = None

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from holdfast.batching import Answers, Funnel
 from holdfast.contract import QueueBackend
 from holdfast.errors import BodyTooLarge, QueueFull
-from holdfast.events import Events
 from holdfast.message import Message, Stored
 from holdfast.sending import Sender
 from holdfast.tasks.results import Waiters
@@ -28,9 +27,9 @@ class Link:
     Every method may be called from any thread, and after a fork once ``renew`` was.
     """
 
-    def __init__(self, store: Callable[[], QueueBackend], events: Events) -> None:
+    def __init__(self, store: Callable[[], QueueBackend], sender: Sender) -> None:
         self.store = store
-        self.sender = Sender(store, events)
+        self.sender = sender
         self.renew()
 
     def renew(self) -> None:
@@ -49,7 +48,11 @@ class Link:
 
     async def send_soon(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
         """Do as ``send`` does, blocking no event loop, and together with whatever else is sent meanwhile."""
-        return await self._funnel.submit(_Parcel(queue, messages))
+        if not self.sender.middleware.sends:
+            return await self._funnel.submit(_Parcel(queue, messages))
+        with self.sender.middleware.sending(queue, messages) as sending:  # here, where the sender's own context is
+            sending.stored = await self._funnel.submit(_Parcel(queue, sending.messages))
+        return list(sending.stored)
 
     def _send_parcels(self, parcels: list[_Parcel]) -> Answers[list[Stored]]:
         by_queue: dict[str, list[_Parcel]] = {}
@@ -63,7 +66,7 @@ class Link:
     def _sent(self, queue: str, parcels: list[_Parcel]) -> Answers[list[Stored]]:
         """Send, and let no parcel spoil the others: a refused batch is halved until the refused ones stand alone."""
         try:
-            stored = iter(self.send(queue, [message for parcel in parcels for message in parcel.messages]))
+            stored = iter(self.sender.store(queue, [message for parcel in parcels for message in parcel.messages]))
             return [list(islice(stored, len(parcel.messages))) for parcel in parcels]
         except (BodyTooLarge, QueueFull) as error:
             if len(parcels) == 1:

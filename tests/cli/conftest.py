@@ -43,7 +43,8 @@ class Answer:
 @pytest.fixture
 def holdfast(monkeypatch):
     """Runs a command line in this process, away from any terminal."""
-    monkeypatch.delenv("HOLDFAST_URL", raising=False)
+    for name in [name for name in os.environ if name.startswith("HOLDFAST_")]:
+        monkeypatch.delenv(name)
 
     def run(*args):
         return Answer(

@@ -65,6 +65,7 @@ def test_a_worker_without_an_app_is_told_how_to_name_one(holdfast):
     said = holdfast("worker").misuse
 
     assert "Which App? Write package.module:app, for example shop.jobs:app" in said
+    assert "or set app in [tool.holdfast] of pyproject.toml" in said
 
 
 def test_a_module_without_an_attribute_is_told_to_name_the_app(holdfast, shop):
@@ -171,6 +172,25 @@ def test_an_app_without_tasks_is_told_how_to_declare_one(holdfast, project):
     said = holdfast("worker", "shop:app").complaint
 
     assert "shop:app has no tasks: declare one with @app.task, and import its module in shop" in said
+
+
+def test_a_mistyped_package_to_discover_is_named(holdfast, shop):
+    assert "there is no module 'shpo'" in holdfast("worker", "shop:app", "--discover", "shpo").complaint
+
+
+def test_a_module_that_is_discovered_and_broken_is_shown_with_its_line(holdfast, project, shop):
+    project("web/__init__.py", "")
+    file = project("web/tasks.py", "\n1 / 0\n")
+
+    said = holdfast("worker", "shop:app", "--discover", "web").complaint
+
+    assert f"importing 'web.tasks' failed at {file}:2: ZeroDivisionError" in said
+
+
+def test_a_mistyped_key_in_the_projects_file_is_told_the_nearest(holdfast, project, shop):
+    file = project("pyproject.toml", "[tool.holdfast]\nap = 'shop:app'\n")
+
+    assert f"{file}: [tool.holdfast] has no 'ap' (did you mean 'app'?)" in holdfast("worker").complaint
 
 
 def test_a_queue_that_no_task_names_is_warned_of(holdfast, shop):

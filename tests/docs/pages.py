@@ -2,7 +2,7 @@
 
 A fence's first word is its language, the rest says what to do with it::
 
-    ```python file=jobs.py     written to jobs.py in the page's own directory
+    ```python file=jobs.py     written to jobs.py in the page's own directory; so is text in another language
     ```python                  executed; all such blocks of a page share one process, hence their names
     ```python no-run           only compiled: it needs what is not installed here
     ```output                  what the Python block before it prints
@@ -68,7 +68,7 @@ class Run:
         for place, block in enumerate(self.blocks):
             if block.language == "python" and "no-run" in block.info:
                 compile(block.text, f"{self.page.name}:{block.line}", "exec")
-            elif block.language == "python" and block.info.startswith("file="):
+            elif block.info.startswith("file="):
                 file = self.folder / block.info.removeprefix("file=")
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(block.text)

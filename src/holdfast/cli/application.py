@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from holdfast.errors import HoldfastError, UsageError, nearest
+from holdfast.errors import UsageError, nearest
+from holdfast.tasks.discovery import NoModule, import_user_module
 
 if TYPE_CHECKING:
     from holdfast.app import App
@@ -18,15 +17,27 @@ if TYPE_CHECKING:
 EXAMPLE = "write package.module:app, for example shop.jobs:app for the App called app in shop/jobs.py"
 
 
-def find_app(name: str) -> App:
-    """Import the module before the colon, with the current directory on the path, and return the App after it.
+def find_app(name: str, folder: Path | None = None) -> App:
+    """Import the module before the colon, and return the App after it.
 
-    ``UsageError`` says what to write instead.
+    ``folder``, by default the current directory, is looked into first. ``UsageError`` says what to write instead.
     """
     module_name, colon, attribute = name.partition(":")
     _check_name(name, module_name, colon, attribute)
-    module = _imported(name, module_name)
+    here = search(folder)
+    try:
+        module = import_user_module(module_name)
+    except NoModule as error:
+        raise UsageError(_no_module(name, error.missing, here)) from error
     return _app_in(module, attribute)
+
+
+def search(folder: Path | None = None) -> str:
+    """Put ``folder``, by default the current directory, where imports look first, and return it."""
+    here = str(folder or Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return here
 
 
 def _check_name(name: str, module_name: str, colon: str, attribute: str) -> None:
@@ -40,25 +51,6 @@ def _check_name(name: str, module_name: str, colon: str, attribute: str) -> None
         raise UsageError(f"{name!r} cannot be imported: {EXAMPLE}")
 
 
-def _imported(name: str, module_name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise _broken(module_name, error) from error
-        raise UsageError(_no_module(name, error.name, here)) from error
-    except SystemExit as error:
-        raise UsageError(
-            f"importing {module_name!r} ended the program; put what only a script should do under "
-            "if __name__ == '__main__':"
-        ) from error
-    except Exception as error:
-        raise _broken(module_name, error) from error
-
-
 def _no_module(name: str, missing: str, here: str) -> str:
     package, _, leaf = missing.rpartition(".")
     folder = Path(here, *package.split(".")) if package else Path(here)
@@ -67,24 +59,6 @@ def _no_module(name: str, missing: str, here: str) -> str:
         f"{name!r}: there is no module {missing!r}{nearest(leaf, found)} in {here} or the environment; "
         "start holdfast where your package lies, or install it"
     )
-
-
-def _broken(module_name: str, error: Exception) -> UsageError:
-    """Say where in the user's own code the import failed."""
-    place = f" at {error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else _place(error)
-    kind = "" if isinstance(error, HoldfastError) else f"{type(error).__name__}: "
-    hint = "; install it into this environment" if isinstance(error, ModuleNotFoundError) else ""
-    return UsageError(f"importing {module_name!r} failed{place}: {kind}{error}{hint}")
-
-
-def _place(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    files = [frame for frame in frames if frame.filename.endswith(".py")]
-    last = next((frame for frame in reversed(files) if not Path(frame.filename).is_relative_to(_PACKAGE)), None)
-    return "" if last is None else f" at {last.filename}:{last.lineno}"
-
-
-_PACKAGE = Path(__file__).parents[1]
 
 
 def _app_in(module: ModuleType, attribute: str) -> App:

@@ -15,6 +15,7 @@ import click
 
 from holdfast.capabilities import JobFilter
 from holdfast.cli.output import Output
+from holdfast.cli.project import ON_DISK, find_project
 from holdfast.clock import SYSTEM
 from holdfast.config import StoreURL, parse_url
 from holdfast.contract import QueueBackend
@@ -24,8 +25,7 @@ from holdfast.errors import ConfigError, UsageError, nearest
 F = TypeVar("F", bound=Callable[..., Any])
 
 URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
-ON_DISK = {"sqlite", "disk"}
-"""Schemes whose path is a file or directory of this machine, made when a program first sends."""
+APP_VARIABLE = "HOLDFAST_APP"
 
 
 def json_option(command: F) -> F:
@@ -47,7 +47,7 @@ def on_store(command: F) -> F:
             return command(*args, store=store, **given)
 
     run = click.option("--app", metavar="PKG.MOD:APP", help="Use the store of this App.")(json_option(run))
-    return cast("F", click.option("--url", help="The store, such as sqlite:///jobs.db; by default $HOLDFAST_URL.")(run))
+    return cast("F", click.option("--url", help="The store, such as sqlite:///jobs.db.")(run))
 
 
 queues_option = click.option("--queue", "-q", "queues", multiple=True, help="In this queue; may be repeated.")
@@ -130,16 +130,21 @@ def opened(url: str | None, app: str | None) -> Iterator[QueueBackend]:
     """Open the store that a URL, an App or the environment names, for a command that looks at it from outside."""
     if url is not None and app is not None:
         raise click.UsageError("Give --url or --app, not both.")
+    folder, by_default = None, False
+    parsed = None if url is None else parse_url(url)
+    if url is None and app is None:
+        parsed, app, folder = _unsaid()
+        by_default = parsed is None and app is None
     if app is not None:
         from holdfast.cli.application import find_app
 
-        found = find_app(app)
+        found = find_app(app, folder)
         _check_place(found.url)
         with found:
             yield _shared(found.backend, found.url)
         return
-    parsed = parse_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
-    _check_place(parsed, by_default=not url and not os.environ.get(URL_VARIABLE))
+    parsed = parsed or parse_url(DEFAULT_URL)
+    _check_place(parsed, by_default=by_default)
     from holdfast.stores import open_store
 
     store = open_store(parsed)
@@ -147,6 +152,18 @@ def opened(url: str | None, app: str | None) -> Iterator[QueueBackend]:
         yield _shared(store, parsed)
     finally:
         store.close()
+
+
+def _unsaid() -> tuple[StoreURL | None, str | None, Path | None]:
+    """Return the URL, or the App and the folder of its module, that the environment names, or else the file."""
+    if url := os.environ.get(URL_VARIABLE):
+        return parse_url(url), None, None
+    if app := os.environ.get(APP_VARIABLE):
+        return None, app, None
+    project = find_project()
+    if project is None:
+        return None, None, None
+    return project.url, project.app if project.url is None else None, project.folder
 
 
 def _check_place(url: StoreURL, *, by_default: bool = False) -> None:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
-from holdfast.cli.application import EXAMPLE, find_app
+from holdfast.cli.application import EXAMPLE, find_app, search
 from holdfast.cli.groups import Failure, one_line
-from holdfast.cli.options import json_option
-from holdfast.cli.output import Output, Table, count, length
+from holdfast.cli.options import APP_VARIABLE, json_option
+from holdfast.cli.output import Output
+from holdfast.cli.policy import Orders, policy_of, show, told
+from holdfast.cli.project import FILE, META, TABLE, Project, ProjectCommand, from_file, naming, same_place
 from holdfast.errors import HoldfastError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -24,37 +26,39 @@ if TYPE_CHECKING:
     from holdfast.worker import Stopped
 
 
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asks of the worker; ``queues`` None means those that the tasks name."""
-
-    queues: tuple[str, ...] | None
-    concurrency: int
-    grace: float
-    drain: bool
-    max_jobs: int | None
-
-    @property
-    def until(self) -> str:
-        """What ends the worker, for people."""
-        ends = ["stopped"]
-        if self.drain:
-            ends.append("nothing is left to do")
-        if self.max_jobs is not None:
-            ends.append(f"{count(self.max_jobs, 'job')} are done" if self.max_jobs > 1 else "one job is done")
-        return f"until {' or '.join(ends)}"
-
-
 def _split(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> tuple[str, ...] | None:
     names = [name.strip() for text in value for name in text.split(",") if name.strip()]
     return tuple(dict.fromkeys(names)) or None
 
 
-@click.command()
-@click.argument("app", metavar="PKG.MOD:APP", required=False)
+@click.command(cls=ProjectCommand)
+@click.argument("app", metavar="PKG.MOD:APP", required=False, envvar=APP_VARIABLE)
 @click.option(
-    "--queues", "-q", multiple=True, callback=_split, help="Only these, as a,b; by default all its tasks name."
+    "--discover",
+    "tasks",
+    metavar="PKG",
+    multiple=True,
+    envvar="HOLDFAST_TASKS",
+    callback=_split,
+    help="Import this package's modules called tasks or jobs, or by a pattern: PKG:*_tasks.",
 )
-@click.option("--concurrency", "-c", type=click.IntRange(1), default=10, show_default=True, help="Jobs at once.")
+@click.option(
+    "--queues",
+    "-q",
+    multiple=True,
+    envvar="HOLDFAST_QUEUES",
+    callback=_split,
+    help="Only these, as a,b; by default all its tasks name.",
+)
+@click.option(
+    "--concurrency",
+    "-c",
+    type=click.IntRange(1),
+    default=10,
+    envvar="HOLDFAST_CONCURRENCY",
+    show_default=True,
+    help="Jobs at once.",
+)
 @click.option(
     "--drain", is_flag=True, help="End when nothing is ready or running any more; jobs scheduled for later stay."
 )
@@ -63,23 +67,29 @@ def _split(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     "--grace",
     type=click.FloatRange(0),
     default=25.0,
+    envvar="HOLDFAST_GRACE",
     show_default=True,
     metavar="SECONDS",
     help="How long running jobs may go on once it is stopped.",
 )
 @json_option
-def worker(app: str | None, out: Output, **orders: Any) -> None:
+@click.pass_context
+def worker(context: click.Context, /, app: str | None, out: Output, **orders: Any) -> None:
     """Work on the queues of an App until SIGTERM or Ctrl-C.
+
+    What is not given comes from $HOLDFAST_APP, $HOLDFAST_QUEUES and so on, then from [tool.holdfast] in pyproject.toml.
 
     Stopping lets running jobs end within --grace and gives the others back; a second signal leaves no grace. What it
     works on is printed at the start, what it did at the end.
     """
     if app is None:
-        raise click.UsageError(f"Which App? {EXAMPLE[0].upper()}{EXAMPLE[1:]}.")
+        raise click.UsageError(f"Which App? {EXAMPLE[0].upper()}{EXAMPLE[1:]}; or set app in [{TABLE}] of {FILE}.")
+    project: Project | None = context.meta[META]
     _log()
     alone = len(_lasting()) == 1  # else this process is somebody else's, and goes on
     try:
-        code = _run(app, Orders(**orders), out)
+        found = _found(app, project, in_file=from_file(context, "app"))
+        code = _run(found, app, Orders(**orders), project, out)
     except HoldfastError as error:
         if not alone or not _left_over():
             raise
@@ -91,15 +101,31 @@ def worker(app: str | None, out: Output, **orders: Any) -> None:
         sys.exit(code)
 
 
-def _run(name: str, orders: Orders, out: Output) -> int:
-    app = find_app(name)
+def _found(name: str, project: Project | None, *, in_file: bool) -> App:
+    if project is None:
+        return find_app(name)
+    search(project.folder)  # also for what is to be discovered
+    if not in_file:
+        return find_app(name)
+    with naming(project, "app"):
+        return find_app(name, project.folder)
+
+
+def _run(app: App, name: str, orders: Orders, project: Project | None, out: Output) -> int:
     try:
-        stopped = _work(app, name, orders, out)
+        _discover(app, orders.tasks or ())
+        stopped = _work(app, name, orders, project, out)
         if stopped.abandoned:
             _end_now(1)  # without closing the store: its jobs, whose threads cannot be stopped, may be using it
     finally:
         app.close()
     return int(stopped.unsettled > 0)
+
+
+def _discover(app: App, packages: Sequence[str]) -> None:
+    for package in packages:
+        name, _, pattern = package.partition(":")
+        app.tasks.discover(name, **({"modules": pattern} if pattern else {}))
 
 
 def _lasting() -> list[threading.Thread]:
@@ -130,16 +156,19 @@ def _log() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
 
 
-def _work(app: App, name: str, orders: Orders, out: Output) -> Stopped:
+def _work(app: App, name: str, orders: Orders, project: Project | None, out: Output) -> Stopped:
     tasks = app.tasks.values()
     if not tasks:
         raise UsageError(
-            f"{name} has no tasks: declare one with @app.task, and import its module in {name.partition(':')[0]}"
+            f"{name} has no tasks: declare one with @app.task, and import its module in {name.partition(':')[0]}, "
+            "or let --discover find it"
         )
     queues = orders.queues or tuple(dict.fromkeys(task.queue for task in tasks))
-    policy = _policy(app, name, orders, queues)
-    _show(policy, orders, out)
+    policy = policy_of(app, name, orders, queues) | {"project": project and str(project.file)}
+    show(policy, orders, out)
     _warn(app, queues, [task.queue for task in tasks])
+    if project is not None:
+        _settle_queues(app, project, [*queues, *(task.queue for task in tasks)])
     runner = app.worker(
         queues,
         concurrency=orders.concurrency,
@@ -150,7 +179,7 @@ def _work(app: App, name: str, orders: Orders, out: Output) -> Stopped:
     )
     stopped = runner.run()
     counts = msgspec.structs.asdict(stopped)
-    out.answer({**policy, "counts": counts}, _told(counts))
+    out.answer({**policy, "counts": counts}, told(counts))
     return stopped
 
 
@@ -166,74 +195,15 @@ def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
         click.echo(f"{where}; use one that processes share, such as sqlite:///jobs.db", err=True)
 
 
-# -- what it works on -----------------------------------------------------------------------------------------
-
-
-def _policy(app: App, name: str, orders: Orders, queues: Sequence[str]) -> dict[str, Any]:
-    features = app.backend.features
-    return {
-        "app": name,
-        "store": app.url.text,
-        "level": features.level.value,
-        "queues": list(queues),
-        "concurrency": orders.concurrency,
-        "grace": orders.grace,
-        "drain": orders.drain,
-        "max_jobs": orders.max_jobs,
-        "tasks": [
-            {
-                "name": task.name,
-                "queue": task.settings.queue,
-                "async": task.is_async,
-                "timeout": task.settings.timeout,
-                "keep_result": task.settings.keep_result,
-                "retry": {
-                    field: getattr(task.settings.retry, field)
-                    for field in ("attempts", "base", "factor", "cap", "jitter", "max_age")
-                },
-            }
-            for task in app.tasks.values()
-        ],
-    }
-
-
-def _show(policy: dict[str, Any], orders: Orders, out: Output) -> None:
-    from holdfast import __version__
-
-    out.say(
-        f"holdfast {__version__} works on {policy['app']}, process {os.getpid()}",
-        f"store        {policy['store']} (a send is {policy['level']} when it returns)",
-        f"queues       {', '.join(policy['queues'])}",
-        f"concurrency  {policy['concurrency']}, grace {length(policy['grace'])}, {orders.until}",
-        "",
-        Table(["task", "queue", "retry", "timeout", "result"], [_task_row(task) for task in policy["tasks"]]),
-        "",
-    )
-    sys.stdout.flush()
-
-
-def _task_row(task: dict[str, Any]) -> list[object]:
-    return [
-        task["name"],
-        task["queue"],
-        _retry(task["retry"]),
-        length(task["timeout"]) or "none",
-        length(task["keep_result"]) or "not kept",
-    ]
-
-
-def _retry(retry: dict[str, Any]) -> str:
-    attempts = "attempts without limit" if retry["attempts"] is None else count(retry["attempts"], "attempt")
-    if retry["attempts"] == 1:
-        return attempts
-    waits = f"waits {length(retry['base'])} × {retry['factor']:g} up to {length(retry['cap'])}"
-    return f"{attempts}, {waits}{'' if retry['jitter'] == 'none' else ', ' + retry['jitter'] + ' jitter'}"
-
-
-# -- what it did ----------------------------------------------------------------------------------------------
-
-
-def _told(counts: dict[str, int]) -> str:
-    always = ("done", "retried", "buried")
-    told = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number or name in always]
-    return f"stopped: {', '.join(told)}"
+def _settle_queues(app: App, project: Project, known: Sequence[str]) -> None:
+    """Tell the queues what the project's file says of them, and warn where file and App seem to mean another place."""
+    for queue, settings in project.settings.items():
+        app.backend.declare(queue, settings)
+        if queue not in known:
+            click.echo(f"holdfast: {project.file}: no task names queue {queue!r}{nearest(queue, known)}", err=True)
+    if project.url is not None and not same_place(project.url, app.url):
+        click.echo(
+            f"holdfast: {project.file} says url = {project.url.text!r}, and the App is on {app.url.text}: "
+            "commands that name no store will look elsewhere",
+            err=True,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar, overload
 
@@ -13,6 +13,7 @@ from holdfast.errors import UnknownTask, UsageError, nearest
 from holdfast.message import Seconds, seconds
 from holdfast.retry import Retry
 from holdfast.tasks.arguments import naming
+from holdfast.tasks.discovery import DECLARING, discover
 from holdfast.tasks.link import Link
 from holdfast.tasks.task import CoroutineTask, FunctionTask, Task, TaskSettings, queue_name
 
@@ -82,6 +83,15 @@ class Registry:
     def values(self) -> list[Task[..., Any]]:
         """Return the tasks in the order of their declaration."""
         return list(self._tasks.values())
+
+    def discover(self, *packages: str, modules: str | Iterable[str] = DECLARING) -> list[str]:
+        """Import the modules that declare tasks, and return their names: ``app.tasks.discover("shop")``.
+
+        In each package and the packages inside it those count whose own name is one of ``modules`` or fits a pattern
+        such as ``*_tasks`` or ``*``; of a package that fits, all modules. A name that is a module's is imported itself.
+        ``UsageError`` names the module that cannot be imported, with the line, and a package where none fits.
+        """
+        return discover(packages, modules)
 
     def declare(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
         """Make a task of a function and register it."""

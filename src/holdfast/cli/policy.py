@@ -1,0 +1,107 @@
+"""What a worker works on, printed when it starts, and what it did, printed when it has ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from holdfast.cli.output import Output, Table, count, length
+
+if TYPE_CHECKING:
+    from holdfast.app import App
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of the worker; ``tasks`` are packages to discover, ``queues`` None means those that tasks name."""
+
+    tasks: tuple[str, ...] | None
+    queues: tuple[str, ...] | None
+    concurrency: int
+    grace: float
+    drain: bool
+    max_jobs: int | None
+
+    @property
+    def until(self) -> str:
+        """What ends the worker, for people."""
+        ends = ["stopped"]
+        if self.drain:
+            ends.append("nothing is left to do")
+        if self.max_jobs is not None:
+            ends.append(f"{count(self.max_jobs, 'job')} are done" if self.max_jobs > 1 else "one job is done")
+        return f"until {' or '.join(ends)}"
+
+
+def policy_of(app: App, name: str, orders: Orders, queues: Sequence[str]) -> dict[str, Any]:
+    """Return what is in force, as JSON."""
+    features = app.backend.features
+    return {
+        "app": name,
+        "store": app.url.text,
+        "level": features.level.value,
+        "queues": list(queues),
+        "concurrency": orders.concurrency,
+        "grace": orders.grace,
+        "drain": orders.drain,
+        "max_jobs": orders.max_jobs,
+        "tasks": [
+            {
+                "name": task.name,
+                "queue": task.settings.queue,
+                "async": task.is_async,
+                "timeout": task.settings.timeout,
+                "keep_result": task.settings.keep_result,
+                "retry": {
+                    field: getattr(task.settings.retry, field)
+                    for field in ("attempts", "base", "factor", "cap", "jitter", "max_age")
+                },
+            }
+            for task in app.tasks.values()
+        ],
+    }
+
+
+def show(policy: dict[str, Any], orders: Orders, out: Output) -> None:
+    """Print what is in force, for people."""
+    from holdfast import __version__
+
+    out.say(
+        f"holdfast {__version__} works on {policy['app']}, process {os.getpid()}",
+        *([f"settings     {policy['project']}"] if policy["project"] else []),
+        f"store        {policy['store']} (a send is {policy['level']} when it returns)",
+        f"queues       {', '.join(policy['queues'])}",
+        f"concurrency  {policy['concurrency']}, grace {length(policy['grace'])}, {orders.until}",
+        "",
+        Table(["task", "queue", "retry", "timeout", "result"], [_task_row(task) for task in policy["tasks"]]),
+        "",
+    )
+    sys.stdout.flush()
+
+
+def _task_row(task: dict[str, Any]) -> list[object]:
+    return [
+        task["name"],
+        task["queue"],
+        _retry(task["retry"]),
+        length(task["timeout"]) or "none",
+        length(task["keep_result"]) or "not kept",
+    ]
+
+
+def _retry(retry: dict[str, Any]) -> str:
+    attempts = "attempts without limit" if retry["attempts"] is None else count(retry["attempts"], "attempt")
+    if retry["attempts"] == 1:
+        return attempts
+    waits = f"waits {length(retry['base'])} × {retry['factor']:g} up to {length(retry['cap'])}"
+    return f"{attempts}, {waits}{'' if retry['jitter'] == 'none' else ', ' + retry['jitter'] + ' jitter'}"
+
+
+def told(counts: dict[str, int]) -> str:
+    """Say what the worker did."""
+    always = ("done", "retried", "buried")
+    told = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number or name in always]
+    return f"stopped: {', '.join(told)}"

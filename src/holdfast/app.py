@@ -30,6 +30,7 @@ from holdfast.worker import Context, Handler, Worker, WorkerOptions
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
+W = TypeVar("W", bound=Worker)
 
 URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
 
@@ -74,7 +75,6 @@ class App:
         self.url = parse_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         self.name = name
         self.events = events or Events()
-        self._clock = clock
         self.middleware: Middleware[Context] = Middleware()
         """What surrounds every run of a handler, and every send: ``@app.middleware.run``, ``@app.middleware.send``."""
         self._life = Lifetime(
@@ -90,6 +90,10 @@ class App:
 
     def __repr__(self) -> str:
         return f"<App {self.name or self.url.text!r}>"
+
+    @property
+    def _clock(self) -> Clock:
+        return self._life.clock
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
@@ -128,13 +132,16 @@ class App:
         later are not among them. ``close`` stops it, and so does the end of the program's main thread. ``UsageError``
         names an option that is unknown.
         """
+        return self._worker(Worker, queues, options)
+
+    def _worker(self, make: type[W], queues: Sequence[str] | None, options: EmbeddedOptions) -> W:
         if isinstance(queues, str):
             raise UsageError(f"the queues of a worker are several texts: app.worker([{queues!r}])")
         known = WorkerOptions.__struct_fields__
         if unknown := min(options.keys() - set(known), default=None):
             raise UsageError(f"unknown worker option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
         tasks = self.tasks.values()
-        worker = Worker(
+        worker = make(
             self.backend,
             list(dict.fromkeys(task.queue for task in tasks) if queues is None else queues),
             [self._handler(task) for task in tasks],

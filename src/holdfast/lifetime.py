@@ -9,8 +9,8 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 
 from holdfast.clock import Clock
@@ -43,7 +43,8 @@ class Lifetime:
         clock: Clock,
     ) -> None:
         self._open_store = open_store
-        self._name, self._events, self._clock = name, events, clock
+        self._name, self._events = name, events
+        self.clock = clock
         self.link = Link(self.store, Sender(self.store, events, middleware))
         self._lock = threading.Lock()
         self._store: QueueBackend | None = None
@@ -76,7 +77,7 @@ class Lifetime:
             if self._store is not store:
                 raise self._refusal()  # closed since, and maybe opened again: leases here would be of the old store
             if self._heartbeat is None:
-                self._heartbeat = Heartbeat(store, this_process(self._name), clock=self._clock)
+                self._heartbeat = Heartbeat(store, this_process(self._name), clock=self.clock)
             return self._heartbeat
 
     def _refusal(self) -> Closed:
@@ -93,6 +94,23 @@ class Lifetime:
         if heartbeat is not None:
             heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
         return tidy_all(store, self._events, stop or threading.Event())
+
+    @contextmanager
+    def lend(self, store: QueueBackend, clock: Clock) -> Iterator[None]:
+        """Let everything of this App live on ``store`` and ``clock`` in the block, for a test; afterwards all is as
+        before. What was opened on them is closed then, the store too; loans may be nested.
+        """
+        with self._lock:
+            before = (self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed)
+            self.clock, self._store, self._tidying, self._heartbeat = clock, store, None, None
+            self._workers, self._closed = weakref.WeakSet(), False
+        with self.link.renewed():
+            try:
+                yield
+            finally:
+                self.close()
+                with self._lock:
+                    self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed = before
 
     # -- its end --------------------------------------------------------------------------------------------------
 

@@ -236,10 +236,7 @@ def test_a_wrong_app_in_the_file_is_said_to_be_from_there(holdfast, shop):
 
     said = holdfast("worker").complaint
 
-    assert (
-        f"{file}: app: 'shpo:app': there is no module 'shpo' (did you mean 'shop'?) in {file.parent}"
-        in said
-    )
+    assert f"{file}: app: 'shpo:app': there is no module 'shpo' (did you mean 'shop'?) in {file.parent}" in said
 
 
 def test_a_file_that_is_no_text_is_an_error_with_its_name(tmp_path):

@@ -1,5 +1,6 @@
 """Clocks that are moved move together, tell who listens, and are shared."""
 
+import gc
 import subprocess
 import sys
 
@@ -49,6 +50,24 @@ def test_who_listens_is_told_after_the_move():
     clock.set_wall(2)
 
     assert seen == [1000, 3000]
+
+
+def test_who_listened_and_has_gone_is_not_told():
+    class Listener:
+        def note(self):
+            seen.append(self)
+
+    clock, seen, listener = MovableClock(0, ticking=False), [], Listener()
+    clock.on_move(listener.note)
+    clock.move(1)
+    assert len(seen) == 1
+
+    seen.clear()
+    del listener
+    gc.collect()
+    clock.move(1)
+
+    assert seen == []
 
 
 @pytest.mark.parametrize("ticking", [True, False])

@@ -16,7 +16,7 @@ from holdfast.machine.moves import (
     taken_back,
 )
 from holdfast.machine.orders import ReadyOrder
-from holdfast.machine.queue import STEP, Machine
+from holdfast.machine.queue import STEP, Machine, next_change
 
 __all__ = [
     "MOVES",
@@ -31,6 +31,7 @@ __all__ = [
     "failed_run",
     "lost_run",
     "millis",
+    "next_change",
     "revived",
     "seen_state",
     "settled",

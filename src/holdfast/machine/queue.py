@@ -309,3 +309,14 @@ class Machine:
             self.token = max(self.token, self._forgotten.pop(job_id))
             forgotten += 1
         return forgotten
+
+
+def next_change(machine: Machine) -> int | None:
+    """Return the ms at which something next happens by time alone: a job is due, expires, or is dropped; or None."""
+    ended = [
+        entry[0][0] + machine._retention(state)[0]
+        for state, heap in machine._ended.items()
+        if (entry := heap.first()) is not None
+    ]
+    firsts = (heap.first() for heap in (machine._scheduled, machine._expiring, machine._kept))
+    return min([*ended, *(entry[0][0] for entry in firsts if entry is not None)], default=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
 
@@ -36,6 +37,16 @@ class Link:
         """Begin afresh, with no thread and nothing under way: after ``close``, or in the child of a fork."""
         self.waiters = Waiters(self.store)
         self._funnel: Funnel[_Parcel, list[Stored]] = Funnel(self._send_parcels, name="holdfast-send")
+
+    @contextmanager
+    def renewed(self) -> Iterator[None]:
+        """Begin afresh for the block; what was under way before goes on after it. The block closes what is its own."""
+        before = self.waiters, self._funnel
+        self.renew()
+        try:
+            yield
+        finally:
+            self.waiters, self._funnel = before
 
     def close(self) -> None:
         """Send what was submitted, then end both threads; whoever still waits for an outcome hears ``Closed``."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 import msgspec
 
 from holdfast.codec import HEADER, Arguments, Codec, PickleCodec, choose, given
-from holdfast.delivery import Delivery
+from holdfast.delivery import Delivery, JobView
 from holdfast.errors import Undecodable, UsageError, nearest
 from holdfast.message import Message, SendOptions, Stored, message
 from holdfast.retry import Retry
@@ -155,6 +155,17 @@ class Task(Generic[P, R]):
             keep_result=settings.keep_result or 0.0,
             stop_when_lost=settings.stop_when_lost,
         )
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of every send: what ``using`` was given, and the priority and attempts of the declaration."""
+        return self._options
+
+    def arguments(self, job: Message | Delivery | JobView) -> dict[str, Any]:
+        """Return the arguments of a stored call by parameter name, as its handler gets them; those left out are not
+        among them. ``Undecodable`` when its body does not fit the signature.
+        """
+        return given(self._decoder(job.headers.get(HEADER, _UNNAMED))(job.body))
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

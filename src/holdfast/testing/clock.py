@@ -5,7 +5,9 @@ from __future__ import annotations
 import mmap
 import struct
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from holdfast.clock import SYSTEM
@@ -22,7 +24,7 @@ class MovableClock:
 
     def __init__(self, start: int | None = None, *, ticking: bool = True) -> None:
         self.ticking = ticking
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], Callable[[], None] | None]] = []
         self._lock = threading.Lock()
         wall = 0 if start is None else start - SYSTEM.wall()
         self._set_up(_now(wall) if not ticking else (wall, 0))
@@ -36,9 +38,13 @@ class MovableClock:
         return self._load()[1] + (SYSTEM.boot() if self.ticking else 0)
 
     def on_move(self, moved: Callable[[], None]) -> None:
-        """Call ``moved`` after every move that is made through this object."""
+        """Call ``moved`` after every move that is made through this object; a method as long as its object lives."""
+        try:
+            kept: Callable[[], Callable[[], None] | None] = weakref.WeakMethod(moved)
+        except TypeError:  # a plain function
+            kept = partial(_itself, moved)
         with self._lock:
-            self._callbacks.append(moved)
+            self._callbacks.append(kept)
 
     def move(self, seconds: float) -> None:
         """Let ``seconds`` pass on both clocks at once."""
@@ -52,7 +58,8 @@ class MovableClock:
         with self._lock:
             times = self._load()
             self._store((times[0] + round(wall * 1000), times[1] + round(boot * 1000)))
-            callbacks = list(self._callbacks)
+            self._callbacks = [kept for kept in self._callbacks if kept() is not None]
+            callbacks = [moved for kept in self._callbacks if (moved := kept()) is not None]
         for moved in callbacks:
             moved()
 
@@ -91,6 +98,10 @@ class SharedClock(MovableClock):
 
     def _store(self, times: tuple[int, int]) -> None:
         _TIMES.pack_into(self._shared, 0, *times)
+
+
+def _itself(moved: Callable[[], None]) -> Callable[[], None]:
+    return moved
 
 
 def _now(ahead: int) -> tuple[int, int]:

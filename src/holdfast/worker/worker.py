@@ -82,7 +82,7 @@ class Worker:
         self._settler = settler = Settler(backend, events, self._settled)
         desk = Desk(handlers, Outcomes(events, clock), events, clock, settler.put, self._fail)
         prefetch = 0.0 if options.embedded else options.prefetch
-        self._crew = Crew(_runners(desk, options), settler, prefetch, clock)
+        self._crew = Crew(self._hire(desk), settler, prefetch, clock)
         orders = Orders(self._crew, settler, handlers, events)
         self._heartbeat = Heartbeat(backend, this_process(options.name, options.ttl), owner=orders, clock=clock)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
@@ -103,6 +103,10 @@ class Worker:
             options=options,
             clock=clock,
         )
+
+    def _hire(self, desk: Desk) -> list[Runner]:
+        """Return what runs the jobs; the test kit hires others."""
+        return _runners(desk, self._options)
 
     # -- what its owner calls -------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from holdfast.delivery import (
     Tidied,
 )
 from holdfast.errors import BodyTooLarge, Closed, LeaseLost, QueueFull
-from holdfast.machine import charged_runs
+from holdfast.machine import charged_runs, next_change
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
 from holdfast.stores.memory.queue import MemoryQueue
@@ -244,6 +244,12 @@ class MemoryBackend(Operations, QueueBackend):
             for queue, place in self._places.items():
                 tidied += self._tidy_place(queue, place, now, limit)
             return tidied
+
+    def next_change(self) -> int | None:
+        """Return the ms (wall) at which something next happens here by time alone, None for never; changes nothing."""
+        with self._open():
+            changes = [next_change(place.machine) for place in self._places.values()]
+            return min((change for change in changes if change is not None), default=None)
 
     def _tidy_place(self, queue: str, place: MemoryQueue, now: int, limit: int) -> Tidied:
         over, due = place.machine.advance(now, limit)

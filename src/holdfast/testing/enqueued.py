@@ -1,0 +1,120 @@
+"""The calls that a test finds: decoded, with their options, in order; and the store that takes note of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.message import Message, Stored, message
+from holdfast.stores.memory.backend import MemoryBackend
+from holdfast.stores.memory.queue import MemoryQueue
+from holdfast.tasks.registry import Registry
+from holdfast.tasks.task import Task
+
+
+class Enqueued(msgspec.Struct, frozen=True):
+    """One call of a task that was stored. ``arguments`` are those given, by parameter name, as its worker gets them.
+
+    ``delay`` is the seconds from sending until it was due, at first.
+    """
+
+    task: str
+    arguments: Mapping[str, Any]
+    queue: str
+    message: Message
+    delay: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The id of its job."""
+        return self.message.id
+
+    @property
+    def key(self) -> str | None:
+        """Its key."""
+        return self.message.key
+
+    @property
+    def priority(self) -> int:
+        """Its priority."""
+        return self.message.priority
+
+    def __str__(self) -> str:
+        listed = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.task}({listed})"
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A message as the store took it, at ``at`` (ms)."""
+
+    queue: str
+    message: Message
+    at: int
+
+
+class RecordingStore(MemoryBackend):
+    """The memory store; ``sent`` has every message that made a job, follow-ups and schedules' too, in order."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.sent: list[Sent] = []
+
+    def is_ready(self, kinds: Collection[str]) -> bool:
+        """Tell whether a worker of all queues and these kinds would find something now."""
+        with self._open():
+            chance = self._until_chance(list(self._places), kinds)
+            return chance is not None and chance <= 0
+
+    def _store(self, queue: str, place: MemoryQueue, message: Message, now: int) -> Stored:
+        stored = super()._store(queue, place, message, now)
+        if not stored.duplicate:
+            self.sent.append(Sent(queue, message, now))
+        return stored
+
+
+def enqueued(tasks: Registry, sent: Sent) -> Enqueued:
+    """Return a message as a call; the arguments of a kind that is no task here are empty."""
+    its, arguments = sent.message, dict[str, Any]()
+    if its.kind in tasks:
+        arguments = tasks[its.kind].arguments(its)
+    due = sent.at + its.delay * 1000 if its.due is None else its.due
+    return Enqueued(its.kind, arguments, sent.queue, its, max(0.0, (due - sent.at) / 1000))
+
+
+class Wanted:
+    """A call that an assertion is about: of ``task``, with these arguments if any, and what ``using`` was given."""
+
+    def __init__(self, tasks: Registry, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._task = task
+        self._arguments = task.arguments(task.call(*args, **kwargs).message) if args or kwargs else None
+        declared = tasks[task.name].options
+        self._options = {
+            name: value for name, value in task.options.items() if name not in declared or declared[name] != value
+        }
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in (self._arguments or {}).items())
+        options = "".join(f", {name}={value!r}" for name, value in self._options.items())
+        return (
+            f"{self._task.name}({'...' if self._arguments is None else arguments}){options and f' with {options[2:]}'}"
+        )
+
+    def matches(self, call: Enqueued) -> bool:
+        """Tell whether ``call`` is one that is meant."""
+        return (
+            call.task == self._task.name
+            and self._arguments in (None, call.arguments)
+            and all(self._has(call, name) for name in self._options)
+        )
+
+    def _has(self, call: Enqueued, option: str) -> bool:
+        if option == "queue":
+            return call.queue == self._task.queue
+        meant = message(b"", {option: self._options[option]}, kind=call.task)  # type: ignore[misc] # using() checked it
+        if option == "headers":
+            return meant.headers.items() <= call.message.headers.items()  # a middleware may have added some
+        field = "due" if option == "run_at" else option
+        return bool(getattr(call.message, field) == getattr(meant, field))

@@ -18,12 +18,14 @@ from holdfast.contract import QueueBackend
 from holdfast.errors import JobError, NotSupported, UsageError, nearest
 from holdfast.events import Event, Events
 from holdfast.lifetime import Lifetime
+from holdfast.message import SendOptions
 from holdfast.middleware import Middleware
 from holdfast.queues import Queue
 from holdfast.stores import open_store
 from holdfast.tasks.calls import Call, send_calls, send_calls_soon
 from holdfast.tasks.job import Job
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
+from holdfast.tasks.subscribers import EVENTS_QUEUE, Function, SubscriberOptions, Subscribers
 from holdfast.tasks.task import CoroutineTask, FunctionTask, Task
 from holdfast.worker import Context, Handler, Worker, WorkerOptions
 
@@ -85,8 +87,10 @@ class App:
             clock=clock,
         )
         self._link = self._life.link
-        self.tasks = Registry(self._link, codec=choose(codec, allow_pickle=allow_pickle), allow_pickle=allow_pickle)
-        """The declared tasks by name; an unknown name raises ``UnknownTask``."""
+        chosen = choose(codec, allow_pickle=allow_pickle)
+        self.tasks = Registry(self._link, codec=chosen, allow_pickle=allow_pickle)
+        """The declared tasks by name, subscribers included; an unknown name raises ``UnknownTask``."""
+        self._subscribers = Subscribers(self.tasks, self._link, codec=chosen)
 
     def __repr__(self) -> str:
         return f"<App {self.name or self.url.text!r}>"
@@ -125,6 +129,39 @@ class App:
         """Do as ``enqueue_many`` does, blocking no event loop."""
         return await send_calls_soon(self._link, list(calls))
 
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def on(self, kind: str, /, **options: Unpack[SubscriberOptions]) -> Callable[[Function], Function]:
+        """Subscribe a function to events of this kind: ``@app.on("user.created")``. It stays a plain function.
+
+        It takes the event as its one argument, decoded by its annotation; each event becomes a job of its own for it,
+        with the attempts, timeout and dead letter of its options. Several may subscribe to one kind, under different
+        names; all of them belong to one deployment. ``UsageError`` names what does not fit. Touches no store.
+        """
+        return self._subscribers.on(kind, options)
+
+    def publish(
+        self, kind: str, event: object, /, queue: str = EVENTS_QUEUE, **options: Unpack[SendOptions]
+    ) -> Job[None]:
+        """Store one event, and return its job, which is done once each subscriber has a job of its own.
+
+        That happens in one step in the worker that leases it; the subscribers are those it knows. When it knows none,
+        the event stays ready, and is shown as unhandled. The options are those of any send: headers, priority,
+        timeout, ``max_attempts`` and key pass on to the subscribers' jobs, whose key is ``<key>/<subscriber>``, so that
+        no subscriber waits for another. Blocks for one round trip; ``UsageError`` when the event cannot be encoded.
+        """
+        return self._subscribers.publish(kind, event, queue, options)
+
+    def publish_now(self, kind: str, event: object, /) -> None:
+        """Call the subscribers of this kind here, in the order they subscribed, without a store; with none do nothing.
+
+        The first error ends it and is raised. ``UsageError``, and nothing is called, when one of them is an
+        ``async def``: ``await app.aio.publish_now`` runs those too.
+        """
+        self._subscribers.publish_now(kind, event)
+
+    # -- workers and jobs -----------------------------------------------------------------------------------------
+
     def worker(self, queues: Sequence[str] | None = None, **options: Unpack[EmbeddedOptions]) -> Worker:
         """Return a worker for this process, not started: ``with app.worker(concurrency=4):`` works until its end.
 
@@ -144,7 +181,7 @@ class App:
         worker = make(
             self.backend,
             list(dict.fromkeys(task.queue for task in tasks) if queues is None else queues),
-            [self._handler(task) for task in tasks],
+            [*(self._handler(task) for task in tasks), *self._subscribers.handlers()],
             events=self.events,
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
             clock=self._clock,

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from holdfast.delivery import JobView, Outcome, Page, State
+from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, State
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +123,19 @@ class Results(Protocol):
 
     def watch(self) -> Watch:
         """Return a new watch; its owner closes it."""
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Running jobs can say how far they are; ``JobView.progress`` shows it."""
+
+    def report(self, reports: Sequence[Report]) -> list[Receipt]:
+        """Keep the last report of each running job; return the receipts that were lost.
+
+        A receipt is lost as in ``settle``, and then changes nothing. A report belongs to its run: the next grant of the
+        job shows none, and it goes with the job. Of several for one job the last counts. Need not be synced to the
+        disk, and wakes nobody.
+        """
 
 
 # -- schedules ------------------------------------------------------------------------------------------------

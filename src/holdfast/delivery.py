@@ -8,12 +8,12 @@ delay), :class:`Burial` (give up, with a reason), :class:`Cancellation` (stopped
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from holdfast.errors import UsageError
-from holdfast.message import NO_HEADERS, Message, Seconds, seconds
+from holdfast.message import NO_HEADERS, Message, Seconds, checked, seconds
 
 MAX_CRASHES = 3
 """A job whose process died this often is buried, even if attempts are left."""
@@ -181,11 +181,16 @@ class Delivery(msgspec.Struct, gc=False):
         """Whether no attempt is left after this one."""
         return self.max_attempts is not None and self.attempt >= self.max_attempts
 
-    def ack(self, result: bytes | None = None, *, keep_result: Seconds = 0.0) -> None:
-        """Mark as done."""
+    def ack(
+        self, result: bytes | None = None, *, keep_result: Seconds = 0.0, then: Iterable[bytes | Message] = ()
+    ) -> None:
+        """Mark as done. ``then`` is stored in the same queue in the same step, and only if the lease was not lost;
+        its bodies, and their number, are not held to the queue's limits.
+        """
         if result is not None and not isinstance(result, bytes):
             raise UsageError(f"a result is bytes or None, not {type(result).__name__}; encode it first")
-        self.settlement = Ack(self.receipt, result, seconds(keep_result, "keep_result"))
+        follow_ups = tuple(_follow_up(message) for message in then)
+        self.settlement = Ack(self.receipt, result, seconds(keep_result, "keep_result"), follow_ups)
 
     def nack(self, delay: Seconds = 0.0, *, error: ErrorInfo | None = None, count: bool = True) -> None:
         """Mark to be delivered again after ``delay`` seconds, or buried when its attempts are used."""
@@ -206,6 +211,22 @@ class Delivery(msgspec.Struct, gc=False):
         if count and self.last_attempt:
             return Burial(self.receipt, reason if error is None or reason != "error" else error.type, error)
         return Nack(self.receipt, delay, error, count, reason)
+
+
+def _follow_up(message: bytes | Message) -> Message:
+    if isinstance(message, Message):
+        return checked(message)
+    if not isinstance(message, (bytes, bytearray, memoryview)):
+        raise UsageError(f"what follows an ack is bytes or Messages, not {type(message).__name__}; encode it first")
+    return Message(body=bytes(message))
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """What a run says of its progress: ``fraction`` from 0 to 1, and a note on what it is at."""
+
+    receipt: Receipt
+    fraction: float
+    note: str = ""
 
 
 # -- holders --------------------------------------------------------------------------------------------------
@@ -288,8 +309,19 @@ def keep_runs(runs: Sequence[Attempt]) -> tuple[Attempt, ...]:
     return (*runs[:FIRST_ERRORS], *runs[-LAST_ERRORS:])
 
 
+class Reported(msgspec.Struct, frozen=True, gc=False):
+    """The last report of a run: ``fraction`` from 0 to 1, its note, and when (ms) it was stored."""
+
+    fraction: float
+    note: str
+    at: int
+
+
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it stands at the instant of looking; instants are ms. ``held`` means behind the head of its key."""
+    """A job as it stands at the instant of looking; instants are ms. ``held`` means behind the head of its key.
+
+    ``progress`` is what its newest run, which may have ended, reported last; None when it has reported nothing.
+    """
 
     queue: str
     id: str
@@ -315,6 +347,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     headers: Mapping[str, str]
     runs: tuple[Attempt, ...] = ()
+    progress: Reported | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

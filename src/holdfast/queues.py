@@ -25,7 +25,7 @@ from holdfast.delivery import (
     State,
 )
 from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError
-from holdfast.events import BeforeBury, BeforeRetry, Events, Lost
+from holdfast.events import BeforeBury, BeforeRetry, Events, Lost, Sent
 from holdfast.heartbeat import Heartbeat
 from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, checked, message, seconds
 from holdfast.retry import Retry
@@ -278,13 +278,23 @@ class Queue(Place):
     ) -> list[Receipt]:
         """Settle; if the store cannot, let the heartbeat do it, or ``otherwise`` instead, when it can again."""
         try:
-            return self._store().settle(settlements)
+            lost = self._store().settle(settlements)
         except Exception as error:
             heartbeat = self._heartbeat()
             heartbeat.owe(settlements if otherwise is None else otherwise)
             if not isinstance(error, BackendError):
                 heartbeat.pay()  # the store is well, and one of these is not: the others need not wait
             raise
+        if self._events.wants(Sent):
+            self._tell_of_follow_ups(settlements, lost)
+        return lost
+
+    def _tell_of_follow_ups(self, settlements: Sequence[Settlement], lost: Collection[Receipt]) -> None:
+        level = self._store().features.level
+        for ack in settlements:
+            if isinstance(ack, Ack) and ack.receipt not in lost:
+                for message in ack.then:
+                    self._events.emit(Sent(message, Stored(self.name, message.id, level)))
 
 
 class Deliveries:

@@ -35,6 +35,7 @@ class Parameters:
         self.context = _context(declared)
         self._function = function
         stored = [parameter for name, parameter in declared.parameters.items() if name != self.context]
+        self.stored = tuple(stored)
         self._signature = declared.replace(parameters=stored, return_annotation=inspect.Signature.empty)
         self.hints = {parameter.name: _hint(function, parameter) for parameter in stored}
         self._general = any(parameter.kind in _GENERAL for parameter in stored)

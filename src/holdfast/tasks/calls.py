@@ -14,16 +14,16 @@ R = TypeVar("R")
 
 
 class Call(Generic[R_co]):
-    """A call that is not sent yet, for ``enqueue_many``; it was checked as ``enqueue`` checks.
+    """A call that is not sent yet, for ``enqueue_many`` and ``ctx.then``; it was checked as ``enqueue`` checks.
 
     It has its message's id already: sending it again, after an error that leaves the outcome unknown, is safe, and
     sending it twice makes one job.
     """
 
-    __slots__ = ("_decode", "message", "queue")
+    __slots__ = ("_decode", "message", "origin", "queue")
 
-    def __init__(self, queue: str, message: Message, decode: Callable[[bytes], R_co]) -> None:
-        self.queue, self.message, self._decode = queue, message, decode
+    def __init__(self, queue: str, message: Message, decode: Callable[[bytes], R_co], origin: object = None) -> None:
+        self.queue, self.message, self.origin, self._decode = queue, message, origin, decode
 
     def __repr__(self) -> str:
         return f"<Call {self.message.id} of task {self.task!r}>"

@@ -65,6 +65,8 @@ class Registry:
     def __init__(self, link: Link, *, codec: Codec, allow_pickle: bool) -> None:
         self._link, self._codec, self._allow_pickle = link, codec, allow_pickle
         self._tasks: dict[str, Task[..., Any]] = {}
+        self.event_kinds: set[str] = set()
+        """The kinds of published events, which no task may be called."""
 
     def __getitem__(self, name: str) -> Task[..., Any]:
         if name not in self._tasks:
@@ -93,18 +95,27 @@ class Registry:
         """
         return discover(packages, modules)
 
-    def declare(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
-        """Make a task of a function and register it."""
+    def declare(
+        self,
+        function: Callable[..., Any],
+        options: TaskOptions,
+        classes: tuple[type[Task[..., Any]], type[Task[..., Any]]] = (FunctionTask, CoroutineTask),
+    ) -> Task[..., Any]:
+        """Make a task of a function and register it. Of the classes, the first is for ``def``, the other for
+        ``async def``.
+        """
         _check_function(function)
         settings = self._settings(function, options)
-        make: type[Task[..., Any]] = CoroutineTask if _is_async(function) else FunctionTask
+        if settings.name in self.event_kinds:
+            raise UsageError(f"{settings.name!r} is the kind of an event that is subscribed to: @app.task(name=…)")
+        make = classes[_is_async(function)]
         with naming(f"task {settings.name!r}"):
             task = make(function, settings, self._link)
         if settings.name in self._tasks and not _typed_in(function):
             other = inspect.unwrap(self._tasks[settings.name].function)
             raise UsageError(
                 f"there is a task {settings.name!r} already, declared in {getattr(other, '__module__', '?')}; "
-                "give one of the two another name: @app.task(name=…)"
+                "give one of the two another name with name="
             )
         self._tasks[settings.name] = task
         return task

@@ -72,8 +72,8 @@ class Task(Generic[P, R]):
         self.name, self.queue = settings.name, settings.queue
         self._link = link
         self._parameters = Parameters(function)
-        self._bind, self._encode = self._parameters.bind, settings.codec.encode
-        self._decode = _arguments_decoder(settings.codec, self._parameters)
+        self._bind, self._encode = self._parameters.bind, self._encoder(settings.codec)
+        self._decode = self._decoder_of(settings.codec)
         self._decoders = {settings.codec.name: self._decode}
         self._exact = isinstance(settings.codec, PickleCodec)  # its objects come back as they are, comparable or not
         self.decode_result: Callable[[bytes], R] = _result_decoder(function, settings)
@@ -97,8 +97,8 @@ class Task(Generic[P, R]):
         return self._sent((await self._link.send_soon(self.queue, (message,)))[0])
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """Return a checked call, to be sent with others by ``enqueue_many``. Touches no store."""
-        return Call(self.queue, self._message(args, kwargs), self.decode_result)
+        """Return a checked call, for ``enqueue_many`` or ``ctx.then``. Touches no store."""
+        return Call(self.queue, self._message(args, kwargs), self.decode_result, self._link)
 
     def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Send calls of this task, one round trip a queue, and return their jobs in order."""
@@ -154,6 +154,7 @@ class Task(Generic[P, R]):
             encode=None if settings.keep_result is None else settings.codec.encode,
             keep_result=settings.keep_result or 0.0,
             stop_when_lost=settings.stop_when_lost,
+            origin=self._link,
         )
 
     @property
@@ -199,7 +200,7 @@ class Task(Generic[P, R]):
             return UsageError(f"task {self.name!r}: parameter {place[1]!r}: {error}")
         for name, value in given(arguments).items():
             try:
-                self._encode(value)
+                self.settings.codec.encode(value)
             except UsageError as its:
                 return UsageError(f"task {self.name!r}: parameter {name!r}: {its}")
         return UsageError(f"task {self.name!r}: its worker could not decode the arguments: {error}")
@@ -219,13 +220,21 @@ class Task(Generic[P, R]):
         self.queue = queue_name(self._options.get("queue", self.settings.queue))
         self._fields = _fields(self.name, self._options, self.settings.codec)
 
+    def _encoder(self, codec: Codec) -> Callable[[Arguments], bytes]:
+        """Return what writes a call's arguments as a body."""
+        return codec.encode
+
+    def _decoder_of(self, codec: Codec) -> Callable[[bytes], Arguments]:
+        """Return what reads a body; ``UsageError`` names the parameter whose annotation cannot be decoded."""
+        return _arguments_decoder(codec, self._parameters)
+
     def _decoder(self, name: str) -> Callable[[bytes], Arguments]:
         """Return the decoder of a codec that a body's headers name, which may not be this task's own any more."""
         decode = self._decoders.get(name)
         if decode is None:
             try:
                 codec = choose(name, allow_pickle=self.settings.allow_pickle)
-                decode = self._decoders[name] = codec.decoder(self._parameters.struct)
+                decode = self._decoders[name] = self._decoder_of(codec)
             except UsageError as error:
                 raise Undecodable(str(error)) from error
         return decode

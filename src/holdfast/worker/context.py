@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from holdfast.clock import SYSTEM, Clock, moment
-from holdfast.delivery import Delivery
+from holdfast.delivery import Delivery, Report, clean
+from holdfast.errors import UsageError
+from holdfast.message import Message
 
 logger = logging.getLogger("holdfast.job")
+
+MAX_NOTE = 500
+"""Characters of a note on progress that are kept."""
+
+
+class FollowUp(Protocol):
+    """A call of a task, as a context needs it; ``origin`` is the App that it would be sent through."""
+
+    @property
+    def queue(self) -> str:
+        """The queue it is for."""
+
+    @property
+    def message(self) -> Message:
+        """What would be sent."""
+
+    @property
+    def origin(self) -> object:
+        """What stands for its App: the same object for all that one App makes."""
 
 
 class Context(msgspec.Struct, eq=False):
@@ -26,6 +47,8 @@ class Context(msgspec.Struct, eq=False):
     only error there: among several, the group as a whole is a failure.
 
     ``started`` is when a run with a timeout began, in ms of the boot clock; ask ``remaining`` or ``deadline`` instead.
+    ``origin`` stands for the App of the job's task, ``follow_ups`` are what ``then`` was given, ``reporter`` takes what
+    ``progress`` says.
     """
 
     delivery: Delivery
@@ -35,6 +58,36 @@ class Context(msgspec.Struct, eq=False):
     cancel_requested: bool = False
     lease_lost: bool = False
     stopping: bool = False
+    origin: object = None
+    follow_ups: list[Message] = []
+    reporter: Callable[[Report], None] | None = None
+
+    def then(self, *calls: FollowUp) -> None:
+        """Let these calls follow: ``ctx.then(task.call(…))``. They are stored in the step that acknowledges this run,
+        and only if it is: when the run fails, is cancelled or loses its lease, none of them is. Touches no store.
+
+        ``UsageError`` when a call is for another queue or another App, since no single step could store it: use
+        ``enqueue`` there; and when no job runs here. Their bodies, and their number, are not held to the queue's
+        limits. May be called again, from any thread, until the run ends.
+        """
+        if not self.delivery.id:
+            raise UsageError("ctx.then: no job runs here, so nothing could follow it; send the call with enqueue")
+        for call in calls:
+            _check_follow_up(call, self)
+        self.follow_ups += [call.message for call in calls]
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Say how far this run is: ``fraction`` from 0 to 1, and what it is at. Returns at once, in any thread or loop.
+
+        The latest word is stored within about a second, and before the run is settled; ``job.refresh().view.progress``
+        has it. Of many calls few are written. A new run starts without progress, and one that lost its lease reports
+        nothing. A note is cut at 500 characters. Does nothing where no job runs; ``UsageError`` when ``fraction`` does
+        not fit.
+        """
+        if not isinstance(fraction, (int, float)) or isinstance(fraction, bool) or not 0 <= fraction <= 1:
+            raise UsageError(f"progress is a number from 0 to 1, not {fraction!r:.80}")
+        if self.reporter is not None:
+            self.reporter(Report(self.delivery.receipt, float(fraction), clean(note)[:MAX_NOTE]))
 
     @property
     def id(self) -> str:
@@ -102,6 +155,19 @@ class Context(msgspec.Struct, eq=False):
         """A logger whose lines name the job; they carry ``job_id``, ``job_kind`` and ``queue`` as extra fields."""
         extra = {"job_id": self.id, "job_kind": self.kind, "queue": self.queue, "attempt": self.attempt}
         return _JobLogger(logger, extra)
+
+
+def _check_follow_up(call: FollowUp, context: Context) -> None:
+    message = getattr(call, "message", None)
+    if not isinstance(message, Message):
+        raise UsageError(f"ctx.then takes calls, made by task.call(…), not {call!r:.80}")
+    if call.queue != context.queue:
+        raise UsageError(
+            f"ctx.then: {call!r} is for queue {call.queue!r}, and this job is of queue {context.queue!r}: they cannot "
+            "be stored in one step; send it with enqueue, or give its task the same queue"
+        )
+    if context.origin is not None and call.origin is not context.origin:
+        raise UsageError(f"ctx.then: {call!r} belongs to another App than this job; send it with enqueue")
 
 
 class _JobLogger(logging.LoggerAdapter[logging.Logger]):

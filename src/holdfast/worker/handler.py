@@ -26,7 +26,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     returns an awaitable if ``is_async``. A signal out of a task group counts when it is alone in its exception group.
     ``timeout`` (seconds) holds for messages that carry none. ``encode`` turns the value into what is kept
     ``keep_result`` seconds; without it no value is kept. ``stop_when_lost`` cancels an async handler as soon as its
-    lease is lost.
+    lease is lost. ``origin`` stands for the App whose calls may follow its runs; None: any.
     """
 
     kind: str
@@ -37,3 +37,4 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     encode: Callable[[Any], bytes] | None = None
     keep_result: float = 0.0
     stop_when_lost: bool = False
+    origin: object = None

@@ -42,13 +42,14 @@ class Outcomes:
         """Return what settles a run that ended normally with ``value``."""
         if context.timeout is not None and context.overran():
             return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
+        then = tuple(context.follow_ups)
         if handler.encode is None:
-            return Ack(delivery.receipt)
+            return Ack(delivery.receipt, then=then)
         try:
             result = handler.encode(value)
         except Exception as error:
             return self._bury(delivery, error, f"its result cannot be encoded: {ErrorInfo.of(error).message}")
-        return Ack(delivery.receipt, result, handler.keep_result)
+        return Ack(delivery.receipt, result, handler.keep_result, then)
 
     def raised(
         self, delivery: Delivery, handler: Handler, context: Context, error: BaseException, *, stopped: bool = False

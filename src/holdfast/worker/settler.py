@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from queue import Empty, SimpleQueue
 
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, Delivery, GiveBack, Receipt, Settlement
+from holdfast.delivery import Ack, Burial, Cancellation, Delivery, GiveBack, Receipt, Report, Settlement
 from holdfast.errors import BackendError, Closed
-from holdfast.events import BeforeBury, Cancelled, Done, Events, Lost
+from holdfast.events import BeforeBury, Cancelled, Done, Events, Lost, Sent
+from holdfast.message import Stored
 from holdfast.retry import Retry
+from holdfast.worker.reporting import Reports
 
 logger = logging.getLogger("holdfast")
 
@@ -55,6 +57,7 @@ class Settler:
         self._line: SimpleQueue[Delivery | _Note] = SimpleQueue()
         self._marks: set[_Note] = set()
         self._batch: Sequence[Delivery | _Note] = ()
+        self._reports = Reports(backend)
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-settler", daemon=True)
         self.put: Callable[[Delivery], None] = self._line.put
@@ -76,6 +79,11 @@ class Settler:
         """Settle these too; they belong to no delivery."""
         for settlement in settlements:
             self._line.put(_Note(settlement))
+
+    def report(self, report: Report) -> None:
+        """Let what a run says of its progress be written soon; any thread, and never waits for the store."""
+        if self._reports.put(report):
+            self._put_mark(_Note())
 
     def start(self) -> None:
         """Start the thread."""
@@ -109,6 +117,9 @@ class Settler:
         last = False
         while not last:
             items = self._collect()
+            if (due_in := self._reports.due_in()) is not None:
+                ending = {item.settlement.receipt for item in items if item.settlement is not None}
+                self._reports.write(ending, now=due_in == 0)
             if not self._settle(items):
                 return
             for item in items:
@@ -119,8 +130,9 @@ class Settler:
 
     def _collect(self) -> list[Delivery | _Note]:
         following = self._line.get_nowait
-        items = [self._line.get()]
+        items: list[Delivery | _Note] = []
         try:
+            items.append(self._line.get(timeout=self._reports.due_in()))
             while len(items) < LARGEST_BATCH:
                 items.append(following())
         except Empty:
@@ -207,7 +219,16 @@ class Settler:
             for delivery in deliveries:
                 if type(delivery.settlement) is Ack:
                     self._events.emit(Done(delivery))
+        if self._events.wants(Sent):
+            for delivery in deliveries:
+                self._report_follow_ups(delivery)
         if self.counts[Cancellation] and self._events.wants(Cancelled):
             for delivery in deliveries:
                 if isinstance(delivery.settlement, Cancellation):
                     self._events.emit(Cancelled(delivery, delivery.settlement.reason))
+
+    def _report_follow_ups(self, delivery: Delivery) -> None:
+        if type(delivery.settlement) is Ack:
+            for message in delivery.settlement.then:
+                stored = Stored(delivery.queue, message.id, self._backend.features.level)
+                self._events.emit(Sent(message, stored))

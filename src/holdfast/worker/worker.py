@@ -80,7 +80,7 @@ class Worker:
     def _build(self, queues: list[str], handlers: dict[str, Handler], events: Events) -> None:
         backend, clock, options = self._backend, self._clock, self._options
         self._settler = settler = Settler(backend, events, self._settled)
-        desk = Desk(handlers, Outcomes(events, clock), events, clock, settler.put, self._fail)
+        desk = Desk(handlers, Outcomes(events, clock), events, clock, settler.put, self._fail, settler.report)
         prefetch = 0.0 if options.embedded else options.prefetch
         self._crew = Crew(self._hire(desk), settler, prefetch, clock)
         orders = Orders(self._crew, settler, handlers, events)

@@ -1,4 +1,6 @@
-"""The optional powers of the memory store: looking, cancelling, replaying, flushing, pausing, waiting for results."""
+"""The optional powers of the memory store: looking, cancelling, replaying, flushing, pausing, waiting for results,
+progress.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,13 @@ from holdfast.capabilities import (
     Inspectable,
     JobFilter,
     Pausable,
+    Progress,
     Replayable,
     Results,
     Watch,
 )
 from holdfast.clock import Clock
-from holdfast.delivery import ENDED, JobView, Outcome, Page, State
+from holdfast.delivery import ENDED, JobView, Outcome, Page, Receipt, Report, State
 from holdfast.errors import UsageError
 from holdfast.machine import seen_state
 from holdfast.stores.memory.queue import MemoryQueue
@@ -28,7 +31,7 @@ LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
 
 
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results):
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
     """What operators and waiters ask of the store; the backend lends the lock, the clock and the places."""
 
     _lock: threading.Condition
@@ -127,6 +130,15 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
             now = self._clock.wall()
             found = ((job_id, place.outcome(job_id, now)) for job_id in job_ids)
             return {job_id: outcome for job_id, outcome in found if outcome is not None}
+
+    def report(self, reports: Sequence[Report]) -> list[Receipt]:
+        with self._open():
+            now = self._clock.wall()
+            return [one.receipt for one in reports if not self._report(one, now)]
+
+    def _report(self, report: Report, now: int) -> bool:
+        place = self._places.get(report.receipt.queue)
+        return place is not None and place.report(report, now)
 
     def watch(self) -> Watch:
         watch = MemoryWatch(self)

@@ -15,6 +15,8 @@ from holdfast.delivery import (
     Delivery,
     JobView,
     Outcome,
+    Report,
+    Reported,
     Settlement,
     State,
     keep_runs,
@@ -29,6 +31,7 @@ class Record(msgspec.Struct, eq=False, gc=False):
     message: Message
     runs: tuple[Attempt, ...] = ()
     result: bytes | None = None
+    progress: tuple[int, Reported] | None = None  # with the token of its run
 
 
 class MemoryQueue:
@@ -85,6 +88,13 @@ class MemoryQueue:
         if head is not None and head.keep_until > now:
             self.records[head.id].result = ack.result
         return head
+
+    def report(self, report: Report, now: int) -> bool:
+        """Keep what a run reports; False when its lease is lost."""
+        head = self.machine.running(report.receipt)
+        if head is not None:
+            self.records[head.id].progress = head.token, Reported(report.fraction, report.note, now)
+        return head is not None
 
     def retire(self, holder: str, reason: str, charged: Collection[tuple[str, int]] | None, now: int) -> list[Head]:
         """Take back the jobs of a holder and note the charged runs."""
@@ -149,6 +159,7 @@ class MemoryQueue:
             body=record.message.body,
             headers=record.message.headers,
             runs=(*record.runs, *done) if runs else (),
+            progress=record.progress[1] if record.progress and record.progress[0] == head.token else None,
         )
 
     def last_error(self, job_id: str) -> str:

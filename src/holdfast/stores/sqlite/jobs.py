@@ -24,6 +24,7 @@ from holdfast.delivery import (
     Delivery,
     GiveBack,
     Receipt,
+    Report,
     Settlement,
     State,
 )
@@ -350,6 +351,22 @@ def _settle_one(tx: Transaction, settlement: Settlement) -> list[Receipt]:
     if run is not None:
         _add_run(tx, head.seq, run)
     return []
+
+
+def report(tx: Transaction, reports: Sequence[Report]) -> list[Receipt]:
+    """Keep what runs report; see ``Progress``."""
+    kept: set[tuple[str, str, int]] = set()
+    by_queue: dict[str, list[Report]] = {}
+    for one in reports:
+        by_queue.setdefault(one.receipt.queue, []).append(one)
+    for name, its in by_queue.items():
+        queue = tx.queue(name)
+        if queue is not None:
+            rows = json_list((one.receipt.id, one.receipt.token, one.fraction, one.note) for one in its)
+            written = tx.execute(_SQL["report"], (rows, queue.number, tx.now))
+            kept.update((name, job_id, token) for job_id, token in written)
+    receipts = [one.receipt for one in reports]
+    return [one for one in receipts if (one.queue, one.id, one.token) not in kept]
 
 
 def _give_back_lease(tx: Transaction, settlement: Settlement) -> None:

@@ -114,6 +114,16 @@ UPDATE holdfast_job
        joined = iif(?14, NULL, joined), lease_id = iif(?2 = 'running', lease_id, NULL)
  WHERE seq = ?1
 
+-- name: report
+-- ?1 is a list of [id, token, fraction, note]. The cross join looks each receipt up by its id.
+INSERT OR REPLACE INTO holdfast_progress (seq, token, fraction, note, at)
+SELECT job.seq, job.token, report.value ->> 2, report.value ->> 3, ?3
+  FROM json_each(?1) AS report
+ CROSS JOIN holdfast_job AS job
+ WHERE job.queue = ?2 AND job.id = report.value ->> 0 AND job.token = report.value ->> 1 AND job.state = 'running'
+ ORDER BY report.key
+RETURNING (SELECT id FROM holdfast_job AS job WHERE job.seq = holdfast_progress.seq), token
+
 -- name: last_run
 SELECT coalesce(max(position), 0) FROM holdfast_run WHERE seq = ?
 

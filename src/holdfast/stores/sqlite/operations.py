@@ -1,4 +1,6 @@
-"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, waiting for results."""
+"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, waiting for results,
+progress.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,13 @@ from holdfast.capabilities import (
     Inspectable,
     JobFilter,
     Pausable,
+    Progress,
     Replayable,
     Results,
     Watch,
 )
 from holdfast.clock import Clock
-from holdfast.delivery import JobView, Outcome, Page, State
+from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, State
 from holdfast.errors import UsageError
 from holdfast.stores.sqlite import jobs, reading, upkeep
 from holdfast.stores.sqlite.connection import Location
@@ -25,7 +28,7 @@ from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
 
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results):
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
     """What operators and waiters ask of the store; the backend lends its connections."""
 
     _place: Location
@@ -76,6 +79,9 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
     def outcomes(self, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
         now = self._clock.wall()
         return self._reader.read(lambda connection: reading.outcomes(connection, queue, job_ids, now))
+
+    def report(self, reports: Sequence[Report]) -> list[Receipt]:
+        return self._writer.run(lambda tx: jobs.report(tx, reports))
 
     def watch(self) -> Watch:
         self._reader.check_open()

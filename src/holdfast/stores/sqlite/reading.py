@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from holdfast.capabilities import JobFilter
-from holdfast.delivery import WAITING, Attempt, ErrorInfo, JobView, Outcome, Page, State
+from holdfast.delivery import WAITING, Attempt, ErrorInfo, JobView, Outcome, Page, Reported, State
 from holdfast.message import FORMAT, NO_HEADERS
 from holdfast.stores.sqlite.connection import Connection, Row
 from holdfast.stores.sqlite.jobs import json_list
@@ -133,4 +133,5 @@ def _view(queue: str, row: Row) -> JobView:
         format=row[19],
         body=row[20],
         headers=NO_HEADERS if row[21] is None else msgspec.json.decode(row[21], type=dict[str, str]),
+        progress=None if row[22] is None else Reported(row[22], row[23], row[24]),
     )

@@ -13,10 +13,11 @@ WITH job AS (
 )
 SELECT job.id, lane.kind, job.state, job.key, job.priority, job.attempts, job.max_attempts, job.crashes, job.token,
        job.sent, job.due, job.expires, job.started, job.ended, job.holder, job.held, job.cancel IS NOT NULL, job.reason,
-       job.timeout, lane.format, body.body, body.headers, job.seq
+       job.timeout, lane.format, body.body, body.headers, progress.fraction, progress.note, progress.at, job.seq
   FROM job
   JOIN holdfast_lane AS lane ON lane.number = job.lane
   JOIN holdfast_body AS body ON body.seq = job.seq
+  LEFT JOIN holdfast_progress AS progress ON progress.seq = job.seq AND progress.token = job.token
  WHERE
 
 -- name: by_id

@@ -100,6 +100,7 @@ def _forget(tx: Transaction, jobs: Sequence[int]) -> None:
         tx.execute(_SQL["forget"], (listed, tx.now))
         tx.execute(_SQL["delete_bodies"], (listed,))
         tx.execute(_SQL["delete_runs"], (listed,))
+        tx.execute(_SQL["delete_progress"], (listed,))
 
 
 def flush(tx: Transaction, name: str, state: State, span: tuple[int, int] | None) -> tuple[int, tuple[int, int] | None]:
@@ -134,7 +135,7 @@ def destroy(tx: Transaction, name: str) -> int:
     if queue is None:
         return 0
     jobs, token = tx.execute(_SQL["jobs_of_queue"], (queue.number,))[0]
-    for what in ("bodies", "results", "runs", "jobs", "counts", "lanes", "queue"):
+    for what in ("bodies", "results", "runs", "progress", "jobs", "counts", "lanes", "queue"):
         tx.execute(_SQL[f"destroy_{what}"], (queue.number,))
     tx.execute(_SQL["remember_token"], (name, max(token, queue.token)))
     tx.altered(name)

@@ -56,6 +56,9 @@ DELETE FROM holdfast_result WHERE seq IN (SELECT value FROM json_each(?1))
 -- name: delete_runs
 DELETE FROM holdfast_run WHERE seq IN (SELECT value FROM json_each(?1))
 
+-- name: delete_progress
+DELETE FROM holdfast_progress WHERE seq IN (SELECT value FROM json_each(?1))
+
 -- name: delete_forgotten
 DELETE FROM holdfast_job
  WHERE seq IN (
@@ -95,6 +98,9 @@ DELETE FROM holdfast_result WHERE seq IN (SELECT seq FROM holdfast_job WHERE que
 
 -- name: destroy_runs
 DELETE FROM holdfast_run WHERE seq IN (SELECT seq FROM holdfast_job WHERE queue = ?)
+
+-- name: destroy_progress
+DELETE FROM holdfast_progress WHERE seq IN (SELECT seq FROM holdfast_job WHERE queue = ?)
 
 -- name: destroy_jobs
 DELETE FROM holdfast_job WHERE queue = ?

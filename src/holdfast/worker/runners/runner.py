@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from holdfast.clock import Clock
-from holdfast.delivery import Delivery
+from holdfast.delivery import Delivery, Report
 from holdfast.events import Events
 from holdfast.worker.context import Context
 from holdfast.worker.handler import Handler
@@ -32,7 +32,9 @@ def stack_of(thread: threading.Thread) -> str:
 
 
 class Desk(msgspec.Struct, frozen=True, eq=False):
-    """What a runner works with. ``settle`` takes a delivery whose settlement is set; ``failed`` hears of a bug."""
+    """What a runner works with. ``settle`` takes a delivery whose settlement is set; ``failed`` hears of a bug;
+    ``report`` takes what a run says of its progress.
+    """
 
     handlers: Mapping[str, Handler]
     outcomes: Outcomes
@@ -40,11 +42,13 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
     clock: Clock
     settle: Callable[[Delivery], None]
     failed: Callable[[BaseException], None]
+    report: Callable[[Report], None]
 
     def context(self, delivery: Delivery, handler: Handler) -> Context:
         """Return the context of a run that begins now."""
         timeout = handler.timeout if delivery.timeout is None else delivery.timeout
-        return Context(delivery, timeout, 0 if timeout is None else self.clock.boot(), self.clock)
+        started = 0 if timeout is None else self.clock.boot()
+        return Context(delivery, timeout, started, self.clock, origin=handler.origin, reporter=self.report)
 
 
 class Runner(Protocol):

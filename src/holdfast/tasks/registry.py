@@ -115,7 +115,7 @@ class Registry:
             other = inspect.unwrap(self._tasks[settings.name].function)
             raise UsageError(
                 f"there is a task {settings.name!r} already, declared in {getattr(other, '__module__', '?')}; "
-                "give one of the two another name with name="
+                f"give one of the two another name: {make.renamed}"
             )
         self._tasks[settings.name] = task
         return task

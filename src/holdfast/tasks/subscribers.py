@@ -52,6 +52,8 @@ class SubscriberOptions(TypedDict, total=False):
 class Subscriber(Task[P, R]):
     """A function that takes an event. Its body is the event itself, whatever the function calls it."""
 
+    renamed = "@app.on(…, name=…)"
+
     def __init__(self, function: Callable[P, Any], settings: TaskSettings, link: Link) -> None:
         super().__init__(function, settings, link)
         self.short = settings.name.rpartition("/")[2]

@@ -62,6 +62,7 @@ class Task(Generic[P, R]):
     """
 
     is_async = False
+    renamed = "@app.task(name=…)"
 
     def __init__(self, function: Callable[P, Any], settings: TaskSettings, link: Link) -> None:
         if settings.stop_when_lost and not self.is_async:

@@ -24,6 +24,7 @@ from holdfast.testing.conformance.ordering import KindCases, OrderCases
 from holdfast.testing.conformance.pausing import PauseCases
 from holdfast.testing.conformance.places import DestroyCases, QueueCases
 from holdfast.testing.conformance.processes import HandleCases, HandlePowersCases, KillCases
+from holdfast.testing.conformance.progressing import ProgressCases
 from holdfast.testing.conformance.replaying import ReplayCases, ReviveCases
 from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
@@ -63,6 +64,7 @@ __all__ = [
     "OrderCases",
     "OutcomeCases",
     "PauseCases",
+    "ProgressCases",
     "QueueCases",
     "QuietCases",
     "ReplayCases",

@@ -228,6 +228,85 @@ class FollowUpCases(Cases):
 
         assert self.stats().scheduled == 1
 
+    def test_a_repeated_ack_stores_its_follow_ups_once(self) -> None:
+        """Who does not know whether an ack took effect settles it again: the second is lost, follow-ups and all."""
+        self.send("job")
+        ack = Ack(self.lease_one().receipt, then=(Message(id="x", body=b""), Message(id="y", body=b"")))
+        self.settle(ack)
+
+        lost = self.settle(ack)
+
+        assert lost == [ack.receipt]
+        assert self.leased() == ["x", "y"]
+
+    def test_an_old_lease_stores_no_follow_ups_beside_those_of_the_new_one(self) -> None:
+        """The run that was taken over counts for nothing."""
+        self.send("job")
+        old = self.lease_one().receipt
+        self.settle(Nack(old))
+        new = self.lease_one().receipt
+
+        lost = self.settle(
+            Ack(old, then=(Message(id="of the old", body=b""),)), Ack(new, then=(Message(id="of the new", body=b""),))
+        )
+
+        assert lost == [old]
+        assert self.leased() == ["of the new"]
+
+    def test_of_one_id_twice_among_follow_ups_the_first_counts(self) -> None:
+        """Within one ack, and between the acks of a batch."""
+        self.send("a", "b")
+        first, second = (delivery.receipt for delivery in self.lease())
+
+        lost = self.settle(
+            Ack(first, then=(Message(id="x", body=b"1"), Message(id="x", body=b"2"))),
+            Ack(second, then=(Message(id="x", body=b"3"), Message(id="y", body=b"4"))),
+        )
+
+        assert lost == []
+        assert [(one.id, one.body) for one in self.lease()] == [("x", b"1"), ("y", b"4")]
+
+    def test_a_follow_up_is_stored_whole(self) -> None:
+        """Everything that a send stores."""
+        self.send("job")
+        receipt = self.lease_one().receipt
+        sent = Message(
+            id="x",
+            body=b"\x00\xff",
+            kind="k",
+            headers={"a": "b"},
+            key="key",
+            priority=7,
+            max_attempts=3,
+            timeout=1.5,
+        )
+
+        self.settle(Ack(receipt, then=(sent,)))
+
+        fields = ("id", "body", "kind", "headers", "key", "priority", "max_attempts", "timeout")
+        got = self.lease_one(kinds=("k",))
+        assert {field: getattr(got, field) for field in fields} == {field: getattr(sent, field) for field in fields}
+
+    def test_a_follow_up_is_stored_whatever_its_size(self) -> None:
+        """The run is done, and nobody is left whom a refusal would tell."""
+        self.declare(max_body=5)
+        self.send("job")
+        receipt = self.lease_one().receipt
+
+        lost = self.settle(Ack(receipt, then=(Message(id="x", body=b"more than five"),)))
+
+        assert lost == []
+        assert self.leased() == ["x"]
+
+    def test_follow_ups_are_stored_with_a_result(self) -> None:
+        """Both come in the step of the ack."""
+        self.send("job")
+        receipt = self.lease_one().receipt
+
+        self.settle(Ack(receipt, b"value", 60, (Message(id="x", body=b""),)))
+
+        assert (self.stats().done, self.leased()) == (1, ["x"])
+
 
 class RetryCases(Cases):
     """Attempts are counted at the grant and given back when nothing ran; tokens only rise."""

@@ -389,7 +389,7 @@ def test_publish_now_of_a_kind_that_nobody_subscribed_to_does_nothing(app):
 
 
 def test_publish_now_refuses_async_subscribers_before_it_calls_any(app, two, heard):
-    with pytest.raises(UsageError, match="app.aio.publish_now"):
+    with pytest.raises(UsageError, match=r"app\.aio\.publish_now"):
         app.publish_now("user.created", EVENT)
     assert heard == []
 
@@ -473,7 +473,7 @@ def test_a_type_that_cannot_be_decoded_is_refused_where_it_is_subscribed(app):
     def note(event): ...
 
     note.__annotations__ = {"event": Odd}
-    with pytest.raises(UsageError, match="parameter 'event'.*Odd"):
+    with pytest.raises(UsageError, match=r"parameter .event..*Odd"):
         app.on("x")(note)
 
 

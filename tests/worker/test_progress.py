@@ -114,7 +114,7 @@ def test_what_the_store_could_not_take_is_written_later(worker, send, store, bar
         barrier(delivery, context)
 
     store.failures = 1
-    (job,) = send(b"")
+    send(b"")
     worker(run)
 
     store.wait_for_calls(2)

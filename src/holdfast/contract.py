@@ -117,7 +117,7 @@ class QueueBackend(Protocol):
 
         The first beat registers it. A holder that was retired or rescued stays ended, which is remembered for an
         hour: the answer is ``alive=False`` and nothing is changed; take a new incarnation. One whose ttl passed
-        without anybody noticing lives on.
+        without anybody noticing lives on. ``soonest`` is as of this beat, holders past their ttl included.
         Need not be synced to the disk. May be repeated at will.
         """
 

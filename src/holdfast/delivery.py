@@ -259,11 +259,14 @@ class Beat(msgspec.Struct, frozen=True):
     """What a heartbeat answers. ``alive`` false: this incarnation has ended and its leases are lost.
 
     ``cancels`` are running jobs of this holder that somebody asked to cancel, ``paused`` its paused queues.
+    ``soonest`` is the seconds until the first of all other holders falls silent if it does not beat before, 0 when one
+    has and nobody noticed, None when there is no other: then a round of ``tidy`` takes its jobs back.
     """
 
     alive: bool
     cancels: tuple[Receipt, ...] = ()
     paused: frozenset[str] = frozenset()
+    soonest: float | None = None
 
 
 class Tidied(msgspec.Struct, frozen=True):

@@ -75,6 +75,7 @@ class Heartbeat:
         self._incarnation = _Incarnation(template)
         self._lock = threading.Lock()
         self._asked: int | None = None
+        self._next_end: int | None = None
         self._owed: list[Settlement] = []
         self._paying = threading.Lock()
         self._stopping = False
@@ -91,6 +92,14 @@ class Heartbeat:
     def alive(self) -> bool:
         """Whether the present incarnation may hold leases; when not, the next :meth:`hold` begins another."""
         return self._incarnation.alive
+
+    @property
+    def next_end(self) -> int | None:
+        """When (boot ms) the first of all other holders falls silent, as the last beat saw it; None without one.
+
+        Past, that holder has ended, unless it beat meanwhile: a new beat tells.
+        """
+        return self._next_end
 
     # -- beating --------------------------------------------------------------------------------------------------
 
@@ -128,6 +137,8 @@ class Heartbeat:
                 self._asked = None
             if answer.alive:
                 incarnation.known, incarnation.beaten = info, asked
+                soonest = answer.soonest
+                self._next_end = None if soonest is None else self.clock.boot() + int(soonest * 1000)
         if not answer.alive:
             self._die(incarnation)
             return
@@ -140,6 +151,12 @@ class Heartbeat:
         """Beat now, in the caller's thread, if the ttl has passed since the last beat; raises what the store raises."""
         incarnation = self._incarnation
         if incarnation.alive and self._is_over(incarnation, self.clock.boot()):
+            self.beat()
+
+    def renew(self) -> None:
+        """Beat now, in the caller's thread, if the store knows a living incarnation; raises what the store raises."""
+        incarnation = self._incarnation
+        if incarnation.alive and incarnation.known is not None:
             self.beat()
 
     # -- life and death -------------------------------------------------------------------------------------------

@@ -1,14 +1,23 @@
 """What every worker does for the store beside its jobs."""
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import HolderInfo, State
 from holdfast.events import Done, Dropped, Expired, Rescued, Retired
-from holdfast.heartbeat import Heartbeat, this_process
-from holdfast.worker.housekeeping import RETIRE_EVERY, TIDY_EVERY, Housekeeping
+from holdfast.heartbeat import Heartbeat, _start_of, this_process
+from holdfast.testing.clock import MovableClock
+from holdfast.worker.housekeeping import RETIRE_EVERY, TIDY_AT_LEAST, TIDY_EVERY, Housekeeping
 from tests.worker.faulty import Faulty
+
+
+@pytest.fixture
+def clock():
+    return MovableClock(ticking=False)
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def test_it_is_done_at_once_and_then_when_it_is_time(housekeeping, faulty, clock
     housekeeping.run()
     housekeeping.run()
     assert faulty.calls["tidy"] == 1
-    assert 0 < housekeeping.due_in <= TIDY_EVERY
+    assert 0 < housekeeping.due_in <= RETIRE_EVERY
 
     clock.move(TIDY_EVERY)
     housekeeping.run()
@@ -52,6 +61,85 @@ def test_it_is_done_at_once_and_then_when_it_is_time(housekeeping, faulty, clock
     clock.move(RETIRE_EVERY)
     housekeeping.run()
     assert faulty.calls["holders"] == 2
+
+
+def test_while_nothing_happens_the_store_is_asked_once_a_minute(housekeeping, heartbeat, faulty, clock):
+    heartbeat.hold(["q"], ["k"])
+    housekeeping.run(busy=False)
+
+    for _ in range(int(TIDY_AT_LEAST / RETIRE_EVERY)):
+        clock.move(RETIRE_EVERY - 0.01)
+        housekeeping.run(busy=False)
+    assert (faulty.calls["tidy"], faulty.calls["holders"]) == (1, 1)
+
+    clock.move(2)
+    housekeeping.run(busy=False)
+    assert (faulty.calls["tidy"], faulty.calls["holders"]) == (2, 2)
+
+
+def test_a_silent_holder_is_found_when_its_time_is_over_and_not_before(*, housekeeping, heartbeat, send, store, clock):
+    (job,) = send(b"")
+    hold(store, HolderInfo(id="other#1", ttl=10))
+    heartbeat.hold(["q"], ["k"])
+    housekeeping.run(busy=False)
+
+    clock.move(9.9)
+    housekeeping.run(busy=False)
+    assert store.get("q", job).state is State.RUNNING
+    assert housekeeping.due_in <= 0.1
+
+    clock.move(0.1)
+    housekeeping.run(busy=False)
+    assert store.get("q", job).state is State.READY
+
+
+def test_better_news_of_a_holder_puts_the_next_look_off(*, housekeeping, heartbeat, faulty, store, clock):
+    other = HolderInfo(id="other#1", ttl=10)
+    store.beat(other)
+    heartbeat.hold(["q"], ["k"])
+    housekeeping.run(busy=False)
+    clock.move(9)
+    store.beat(other)
+
+    clock.move(1)
+    housekeeping.run(busy=False)
+
+    assert faulty.calls["tidy"] == 1
+    assert heartbeat.next_end == clock.boot() + 9000
+
+
+def test_after_one_silent_holder_the_next_is_awaited(*, housekeeping, heartbeat, faulty, store, clock):
+    store.beat(HolderInfo(id="first#1", ttl=10))
+    store.beat(HolderInfo(id="second#1", ttl=15))
+    heartbeat.hold(["q"], ["k"])
+    housekeeping.run(busy=False)
+
+    clock.move(10)
+    housekeeping.run(busy=False)
+    clock.move(5)
+    housekeeping.run(busy=False)
+
+    assert [holder.name for holder in store.holders()] == ["me"]
+    assert faulty.calls["tidy"] == 3
+
+
+def test_a_known_holder_whose_process_has_gone_is_found_without_asking_the_store(
+    housekeeping, heartbeat, faulty, store, clock, ear
+):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    start = _start_of(child.pid)
+    store.beat(msgspec.structs.replace(this_process(), id="child#1", pid=child.pid, pid_start=start))
+    heartbeat.hold(["q"], ["k"])
+    housekeeping.run(busy=False)
+    clock.move(RETIRE_EVERY)
+    housekeeping.run(busy=False)
+    assert faulty.calls["holders"] == 1
+
+    child.communicate()
+    clock.move(RETIRE_EVERY)
+    housekeeping.run(busy=False)
+
+    assert [event.holder.id for event in ear.heard(Retired)] == ["child#1"]
 
 
 def test_what_expired_is_told(housekeeping, send, store, clock, ear):
@@ -85,10 +173,10 @@ def test_nothing_is_told_when_nothing_happened(housekeeping, events, ear):
 
 def test_a_store_that_cannot_is_asked_again_the_next_time(housekeeping, faulty, clock):
     faulty.fail("tidy", 1)
-    housekeeping.run()
+    housekeeping.run(busy=False)
 
     clock.move(TIDY_EVERY)
-    housekeeping.run()
+    housekeeping.run(busy=False)
 
     assert (faulty.calls["tidy"], faulty.calls["holders"]) == (2, 1)
 

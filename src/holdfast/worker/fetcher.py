@@ -50,6 +50,8 @@ class Fetcher:
         self._all_settled = False
         self._in_store_wait = False
         self._lacks_room = True
+        self._stirred = True
+        self._barren = frozenset[str]()
         self._stopping = self._finished = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-fetcher", daemon=True)
@@ -116,15 +118,17 @@ class Fetcher:
         self.error = error
         logger.log(logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error)
         self._rest(RECONNECT.delay(self._failures))
+        self._has_stirred(True)  # whatever happened meanwhile
 
     def _round(self) -> None:
         self._lacks_room = True  # until it is known: a poke that came between looking and waiting would be missed
         with self._asking():
-            self._housekeeping.run()
+            self._housekeeping.run(busy=self._stirred)
             wanting = self._crew.wanting()
-            leased = self._lease(wanting)
+            leased = self._lease([(runner, room) for runner, room in wanting if not runner.kinds <= self._barren])
         if leased:
             self._all_settled = False
+            self._has_stirred(True)
         elif self._is_to_end() and not self._crew.busy():
             self._look_once_more()
         elif wanting and self._left != 0:
@@ -152,19 +156,31 @@ class Fetcher:
         kinds = frozenset[str]().union(*(runner.kinds for runner, _ in wanting))
         poll = self._options.busy_poll if self._crew.busy() else self._options.idle_poll
         end = self._clock.boot() + int(poll * 1000)
-        self._in_store_wait = True
+        self._in_store_wait, found = True, False
         while not self._wake.is_set() and (left := (end - self._clock.boot()) / 1000) > 0:
             timeout = min(left, self._housekeeping.due_in)
             with self._asking(patience=timeout):
-                if self._leases.wait(kinds, timeout):
+                if found := self._leases.wait(kinds, timeout):
                     break
-                self._housekeeping.run()
+                self._housekeeping.run(busy=False)
         self._in_store_wait = False
-        self._wake.clear()
+        woken = self._was_woken()
+        self._has_stirred(found or woken, kinds)
 
     def _rest(self, seconds: float) -> None:
         self._wake.wait(seconds)
-        self._wake.clear()
+        self._has_stirred(self._was_woken())
+
+    def _was_woken(self) -> bool:
+        woken = self._wake.is_set()
+        if woken:  # else a call that comes just now would be lost
+            self._wake.clear()
+        return woken
+
+    def _has_stirred(self, stirred: bool, kinds: frozenset[str] = frozenset()) -> None:
+        """Note whether anything has happened; if not, nothing is to be had of ``kinds``, and no lease need ask."""
+        self._stirred = stirred
+        self._barren = frozenset() if stirred else kinds
 
     @contextmanager
     def _asking(self, patience: float = 0.0) -> Iterator[None]:
@@ -195,3 +211,4 @@ class Fetcher:
         while not self._stopping and not settled.wait(self._options.busy_poll):
             self._housekeeping.run()
         self._all_settled = True
+        self._has_stirred(True)

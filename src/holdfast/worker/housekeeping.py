@@ -1,4 +1,8 @@
-"""What every worker does for the store beside its jobs: no leader is needed, and none is elected."""
+"""What every worker does for the store beside its jobs: no leader is needed, and none is elected.
+
+While nothing happens it costs next to no statements. When another holder falls silent is known from the worker's own
+heartbeat, and whose process has gone from this machine's table of processes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import logging
 
 from holdfast.clock import Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Tidied
+from holdfast.delivery import HolderInfo, Tidied
 from holdfast.errors import BackendError
 from holdfast.events import Dropped, Events, Expired, Rescued, Retired
 from holdfast.heartbeat import Heartbeat, gone_holders
@@ -14,8 +18,11 @@ from holdfast.heartbeat import Heartbeat, gone_holders
 logger = logging.getLogger("holdfast")
 
 TIDY_EVERY = 1.0
+"""Seconds between two rounds while there is work; a silent holder's jobs are back that long after its ttl."""
+TIDY_AT_LEAST = 60.0
+"""Seconds between two rounds while there is none."""
 RETIRE_EVERY = 2.0
-"""Seconds between two rounds: a dead holder's jobs are back that long after its ttl, or its process, has ended."""
+"""Seconds between two looks for processes that have gone, and at least between two questions who holds anything."""
 MOST_ROUNDS = 10
 
 
@@ -37,35 +44,72 @@ class Housekeeping:
         self._events = events
         self._clock = clock
         self._tidied: int | None = None
-        self._retired: int | None = None
+        self._put_off = False
+        self._asked: int | None = None
+        self._looked = 0
+        self._holders: list[HolderInfo] = []
 
     @property
     def due_in(self) -> float:
-        """The seconds until the next round."""
+        """The seconds until :meth:`run` has something to do though nothing has happened."""
         if self._tidied is None:
             return 0.0
-        return max(0.0, TIDY_EVERY - (self._clock.boot() - self._tidied) / 1000)
+        pause = TIDY_EVERY if self._put_off else TIDY_AT_LEAST
+        dues = [self._tidied + pause * 1000, self._looked + RETIRE_EVERY * 1000]
+        if (end := self._heartbeat.next_end) is not None:
+            dues.append(max(end, self._tidied + TIDY_EVERY * 1000))
+        return max(0.0, (min(dues) - self._clock.boot()) / 1000)
 
-    def run(self) -> None:
-        """Do what is due. A store that cannot do it is asked again in the next round."""
-        if self.due_in > 0:
-            return
-        now = self._tidied = self._clock.boot()
+    def run(self, *, busy: bool = True) -> None:
+        """Do what is due; more is when the worker is ``busy``. A store that cannot is asked again in the next round."""
         try:
-            self._heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
-            self._tidy()
-            if self._retired is None or now - self._retired >= RETIRE_EVERY * 1000:
-                self._retired = now
-                self._retire()
+            if self._is_time_to_tidy(busy or self._put_off):
+                self._tidied, self._put_off = self._clock.boot(), False
+                self._heartbeat.catch_up()  # or a machine that slept would take its own jobs for those of the dead
+                self._tidy()
+            if self._passed(self._looked, RETIRE_EVERY):
+                self._look_for_the_gone(busy)
         except BackendError as error:
+            self._tidied, self._put_off = self._clock.boot(), True
             logger.debug("housekeeping is put off: %s", error)
+
+    def _is_time_to_tidy(self, busy: bool) -> bool:
+        if self._tidied is None:
+            return True
+        if not self._passed(self._tidied, TIDY_EVERY):
+            return False
+        return busy or self._passed(self._tidied, TIDY_AT_LEAST) or self._somebody_fell_silent()
+
+    def _somebody_fell_silent(self) -> bool:
+        """Tell whether another holder's time is over, by newer news than that of the last beat."""
+        if not self._is_over():
+            return False
+        self._heartbeat.renew()
+        return self._is_over()
+
+    def _is_over(self) -> bool:
+        end = self._heartbeat.next_end
+        return end is not None and self._clock.boot() >= end
 
     def _tidy(self) -> None:
         for _ in range(MOST_ROUNDS):
             if not tidy(self._backend, self._events).more:
-                return
+                break
+        if self._is_over():
+            self._heartbeat.renew()  # to know who is the next
 
-    def _retire(self) -> None:
-        for holder in gone_holders(self._backend.holders()):
-            jobs = self._backend.retire(holder.id, "its process has gone", None)
-            self._events.emit(Retired(holder, jobs))
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    def _look_for_the_gone(self, busy: bool) -> None:
+        """Retire the holders whose process has gone. Known ones are looked for without asking the store."""
+        self._looked = self._clock.boot()
+        if busy or self._asked is None or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
+            self._holders = self._backend.holders()
+            for holder in gone_holders(self._holders):
+                jobs = self._backend.retire(holder.id, "its process has gone", None)
+                self._holders.remove(holder)
+                self._events.emit(Retired(holder, jobs))
+            self._asked = self._looked
+
+    def _passed(self, since: int, seconds: float) -> bool:
+        return self._clock.boot() - since >= seconds * 1000

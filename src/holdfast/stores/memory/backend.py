@@ -213,7 +213,13 @@ class MemoryBackend(Operations, QueueBackend):
             ]
             mine = [name for name in holder.queues if name in self._places]
             paused = frozenset(name for name in mine if self._places[name].machine.paused)
-            return Beat(alive=True, cancels=tuple(cancels), paused=paused)
+            return Beat(alive=True, cancels=tuple(cancels), paused=paused, soonest=self._soonest(holder.id))
+
+    def _soonest(self, holder: str) -> float | None:
+        """Return the seconds until the first of the other holders falls silent."""
+        living = (other for id_, other in self._holders.items() if id_ != holder and other.ended is None)
+        expires = min((other.expires for other in living), default=None)
+        return None if expires is None else max(0, expires - self._clock.boot()) / 1000
 
     def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
         with self._open():

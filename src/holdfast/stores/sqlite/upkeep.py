@@ -27,7 +27,9 @@ def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> Beat:
     tx.execute(_SQL["put_holder"], (holder.id, info, boot_id, tx.boot + int(holder.ttl * 1000)))
     cancels = tuple(Receipt(*row) for row in tx.execute(_SQL["cancels"], (holder.id,)))
     paused = frozenset(row[0] for row in tx.execute(_SQL["paused"])) & frozenset(holder.queues)
-    return Beat(alive=True, cancels=cancels, paused=paused)
+    expires = tx.execute(_SQL["soonest"], (holder.id, boot_id))[0][0]
+    soonest = None if expires is None else max(0, expires - tx.boot) / 1000
+    return Beat(alive=True, cancels=cancels, paused=paused, soonest=soonest)
 
 
 def end_holder(tx: Transaction, holder: str) -> bool:

@@ -17,6 +17,10 @@ SELECT info, boot, expires FROM holdfast_holder WHERE ended IS NULL ORDER BY id
 -- name: silent_holders
 SELECT id FROM holdfast_holder WHERE ended IS NULL AND (boot <> ?1 OR expires <= ?2)
 
+-- name: soonest
+-- When (boot ms) the first of the other holders falls silent; those of another boot have.
+SELECT min(iif(boot = ?2, expires, 0)) FROM holdfast_holder WHERE ended IS NULL AND id <> ?1
+
 -- name: delete_holders
 DELETE FROM holdfast_holder WHERE ended IS NOT NULL AND (boot <> ?1 OR ended <= ?2)
 

@@ -81,6 +81,7 @@ ROWS: tuple[Row, ...] = (
 LIMITS: tuple[Limit, ...] = (
     Limit("memory-idle", Source(programs.IDLE_MEMORY, "idle_percent"), "% of a core", 1.0),
     Limit("sqlite-idle", Source(programs.IDLE_SQLITE, "idle_percent"), "% of a core", 1.0),
+    Limit("sqlite-idle-statements", Source(programs.IDLE_SQLITE, "idle_statements"), "/s", 0.2),
     Limit("memory-start-p50", Source(programs.IDLE_MEMORY, "within_p50_ms"), "ms"),
     Limit("memory-start-p99", Source(programs.IDLE_MEMORY, "within_p99_ms"), "ms"),
     Limit("sqlite-start-p50", Source(programs.IDLE_SQLITE, "within_p50_ms"), "ms"),

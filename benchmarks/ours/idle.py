@@ -1,6 +1,7 @@
 """An idle worker: what it costs, and how soon it starts a job that comes.
 
-Each round watches a worker with nothing to do for WINDOW seconds (CPU time of its whole process), then enqueues jobs
+Each round watches a worker with nothing to do for WINDOW seconds (CPU time of its whole process, and the statements it
+makes beside its heartbeats), then enqueues jobs
 one at a time with pauses. The time of a job runs from the call of `enqueue`, its sync included, until its function is
 called; `within` is when the sender lives in the worker's process, `across` when it is another one.
 """
@@ -13,9 +14,10 @@ from multiprocessing.connection import Connection
 
 from benchmarks.job import Request, emit, request
 from benchmarks.ours.places import VERSION, app_in, promised
+from benchmarks.ours.statements import Statements
 from holdfast.tasks.task import FunctionTask
 
-WINDOW = 4.0
+WINDOW = 20.0
 SETTLED = 1.0
 PAUSE = 0.01
 PATIENCE = 60.0
@@ -45,12 +47,14 @@ def arrived(jobs: int) -> dict[str, float]:
     return {"p50_ms": cuts[49], "p99_ms": cuts[98]}
 
 
-def idle_percent() -> float:
-    """How much of a core this process uses while the worker waits."""
+def idle(statements: Statements) -> dict[str, float]:
+    """How much of a core this process uses while the worker waits, and how many statements a second."""
     time.sleep(SETTLED)
+    statements.clear()
     wall, cpu = time.monotonic(), time.process_time()
     time.sleep(WINDOW)
-    return 100 * (time.process_time() - cpu) / (time.monotonic() - wall)
+    cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+    return {"idle_percent": 100 * cpu / wall, "idle_statements": statements.count / wall}
 
 
 def sender(asked: Request, orders: Connection) -> None:
@@ -61,8 +65,10 @@ def sender(asked: Request, orders: Connection) -> None:
             send(task, asked.jobs)
 
 
-def measure(asked: Request, task: FunctionTask[[int], None], elsewhere: Callable[[], None] | None) -> dict[str, float]:
-    figures = {"idle_percent": idle_percent()}
+def measure(
+    asked: Request, statements: Statements, task: FunctionTask[[int], None], elsewhere: Callable[[], None] | None
+) -> dict[str, float]:
+    figures = idle(statements)
     send(task, asked.jobs)
     figures |= {f"within_{name}": value for name, value in arrived(asked.jobs).items()}
     if elsewhere is not None:
@@ -73,6 +79,7 @@ def measure(asked: Request, task: FunctionTask[[int], None], elsewhere: Callable
 
 def main() -> None:
     asked = request()
+    statements = Statements()
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     other = context.Process(target=sender, args=(asked, there)) if asked.store == "sqlite" else None
@@ -83,7 +90,7 @@ def main() -> None:
         with app.worker(embedded=False):
             for _ in range(asked.rounds):
                 elsewhere = None if other is None else lambda: here.send(True)
-                figures = measure(asked, task, elsewhere)
+                figures = measure(asked, statements, task, elsewhere)
                 emit(VERSION, {"window_s": WINDOW, "pause_s": PAUSE} | promised(app), figures)
         here.send(False)
         if other is not None:

@@ -54,6 +54,17 @@ PLANS = {
         3,
         ["INDEX holdfast_job_forgotten (queue=? AND ended<?)"],
     ),
+    "signs": (UPKEEP["signs"], 4, ["USING COVERING INDEX holdfast_job_kept (kept>? AND kept<?)"]),
+    "signs_of_queues": (
+        UPKEEP["signs_of_queues"],
+        0,
+        [
+            "INDEX holdfast_job_expiring (queue=?",
+            "INDEX holdfast_job_scheduled (queue=?)",
+            "INDEX holdfast_job_forgotten (queue=?)",
+            "INDEX holdfast_job_ended (queue=? AND state=? AND kept=?)",
+        ],
+    ),
     "cancels": (UPKEEP["cancels"], 1, ["SEARCH job USING INDEX holdfast_job_running (holder=?)"]),
     "oldest_ready": (PLACES["oldest_ready"], 1, ["holdfast_job_ready (lane=? AND priority<?)"]),
     "chance": (

@@ -124,7 +124,7 @@ def test_after_one_silent_holder_the_next_is_awaited(*, housekeeping, heartbeat,
 
 
 def test_a_known_holder_whose_process_has_gone_is_found_without_asking_the_store(
-    housekeeping, heartbeat, faulty, store, clock, ear
+    *, housekeeping, heartbeat, faulty, store, clock, ear
 ):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     start = _start_of(child.pid)

@@ -21,6 +21,10 @@ class Waiting:
         self._closed = False
         clock.on_move(self.wake)
 
+    def has_waiters(self) -> bool:
+        """Tell whether anybody waits now."""
+        return self._waiters > 0
+
     def wait(self, look: Callable[[], float | None], timeout: float, *, poll: float | None = None) -> bool:
         """Block until ``look`` answers 0, at most ``timeout`` seconds; False when that passed or on an interrupt.
 

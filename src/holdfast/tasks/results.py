@@ -24,7 +24,7 @@ from holdfast.errors import BackendError, Closed, HoldfastError, JobError, NotSu
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop runs, see holdfast.batching
 
-LOOK_EVERY = 5.0
+LOOK_EVERY = 10.0
 """Seconds after which outcomes are looked up without having been told."""
 LOOK_MOST = 1000
 """How many outcomes one look asks for at a time."""

@@ -45,7 +45,8 @@ class Housekeeping:
         self._clock = clock
         self._tidied: int | None = None
         self._put_off = False
-        self._asked: int | None = None
+        self._has_news = True
+        self._asked = 0
         self._looked = 0
         self._holders: list[HolderInfo] = []
 
@@ -62,23 +63,24 @@ class Housekeeping:
 
     def run(self, *, busy: bool = True) -> None:
         """Do what is due; more is when the worker is ``busy``. A store that cannot is asked again in the next round."""
+        self._put_off, self._has_news = self._put_off or busy, self._has_news or busy
         try:
-            if self._is_time_to_tidy(busy or self._put_off):
+            if self._is_time_to_tidy():
                 self._tidied, self._put_off = self._clock.boot(), False
                 self._heartbeat.catch_up()  # or a machine that slept would take its own jobs for those of the dead
                 self._tidy()
             if self._passed(self._looked, RETIRE_EVERY):
-                self._look_for_the_gone(busy)
+                self._look_for_the_gone()
         except BackendError as error:
             self._tidied, self._put_off = self._clock.boot(), True
             logger.debug("housekeeping is put off: %s", error)
 
-    def _is_time_to_tidy(self, busy: bool) -> bool:
+    def _is_time_to_tidy(self) -> bool:
         if self._tidied is None:
             return True
         if not self._passed(self._tidied, TIDY_EVERY):
             return False
-        return busy or self._passed(self._tidied, TIDY_AT_LEAST) or self._somebody_fell_silent()
+        return self._put_off or self._passed(self._tidied, TIDY_AT_LEAST) or self._somebody_fell_silent()
 
     def _somebody_fell_silent(self) -> bool:
         """Tell whether another holder's time is over, by newer news than that of the last beat."""
@@ -100,16 +102,22 @@ class Housekeeping:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
-    def _look_for_the_gone(self, busy: bool) -> None:
+    def _look_for_the_gone(self) -> None:
         """Retire the holders whose process has gone. Known ones are looked for without asking the store."""
         self._looked = self._clock.boot()
-        if busy or self._asked is None or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
-            self._holders = self._backend.holders()
+        if self._has_news or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
+            self._ask_for_holders()
             for holder in gone_holders(self._holders):
                 jobs = self._backend.retire(holder.id, "its process has gone", None)
                 self._holders.remove(holder)
                 self._events.emit(Retired(holder, jobs))
-            self._asked = self._looked
+
+    def _ask_for_holders(self) -> None:
+        known = {holder.id for holder in self._holders}
+        self._holders = self._backend.holders()
+        self._asked, self._has_news = self._looked, False
+        if any(holder.id not in known for holder in self._holders):
+            self._heartbeat.renew()  # of a newcomer the last beat knew no end
 
     def _passed(self, since: int, seconds: float) -> bool:
         return self._clock.boot() - since >= seconds * 1000

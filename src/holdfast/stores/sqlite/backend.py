@@ -14,17 +14,20 @@ from holdfast.contract import Features, QueueBackend
 from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, Settlement, State, Tidied
 from holdfast.machine import STEP
 from holdfast.message import FORMAT, Level, Message, Stored
-from holdfast.stores.sqlite import jobs, reading, upkeep
+from holdfast.stores.sqlite import jobs, upkeep
+from holdfast.stores.sqlite.chances import Chances
 from holdfast.stores.sqlite.connection import Location
-from holdfast.stores.sqlite.file import OpenFile, Reader, data_version
+from holdfast.stores.sqlite.file import OpenFile, Reader
 from holdfast.stores.sqlite.operations import Operations
 from holdfast.stores.sqlite.statements import statements
-from holdfast.stores.sqlite.watch import POLL, SqliteWatch
+from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import HELD, QueueRow, Transaction, Writer, queue_row
 from holdfast.stores.waiting import Waiting
 
 MAX_BODY = 1 << 30
 """SQLite's own limit on a value is a little under this many bytes."""
+LOOK_AT_CLOCK = 1.0
+"""How often, in seconds, a wait looks whether somebody has set the clock; it asks the file nothing then."""
 _PLACES = statements("places.sql")
 _UPKEEP = statements("upkeep.sql")
 
@@ -39,11 +42,12 @@ class SqliteBackend(Operations, QueueBackend):
         self._boot_id = boot_id()
         self._waiting = Waiting(clock)
         self._watches: set[SqliteWatch] = set()
-        self._writer = Writer(OpenFile(place), clock, self._committed)
+        self._writer = Writer(OpenFile(place), clock, changed=self._changed, listened=self._waiting.has_waiters)
         self._reader = Reader(place)
         self._looker = Reader(place)
+        self._chances = Chances(self._looker, self._writer, clock)
 
-    def _committed(self) -> None:
+    def _changed(self) -> None:
         self._waiting.wake()
         for watch in list(self._watches):
             watch.wake()
@@ -78,17 +82,7 @@ class SqliteBackend(Operations, QueueBackend):
         return self._writer.run(lambda tx: jobs.lease(tx, wanted))
 
     def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
-        seen: tuple[tuple[int, int], int | None] | None = None
-
-        def look() -> float | None:
-            nonlocal seen
-            version = self._looker.read(data_version)
-            if seen is None or seen[0] != version:
-                chance = self._looker.read(lambda connection: reading.chance(connection, queues, kinds))
-                seen = version, chance
-            return None if seen[1] is None else max(0.0, (seen[1] - self._clock.wall()) / 1000)
-
-        return self._waiting.wait(look, timeout, poll=POLL)
+        return self._waiting.wait(self._chances.look(queues, kinds, timeout), timeout, poll=LOOK_AT_CLOCK)
 
     def interrupt(self) -> None:
         self._waiting.interrupt()
@@ -99,7 +93,7 @@ class SqliteBackend(Operations, QueueBackend):
     # -- holders --------------------------------------------------------------------------------------------------
 
     def beat(self, holder: HolderInfo) -> Beat:
-        return self._writer.run(lambda tx: upkeep.beat(tx, holder, self._boot_id))
+        return self._writer.run(lambda tx: upkeep.beat(tx, holder, self._boot_id), quiet=True)
 
     def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
         def command(tx: Transaction) -> int:
@@ -114,9 +108,13 @@ class SqliteBackend(Operations, QueueBackend):
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def tidy(self, limit: int = 1000) -> Tidied:
-        rescued = self._writer.run(lambda tx: upkeep.rescue(tx, self._boot_id, limit))
+        look = partial(upkeep.signs, boot_id=self._boot_id, now=self._clock.wall(), boot=self._clock.boot())
+        signs, rescued = self._reader.read(look), 0
+        if signs.holders:
+            rescued = self._writer.run(lambda tx: upkeep.rescue(tx, self._boot_id, limit))
+            signs = self._reader.read(look)  # what was taken back may have ended
         tidied = Tidied(rescued=rescued, more=rescued >= limit)
-        for queue in self.queues():
+        for queue in signs.queues:
             tidied += self._writer.run(partial(upkeep.tidy_queue, name=queue, limit=limit))
         return tidied
 

@@ -119,6 +119,11 @@ class Connection:
         except self._error as error:
             raise self._mapped(error) from error
 
+    def written(self) -> int:
+        """Return how many rows have been written through this connection."""
+        total = self._raw.total_changes
+        return int(total() if self._place.driver == "apsw" else total)
+
     def _bound(self, sql: str, params: Params) -> Params:
         """Return parameters as the driver wants them: for sqlite3, ``?1`` is a name (an error otherwise since 3.14)."""
         if self._place.driver == "apsw" or "?1" not in sql or isinstance(params, Mapping):

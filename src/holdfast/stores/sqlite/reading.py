@@ -75,11 +75,14 @@ def ended(connection: Connection, queue: str, job_ids: Collection[str], now: int
     return [job_id for job_id in job_ids if job_id not in living], min(expiries, default=None)
 
 
-def chance(connection: Connection, queues: Sequence[str], kinds: Collection[str]) -> int | None:
-    """Return when a lease may next find something: 0 for now, else the ms of the next due time, None for never."""
-    rows = connection.execute(_SQL["chance"], (json_list(queues), FORMAT, json_list(kinds)))
-    found = rows[0][0]
-    return None if found is None or found > _NEVER else int(found)
+def chance(connection: Connection, queues: Sequence[str], kinds: Collection[str]) -> tuple[int | None, frozenset[str]]:
+    """Return when a lease may next find something: 0 for now, else the ms of the next due time, None for never.
+
+    And the ids of the holders that live now.
+    """
+    [(found, holders)] = connection.execute(_SQL["chance"], (json_list(queues), FORMAT, json_list(kinds)))
+    living = frozenset(msgspec.json.decode(holders, type=list[str]))
+    return (None if found is None or found > _NEVER else int(found)), living
 
 
 def _runs(connection: Connection, seq: int) -> tuple[Attempt, ...]:

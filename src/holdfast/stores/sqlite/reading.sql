@@ -73,7 +73,7 @@ SELECT id, iif(state = 'running', NULL, expires) FROM holdfast_job
 
 -- name: chance
 -- When a lease of these kinds may next find something: 0 for now, else the ms at which the next job is due
--- or expires (which may free a key), 9e15 for never.
+-- or expires (which may free a key), 9e15 for never. And the holders that live.
 SELECT min(CASE WHEN EXISTS (
                     SELECT 1 FROM holdfast_lane AS lane
                       JOIN holdfast_job AS job ON job.lane = lane.number AND job.state = 'ready' AND job.held = 0
@@ -89,6 +89,6 @@ SELECT min(CASE WHEN EXISTS (
                               WHERE job.queue = queue.number AND job.state IN ('scheduled', 'ready')
                                 AND job.expires IS NOT NULL
                          ), 9e15))
-           END)
+           END), (SELECT json_group_array(id) FROM holdfast_holder WHERE ended IS NULL)
   FROM holdfast_queue AS queue
  WHERE NOT queue.paused AND queue.name IN (SELECT value FROM json_each(?1))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, Beat, HolderInfo, Receipt, State, Tidied
+from holdfast.stores.sqlite.connection import Connection
 from holdfast.stores.sqlite.jobs import advance, free, json_list, take_back
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import HELD, KEPT, QueueRow, Transaction
@@ -35,6 +39,45 @@ def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> Beat:
 def end_holder(tx: Transaction, holder: str) -> bool:
     """Write down that a holder has ended; False when it had, or never was."""
     return bool(tx.execute(_SQL["end_holder"], (holder, tx.boot)))
+
+
+class Signs(msgspec.Struct, frozen=True):
+    """Where there is something to tidy: whether among the holders, and in which queues."""
+
+    holders: bool
+    queues: tuple[str, ...]
+
+
+def signs(connection: Connection, *, boot_id: str, now: int, boot: int) -> Signs:
+    """Look for what is to be tidied, in two statements; most of the time it is nothing.
+
+    Whatever :func:`rescue` and :func:`tidy_queue` do must show here, or it is never done.
+    """
+    [(holders, lapsed)] = connection.execute(_SQL["signs"], (boot_id, boot, boot - HOLDER_KEPT_MS, now))
+    rows = connection.execute(_SQL["signs_of_queues"])
+    found = [name for name, settings, *rest in rows if lapsed or _has_signs(settings, rest, now)]
+    return Signs(bool(holders), tuple(found))
+
+
+def _has_signs(text: str, row: Sequence[Any], now: int) -> bool:
+    expires, due, forgotten, done, dead, counted = row
+    settings = msgspec.json.decode(text, type=QueueSettings)
+    here: Counter[str] = Counter()
+    for state, jobs in msgspec.json.decode(counted, type=list[tuple[str, int]]):
+        here[state] += jobs
+    here[State.DONE] -= here[KEPT]
+    first = (
+        (expires, 0.0),
+        (due, 0.0),
+        (forgotten, settings.dedupe_window),
+        (done, settings.done_for),
+        (dead, settings.dead_for),
+    )
+    return (
+        any(instant is not None and instant <= now - int(wait * 1000) for instant, wait in first)
+        or here[State.DEAD] > settings.dead_most
+        or any(here[state] > settings.done_most for state in ENDED if state is not State.DEAD)
+    )
 
 
 def rescue(tx: Transaction, boot_id: str, limit: int) -> int:

@@ -21,6 +21,45 @@ SELECT id FROM holdfast_holder WHERE ended IS NULL AND (boot <> ?1 OR expires <=
 -- When (boot ms) the first of the other holders falls silent; those of another boot have.
 SELECT min(iif(boot = ?2, expires, 0)) FROM holdfast_holder WHERE ended IS NULL AND id <> ?1
 
+-- name: signs
+-- Whether there are silent holders, or ended ones to forget, and whether results that are kept no longer.
+SELECT EXISTS (
+           SELECT 1 FROM holdfast_holder
+            WHERE (ended IS NULL AND (boot <> ?1 OR expires <= ?2))
+               OR (ended IS NOT NULL AND (boot <> ?1 OR ended <= ?3))
+       ),
+       EXISTS (SELECT 1 FROM holdfast_job WHERE kept > 0 AND kept <= ?4)
+
+-- name: signs_of_queues
+-- Of each queue the first expiry, due time and ends of those jobs that retention may look at, and its counts by lane.
+SELECT queue.name, queue.settings,
+       (
+           SELECT min(expires) FROM holdfast_job
+            WHERE queue = queue.number AND expires IS NOT NULL AND state IN ('scheduled', 'ready')
+       ),
+       (SELECT min(due) FROM holdfast_job WHERE queue = queue.number AND state = 'scheduled'),
+       (SELECT min(ended) FROM holdfast_job WHERE queue = queue.number AND state = 'forgotten'),
+       (
+           SELECT min((
+                      SELECT min(ended) FROM holdfast_job
+                       WHERE queue = queue.number AND state = which.value AND kept = 0
+                         AND state IN ('done', 'dead', 'cancelled', 'expired')
+                  ))
+             FROM json_each('["done", "cancelled", "expired"]') AS which
+       ),
+       (
+           SELECT min(ended) FROM holdfast_job
+            WHERE queue = queue.number AND state = 'dead' AND kept = 0
+              AND state IN ('done', 'dead', 'cancelled', 'expired')
+       ),
+       (
+           SELECT json_group_array(json_array(count.state, count.jobs))
+             FROM holdfast_lane AS lane
+             JOIN holdfast_count AS count ON count.lane = lane.number
+            WHERE lane.queue = queue.number
+       )
+  FROM holdfast_queue AS queue
+
 -- name: delete_holders
 DELETE FROM holdfast_holder WHERE ended IS NOT NULL AND (boot <> ?1 OR ended <= ?2)
 

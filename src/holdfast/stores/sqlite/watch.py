@@ -14,6 +14,8 @@ from holdfast.stores.sqlite.file import Reader, data_version
 
 POLL = 0.01
 """How often, in seconds, the file is asked whether another process has committed to it."""
+LOOK_AT_LEAST = 30.0
+"""Seconds after which a look is made though nothing seems to have changed."""
 REST = 9.0
 """A look at the watched jobs is followed by this many times its own length of rest."""
 
@@ -28,6 +30,7 @@ class SqliteWatch(Watch):
         self._fresh = False
         self._interrupted = False
         self._version: tuple[int, int] | None = None
+        self._looked = 0.0
         self._rest_until = 0.0
         self._expires: int | None = None
         clock.on_move(self.wake)
@@ -44,7 +47,6 @@ class SqliteWatch(Watch):
 
     def wait(self, timeout: float) -> list[tuple[str, str]]:
         end = time.monotonic() + timeout
-        self._version = None  # at least one look a wait: a job may have expired without anybody writing it down
         while True:
             if self._due() and (ended := self._look()):
                 return ended
@@ -77,13 +79,15 @@ class SqliteWatch(Watch):
         if time.monotonic() < self._rest_until:
             return False
         if self._expires is not None and self._expires <= self._clock.wall():
+            return True  # which nobody need have written down
+        if time.monotonic() - self._looked >= LOOK_AT_LEAST:
             return True
         version = self._reader.read(data_version)
         changed, self._version = version != self._version, version
         return changed
 
     def _look(self) -> list[tuple[str, str]]:
-        start = time.monotonic()
+        start = self._looked = time.monotonic()
         with self._changed:
             self._fresh = False
             watched = {queue: list(ids) for queue, ids in self._watched.items() if ids}

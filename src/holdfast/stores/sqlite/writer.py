@@ -20,10 +20,12 @@ from holdfast.config import QueueSettings
 from holdfast.delivery import State
 from holdfast.errors import BackendError, Closed
 from holdfast.stores.sqlite.connection import Connection, Row
-from holdfast.stores.sqlite.file import OpenFile
+from holdfast.stores.sqlite.file import OpenFile, data_version
 from holdfast.stores.sqlite.statements import statements
 
 T = TypeVar("T")
+POLL = 0.01
+"""How often, in seconds, the file is asked whether another connection has committed to it, while somebody listens."""
 HELD, KEPT = "held", "kept"
 """Pseudo-states, counted beside the real ones: ready jobs behind the head of their key, done jobs with a result."""
 _SQL = statements("places.sql")
@@ -47,6 +49,7 @@ class Transaction:
         self.execute = connection.execute
         self.rows = connection.rows
         self.executemany = connection.executemany
+        self.written = connection.written
         self._lanes = lanes
         self._seq: int | None = None
         self._queues: dict[str, QueueRow] = {}
@@ -123,10 +126,11 @@ def queue_row(row: Row) -> QueueRow:
 class _Command(Generic[T]):
     """A function of a transaction, and the caller who waits for it."""
 
-    __slots__ = ("_done", "_error", "_result", "function")
+    __slots__ = ("_done", "_error", "_result", "function", "quiet")
 
-    def __init__(self, function: Callable[[Transaction], T]) -> None:
+    def __init__(self, function: Callable[[Transaction], T], *, quiet: bool = False) -> None:
         self.function = function
+        self.quiet = quiet
         self._done = threading.Lock()
         self._done.acquire()
         self._result: T | None = None
@@ -147,32 +151,56 @@ class _Command(Generic[T]):
         return self._result  # type: ignore[return-value]
 
 
-class Writer:
-    """Carries out commands, each whole or not at all, in the order they came. ``committed`` is called after each group.
+class _Nudge:
+    """What wakes the thread and asks for nothing."""
 
-    A connection that fails is closed and opened again for the next group.
+
+_NUDGE = _Nudge()
+
+
+class Writer:
+    """Carries out commands, each whole or not at all, in the order they came.
+
+    A connection that fails is closed and opened again for the next group. ``changed`` is called after each group that
+    changed anything beyond quiet commands, and when another connection, of any process, has committed while
+    ``listened`` says that somebody wants to know. Then ``changes`` is another number than before.
     """
 
-    def __init__(self, file: OpenFile, clock: Clock, committed: Callable[[], None]) -> None:
+    def __init__(
+        self, file: OpenFile, clock: Clock, *, changed: Callable[[], None], listened: Callable[[], bool]
+    ) -> None:
         self._file = file
-        self._clock, self._committed = clock, committed
+        self._clock, self._changed, self._listened = clock, changed, listened
+        self.changes = 0
+        self._version: tuple[int, int] | None = None
+        self._dozing = False
         self._connection: Connection | None = None
         self._lanes: dict[tuple[int, str, int], int] = {}
-        self._pending: SimpleQueue[_Command[Any] | None] = SimpleQueue()
+        self._pending: SimpleQueue[_Command[Any] | _Nudge | None] = SimpleQueue()
         self._starting = threading.RLock()
         self._ended = False
         self._thread: threading.Thread | None = None
 
-    def run(self, function: Callable[[Transaction], T]) -> T:
-        """Carry out ``function`` and return what it returns, once it is durable. Blocks; any thread."""
+    def run(self, function: Callable[[Transaction], T], *, quiet: bool = False) -> T:
+        """Carry out ``function`` and return what it returns, once it is durable. Blocks; any thread.
+
+        What a ``quiet`` one writes, nobody waits for.
+        """
         if self._thread is None:
             self._start()
-        command = _Command(function)
+        command = _Command(function, quiet=quiet)
         # No lock from here on: a signal handler or finalizer that sends may run in the midst of this very method.
         self._pending.put(command)
         if self._ended:
             self._refuse_rest()
         return command.wait()
+
+    def attend(self) -> None:
+        """Look around now, and every ``POLL`` seconds for as long as ``listened`` says so. Returns at once."""
+        if self._thread is None:
+            self._start()
+        if self._dozing:
+            self._pending.put(_NUDGE)
 
     def close(self) -> None:
         """Finish what was asked for, then close the connection. Idempotent."""
@@ -185,16 +213,43 @@ class Writer:
     def _work(self) -> None:
         closing = False
         while not closing:
-            taken = [self._pending.get()]
-            taken += [self._pending.get() for _ in range(self._pending.qsize())]
+            taken = self._take()
             closing = None in taken
             with self._file:
-                self._carry_out([command for command in taken if command is not None])
+                changed = self._carry_out([command for command in taken if isinstance(command, _Command)])
+                changed = changed or (self._listened() and self._has_been_changed())
+            if changed:
+                self._changed()
         with self._file:
             self._file.close()
         self._ended = True
         self._refuse_rest()
         self._pending.put(None)  # for a second thread, if an interrupt of the first one's start made one
+
+    def _take(self) -> list[_Command[Any] | _Nudge | None]:
+        """Return what has been put; after ``POLL`` seconds nothing, if somebody listens."""
+        self._dozing = True  # whoever listens from here on must nudge
+        try:
+            taken = [self._pending.get(timeout=POLL if self._listened() else None)]
+        except Empty:
+            return []
+        finally:
+            self._dozing = False
+        return taken + [self._pending.get() for _ in range(self._pending.qsize())]
+
+    def _has_been_changed(self) -> bool:
+        """Tell whether another connection has committed since the last look; own commits do not count here.
+
+        ``PRAGMA data_version`` reads no table. A file that does not answer counts as changed: who waits must hear why.
+        """
+        try:
+            version = data_version(self._file.connection())
+        except Exception:
+            self._file.close()
+            version = None
+        changed, self._version = version is None or version != self._version, version
+        self.changes += changed
+        return changed
 
     def _start(self) -> None:
         with self._starting:
@@ -208,18 +263,23 @@ class Writer:
         with suppress(Empty):
             while True:
                 command = self._pending.get_nowait()
-                if command is not None:
+                if isinstance(command, _Command):
                     command.fail(Closed(f"{self._file} is closed"))
 
-    def _carry_out(self, group: list[_Command[Any]]) -> None:
-        """Commit the group in one transaction; a command that fails is left out and the rest is tried again."""
+    def _carry_out(self, group: list[_Command[Any]]) -> bool:
+        """Commit the group in one transaction; a command that fails is left out and the rest is tried again.
+
+        Tell whether anything was changed beyond what quiet commands did.
+        """
         while group:
             culprit: _Command[Any] | None = None
             try:
                 transaction = self._begin()
-                results = []
+                results, changed = [], False
                 for culprit in group:
+                    before = transaction.written()
                     results.append(culprit.function(transaction))
+                    changed = changed or (not culprit.quiet and transaction.written() > before)
                 culprit = None
                 transaction.flush()
                 transaction.execute("COMMIT")
@@ -230,10 +290,11 @@ class Writer:
                     command.fail(error)
                 group = [command for command in group if command not in failed]
             else:
+                self.changes += changed
                 for command, result in zip(group, results, strict=True):
                     command.succeed(result)
-                self._committed()
-                return
+                return changed
+        return False
 
     def _begin(self) -> Transaction:
         connection = self._file.connection()

@@ -71,46 +71,6 @@ class HolderCases(Cases):
         assert beat.alive
         assert self.settle(Ack(delivery.receipt)) == []
 
-    def test_a_beat_without_other_holders_sees_no_end(self) -> None:
-        """There is nobody to watch."""
-        self.beat(OTHER)
-        self.store.retire(OTHER, "stopped")
-
-        assert self.beat().soonest is None
-
-    def test_a_beat_tells_when_the_first_of_the_others_falls_silent(self) -> None:
-        """Its own ttl does not count, nor does one that has ended."""
-        self.beat(OTHER, ttl=20)
-        self.beat("third#1", ttl=10)
-        self.beat("fourth#1", ttl=5)
-        self.store.retire("fourth#1", "stopped")
-        self.elapse(4)
-
-        soonest = self.beat(ttl=1).soonest
-
-        assert soonest is not None
-        assert 6 - 2 < soonest <= 6
-
-    def test_better_news_of_another_holder_is_told_by_the_next_beat(self) -> None:
-        """It has beaten meanwhile."""
-        self.beat(OTHER, ttl=10)
-        self.elapse(8)
-        self.beat(OTHER, ttl=10)
-
-        soonest = self.beat().soonest
-
-        assert soonest is not None
-        assert 8 < soonest <= 10
-
-    def test_a_holder_that_fell_silent_is_told_until_somebody_tidies(self) -> None:
-        """Then nobody is left to watch."""
-        self.beat(OTHER, ttl=10)
-        self.elapse(11)
-
-        assert self.beat().soonest == 0
-        self.store.tidy()
-        assert self.beat().soonest is None
-
     def test_holders_past_their_ttl_are_listed(self) -> None:
         """They have not ended."""
         self.beat(OTHER, ttl=10)
@@ -332,6 +292,46 @@ class BeatCases(Cases):
         self.tidy_all()
 
         assert not self.beat(OTHER).alive
+
+    def test_a_beat_without_other_holders_sees_no_end(self) -> None:
+        """There is nobody to watch."""
+        self.beat(OTHER)
+        self.store.retire(OTHER, "stopped")
+
+        assert self.beat().soonest is None
+
+    def test_a_beat_tells_when_the_first_of_the_others_falls_silent(self) -> None:
+        """Its own ttl does not count, nor does one that has ended."""
+        self.beat(OTHER, ttl=20)
+        self.beat("third#1", ttl=10)
+        self.beat("fourth#1", ttl=5)
+        self.store.retire("fourth#1", "stopped")
+        self.elapse(4)
+
+        soonest = self.beat(ttl=1).soonest
+
+        assert soonest is not None
+        assert 6 - 2 < soonest <= 6
+
+    def test_better_news_of_another_holder_is_told_by_the_next_beat(self) -> None:
+        """It has beaten meanwhile."""
+        self.beat(OTHER, ttl=10)
+        self.elapse(8)
+        self.beat(OTHER, ttl=10)
+
+        soonest = self.beat().soonest
+
+        assert soonest is not None
+        assert 8 < soonest <= 10
+
+    def test_a_holder_that_fell_silent_is_told_until_somebody_tidies(self) -> None:
+        """Then nobody is left to watch."""
+        self.beat(OTHER, ttl=10)
+        self.elapse(11)
+
+        assert self.beat().soonest == 0
+        self.store.tidy()
+        assert self.beat().soonest is None
 
 
 class CrashCases(Cases):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.message import Message, Stored
     from holdfast.retry import Retry
     from holdfast.tasks.calls import Call
+    from holdfast.tasks.depends import Depends
     from holdfast.tasks.job import Job
     from holdfast.tasks.task import Task
     from holdfast.worker import CONTEXT, Context, Worker, current_job
@@ -45,6 +46,7 @@ __all__ = [
     "Closed",
     "Context",
     "Delivery",
+    "Depends",
     "HoldfastError",
     "Job",
     "JobCancelled",
@@ -72,6 +74,7 @@ _LATE = {
     "Call": "tasks.calls",
     "Context": "worker",
     "Delivery": "delivery",
+    "Depends": "tasks.depends",
     "Job": "tasks.job",
     "Message": "message",
     "Retry": "retry",

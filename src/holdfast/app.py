@@ -23,7 +23,9 @@ from holdfast.middleware import Middleware
 from holdfast.queues import Queue
 from holdfast.stores import open_store
 from holdfast.tasks.calls import Call, send_calls, send_calls_soon
+from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.job import Job
+from holdfast.tasks.making import WorkerScope
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
 from holdfast.tasks.subscribers import EVENTS_QUEUE, Function, SubscriberOptions, Subscribers
 from holdfast.tasks.task import CoroutineTask, FunctionTask, Task
@@ -79,16 +81,19 @@ class App:
         self.events = events or Events()
         self.middleware: Middleware[Context] = Middleware()
         """What surrounds every run of a handler, and every send: ``@app.middleware.run``, ``@app.middleware.send``."""
+        self.dependencies = Dependencies()
+        """What handlers are given by ``Depends``; ``app.dependencies.override`` replaces a provider in tests."""
         self._life = Lifetime(
             partial(open_store, self.url, clock=clock),
             name=name or self.url.text,
             events=self.events,
             middleware=self.middleware,
             clock=clock,
+            parts=(self.dependencies,),
         )
         self._link = self._life.link
         chosen = choose(codec, allow_pickle=allow_pickle)
-        self.tasks = Registry(self._link, codec=chosen, allow_pickle=allow_pickle)
+        self.tasks = Registry(self._link, self.dependencies, codec=chosen, allow_pickle=allow_pickle)
         """The declared tasks by name, subscribers included; an unknown name raises ``UnknownTask``."""
         self._subscribers = Subscribers(self.tasks, self._link, codec=chosen)
 
@@ -177,11 +182,11 @@ class App:
         known = WorkerOptions.__struct_fields__
         if unknown := min(options.keys() - set(known), default=None):
             raise UsageError(f"unknown worker option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
-        tasks = self.tasks.values()
+        tasks, scope = self.tasks.values(), self.dependencies.worker()
         worker = make(
             self.backend,
             list(dict.fromkeys(task.queue for task in tasks) if queues is None else queues),
-            [*(self._handler(task) for task in tasks), *self._subscribers.handlers()],
+            [*(self._handler(task, scope) for task in tasks), *self._subscribers.handlers()],
             events=self.events,
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
             clock=self._clock,
@@ -189,8 +194,8 @@ class App:
         self._life.add(worker)
         return worker
 
-    def _handler(self, task: Task[..., Any]) -> Handler:
-        handler = task.handler()
+    def _handler(self, task: Task[..., Any], scope: WorkerScope) -> Handler:
+        handler = task.handler(scope)
         around = self.middleware.around
         run = around(handler.run, kind=task.name, queue=task.settings.queue, is_async=handler.is_async)
         return handler if run is handler.run else msgspec.structs.replace(handler, run=run)

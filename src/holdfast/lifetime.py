@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from typing import Protocol
 
 from holdfast.clock import Clock
 from holdfast.contract import QueueBackend
@@ -30,8 +31,18 @@ LAST_BEAT = 5.0
 """Seconds that a closing App gives its heartbeat to hand back what is still leased."""
 
 
+class Part(Protocol):
+    """What an App holds beside its store. It begins again by itself when it is used again."""
+
+    def close(self) -> None:
+        """End everything. May be repeated."""
+
+    def renew(self) -> object:
+        """Begin afresh, in the child of a fork; return what belongs to the parent and is to be kept as it is."""
+
+
 class Lifetime:
-    """``open_store`` opens the store. Every method may be called from any thread."""
+    """``open_store`` opens the store; ``parts`` end before it. Every method may be called from any thread."""
 
     def __init__(
         self,
@@ -41,9 +52,10 @@ class Lifetime:
         events: Events,
         middleware: Middleware[Context],
         clock: Clock,
+        parts: Sequence[Part] = (),
     ) -> None:
         self._open_store = open_store
-        self._name, self._events = name, events
+        self._name, self._events, self._parts = name, events, parts
         self.clock = clock
         self.link = Link(self.store, Sender(self.store, events, middleware))
         self._lock = threading.Lock()
@@ -125,6 +137,8 @@ class Lifetime:
     def close(self) -> int:
         """End everything; return how many jobs are lost by it. See ``App.close``."""
         lingering = self.stop_workers()
+        if not lingering:
+            self._close_parts()
         self.link.close()
         with self._lock:
             self._closed = True
@@ -139,11 +153,23 @@ class Lifetime:
         if store is None:
             return 0
         if lingering:
-            closing = threading.Thread(target=_close_later, args=(store, lingering), name="holdfast-close", daemon=True)
+            closing = threading.Thread(
+                target=self._close_later, args=(store, lingering), name="holdfast-close", daemon=True
+            )
             with suppress(RuntimeError):  # no thread begins while the program ends, and those jobs end with it
                 closing.start()
             return 0
         return store.close()
+
+    def _close_parts(self) -> None:
+        for part in self._parts:
+            part.close()
+
+    def _close_later(self, store: QueueBackend, lingering: Sequence[Worker]) -> None:
+        for worker in lingering:
+            worker.linger()
+        self._close_parts()
+        store.close()
 
     def stop_workers(self) -> list[Worker]:
         """Stop all workers; return those of whose jobs some could not be stopped and still run."""
@@ -166,17 +192,12 @@ class Lifetime:
         workers = list(self._workers)
         for worker in workers:
             worker.forget()
-        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self.link.waiters, workers))
+        parts = [part.renew() for part in self._parts]
+        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self.link.waiters, workers, parts))
         self._workers = weakref.WeakSet()
         self._lock = threading.Lock()
         self._store = self._tidying = self._heartbeat = None
         self.link.renew()
-
-
-def _close_later(store: QueueBackend, lingering: Sequence[Worker]) -> None:
-    for worker in lingering:
-        worker.linger()
-    store.close()
 
 
 # -- processes: forks and the end --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ PUBLIC = {
     "Closed",
     "Context",
     "Delivery",
+    "Depends",
     "HoldfastError",
     "Job",
     "JobCancelled",

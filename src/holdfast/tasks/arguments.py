@@ -17,6 +17,7 @@ import msgspec
 
 from holdfast.codec import Arguments, given
 from holdfast.errors import UsageError, nearest
+from holdfast.tasks.depends import Dependency
 from holdfast.worker.context import CONTEXT, Context
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -25,7 +26,7 @@ _GENERAL = (inspect.Parameter.POSITIONAL_ONLY, *_VARIABLE)
 
 
 class Parameters:
-    """The stored parameters of a handler; ``context`` names the one that the worker supplies, if there is one.
+    """The stored parameters of a handler; ``context`` and ``needs`` name those that the worker supplies, if any.
 
     ``UsageError`` names the parameter whose annotation cannot be resolved.
     """
@@ -33,8 +34,10 @@ class Parameters:
     def __init__(self, function: Callable[..., Any]) -> None:
         declared = _signature(function)
         self.context = _context(declared)
+        self.needs = _needs(declared)
+        self._supplied = {self.context, *(name for name, _ in self.needs)}
         self._function = function
-        stored = [parameter for name, parameter in declared.parameters.items() if name != self.context]
+        stored = [parameter for name, parameter in declared.parameters.items() if name not in self._supplied]
         self.stored = tuple(stored)
         self._signature = declared.replace(parameters=stored, return_annotation=inspect.Signature.empty)
         self.hints = {parameter.name: _hint(function, parameter) for parameter in stored}
@@ -47,8 +50,8 @@ class Parameters:
 
     def misfit(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Say why this call does not fit, for a call that ``bind`` refused."""
-        if self.context in kwargs:
-            return f"{self.context!r} is supplied by the worker and never sent; leave it out"
+        if supplied := [name for name in kwargs if name in self._supplied]:
+            return f"{supplied[0]!r} is supplied by the worker and never sent; leave it out"
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -132,6 +135,15 @@ def _context(signature: inspect.Signature) -> str | None:
         if parameter.annotation in (Context, "Context"):
             raise UsageError(f"parameter {parameter.name!r}: a Context is supplied through a default: = CONTEXT")
     return None
+
+
+def _needs(signature: inspect.Signature) -> tuple[tuple[str, Dependency], ...]:
+    """Return the parameters that are dependencies, in their order."""
+    needs = [parameter for parameter in signature.parameters.values() if isinstance(parameter.default, Dependency)]
+    for parameter in needs:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise UsageError(f"parameter {parameter.name!r}: write it after a *, so that no call can reach it")
+    return tuple((parameter.name, parameter.default) for parameter in needs)
 
 
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:

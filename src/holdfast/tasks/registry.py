@@ -13,6 +13,7 @@ from holdfast.errors import UnknownTask, UsageError, nearest
 from holdfast.message import Seconds, seconds
 from holdfast.retry import Retry
 from holdfast.tasks.arguments import naming
+from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.discovery import DECLARING, discover
 from holdfast.tasks.link import Link
 from holdfast.tasks.task import CoroutineTask, FunctionTask, Task, TaskSettings, queue_name
@@ -62,8 +63,8 @@ class Declaration:
 class Registry:
     """The tasks by name. Declaring is for one thread at a time; everything else is for any number."""
 
-    def __init__(self, link: Link, *, codec: Codec, allow_pickle: bool) -> None:
-        self._link, self._codec, self._allow_pickle = link, codec, allow_pickle
+    def __init__(self, link: Link, dependencies: Dependencies, *, codec: Codec, allow_pickle: bool) -> None:
+        self._link, self._dependencies, self._codec, self._allow_pickle = link, dependencies, codec, allow_pickle
         self._tasks: dict[str, Task[..., Any]] = {}
         self.event_kinds: set[str] = set()
         """The kinds of published events, which no task may be called."""
@@ -110,7 +111,7 @@ class Registry:
             raise UsageError(f"{settings.name!r} is the kind of an event that is subscribed to: @app.task(name=…)")
         make = classes[_is_async(function)]
         with naming(f"task {settings.name!r}"):
-            task = make(function, settings, self._link)
+            task = make(function, settings, self._link, self._dependencies)
         if settings.name in self._tasks and not _typed_in(function):
             other = inspect.unwrap(self._tasks[settings.name].function)
             raise UsageError(

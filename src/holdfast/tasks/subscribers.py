@@ -17,6 +17,7 @@ from holdfast.errors import UsageError, nearest
 from holdfast.message import Message, Seconds, SendOptions, Stored, message
 from holdfast.retry import Retry
 from holdfast.tasks.arguments import naming
+from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
 from holdfast.tasks.registry import Registry
@@ -54,13 +55,16 @@ class Subscriber(Task[P, R]):
 
     renamed = "@app.on(…, name=…)"
 
-    def __init__(self, function: Callable[P, Any], settings: TaskSettings, link: Link) -> None:
-        super().__init__(function, settings, link)
+    def __init__(
+        self, function: Callable[P, Any], settings: TaskSettings, link: Link, dependencies: Dependencies
+    ) -> None:
+        super().__init__(function, settings, link, dependencies)
         self.short = settings.name.rpartition("/")[2]
 
     def take(self, event: object) -> Any:
         """Call the function here with this very event; for an ``async def`` return the coroutine."""
-        return self._parameters.call(self._parameters.struct(**{self._event: event}), {})
+        arguments = self._parameters.struct(**{self._event: event})
+        return self._here(lambda made: self._parameters.call(arguments, made))
 
     def follow_up(self, event: Delivery) -> Message:
         """Return the job that hands this subscriber the event.

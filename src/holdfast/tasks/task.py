@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from functools import partial
 from types import CoroutineType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
@@ -18,9 +19,11 @@ from holdfast.message import Message, SendOptions, Stored, message
 from holdfast.retry import Retry
 from holdfast.tasks.arguments import Parameters, changed, naming, result_type
 from holdfast.tasks.calls import Call, send_calls, send_calls_soon
+from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
-from holdfast.worker.context import Context
+from holdfast.tasks.making import Supplied, WorkerScope
+from holdfast.worker.context import CONTEXT, CURRENT, Context
 from holdfast.worker.handler import Handler, Misfit
 
 P = ParamSpec("P")
@@ -64,7 +67,9 @@ class Task(Generic[P, R]):
     is_async = False
     renamed = "@app.task(name=…)"
 
-    def __init__(self, function: Callable[P, Any], settings: TaskSettings, link: Link) -> None:
+    def __init__(
+        self, function: Callable[P, Any], settings: TaskSettings, link: Link, dependencies: Dependencies
+    ) -> None:
         if settings.stop_when_lost and not self.is_async:
             raise UsageError("stop_when_lost needs an async def: nothing can stop a thread; look at ctx.lease_lost")
         functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type] # it may wrap any object
@@ -73,6 +78,9 @@ class Task(Generic[P, R]):
         self.name, self.queue = settings.name, settings.queue
         self._link = link
         self._parameters = Parameters(function)
+        self._needs, self._dependencies = self._parameters.needs, dependencies
+        dependencies.check(self._needs, is_async=self.is_async)
+        self._call = self._parameters.call
         self._bind, self._encode = self._parameters.bind, self._encoder(settings.codec)
         self._decode = self._decoder_of(settings.codec)
         self._decoders = {settings.codec.name: self._decode}
@@ -127,9 +135,9 @@ class Task(Generic[P, R]):
     # -- running --------------------------------------------------------------------------------------------------
 
     def run(self, delivery: Delivery, context: Context) -> Any:
-        """Call the function as ``delivery`` says; ``Undecodable`` when its body does not fit the signature.
+        """Call the function as ``delivery`` says; ``Misfit`` when its body does not fit the signature.
 
-        Returns the function's value, for an ``async def`` its coroutine.
+        Returns the function's value, for an ``async def`` its coroutine. Only ``handler`` supplies dependencies.
         """
         try:
             decode = self._decoder(delivery.headers.get(HEADER, _UNNAMED) if delivery.headers else _UNNAMED)
@@ -137,18 +145,27 @@ class Task(Generic[P, R]):
         except Undecodable as error:
             raise Misfit(str(error)) from error
         name = self._parameters.context
-        value = self._parameters.call(arguments, _NOTHING if name is None else {name: context})
+        value = self._call(arguments, _NOTHING if name is None else {name: context})
         if isinstance(value, CoroutineType) and not self.is_async:
             value.close()
             raise UsageError(f"task {self.name!r} returned a coroutine, which nobody would await: {_WRAPPED}")
         return value
 
-    def handler(self) -> Handler:
-        """Return what a worker needs to run this task."""
-        settings = self.settings
+    def _call_within(self, scope: WorkerScope, arguments: Arguments, supplied: Mapping[str, Any]) -> Any:
+        call = scope.call_soon if self.is_async else scope.call
+        return call(self._needs, CURRENT.get(CONTEXT), lambda made: self._call(arguments, {**supplied, **made}))
+
+    def handler(self, scope: WorkerScope | None = None) -> Handler:
+        """Return what a worker needs to run this task; ``scope`` is shared by all tasks of that worker."""
+        settings, runs = self.settings, self
+        if self._needs:
+            scope = scope or self._dependencies.worker()
+            scope.adopt(self._needs)
+            runs = copy.copy(self)
+            runs._call = partial(self._call_within, scope)
         return Handler(
             kind=self.name,
-            run=self.run,
+            run=runs.run,
             is_async=self.is_async,
             retry=settings.retry,
             timeout=settings.timeout,
@@ -156,6 +173,7 @@ class Task(Generic[P, R]):
             keep_result=settings.keep_result or 0.0,
             stop_when_lost=settings.stop_when_lost,
             origin=self._link,
+            lifespan=scope if self._needs else None,
         )
 
     @property
@@ -170,6 +188,14 @@ class Task(Generic[P, R]):
         return given(self._decoder(job.headers.get(HEADER, _UNNAMED))(job.body))
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _here(self, function: Callable[[Supplied], Any], given: Collection[str] = ()) -> Any:
+        """Call ``function`` outside of any worker, with those dependencies that are not given."""
+        missing = tuple(need for need in self._needs if need[0] not in given)
+        if not missing:
+            return function(_NOTHING)
+        call = self._dependencies.call_soon if self.is_async else self._dependencies.call
+        return call(missing, function)
 
     def _mine(self, calls: Iterable[Call[R]]) -> list[Call[R]]:
         calls = list(calls)
@@ -245,8 +271,12 @@ class FunctionTask(Task[P, R]):
     """A task declared with ``def``: called directly, it runs here and returns its value."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here, as if it were no task."""
-        value: R = self.function(*args, **kwargs)
+        """Call the function here, as if it were no task. Dependencies left out are made for this call."""
+        value: R
+        if self._needs:
+            value = self._here(lambda made: self.function(*args, **kwargs, **made), given=kwargs)
+        else:
+            value = self.function(*args, **kwargs)
         return value
 
 
@@ -256,8 +286,12 @@ class CoroutineTask(Task[P, R]):
     is_async = True
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call the function here, as if it were no task."""
-        coroutine: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
+        """Call the function here, as if it were no task. Dependencies left out are made for this call."""
+        coroutine: Coroutine[Any, Any, R]
+        if self._needs:
+            coroutine = self._here(lambda made: self.function(*args, **kwargs, **made), given=kwargs)
+        else:
+            coroutine = self.function(*args, **kwargs)
         return coroutine
 
 

@@ -51,6 +51,10 @@ class _Line:
         for runner in self._runners:
             runner.start()
 
+    def opened(self) -> None:
+        for runner in self._runners:
+            runner.opened()
+
     def put(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             next(runner for runner in self._runners if delivery.kind in runner.kinds).put([delivery])

@@ -147,6 +147,11 @@ class Crew:
         for post in self._posts:
             post.runner.start()
 
+    def opened(self) -> None:
+        """Wait until all runners can run jobs; raises what keeps one from it."""
+        for post in self._posts:
+            post.runner.opened()
+
     def stop(self) -> None:
         """Let all runners end when they have nothing left to run."""
         for post in self._posts:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,6 +20,29 @@ class Misfit(Undecodable):
     """The job's own body does not fit its handler. Another ``Undecodable`` that ends a run is an error like any."""
 
 
+class Lifespan(Protocol):
+    """What lives as long as a worker, for its handlers to use. Each method is called once, in this order.
+
+    What ``open`` or ``on_loop`` raises ends the worker with that error, before it has leased anything; ``close`` comes
+    all the same. ``open`` and ``close`` are called from threads of the worker's and may block.
+    """
+
+    def open(self) -> None:
+        """Make what can be made in a thread."""
+
+    def on_loop(self) -> AbstractAsyncContextManager[None]:
+        """Surround the life of the loop that async handlers run on; not called without any."""
+
+    def close(self) -> None:
+        """Clean up, after the last job."""
+
+
+def lifespans(handlers: Iterable[Handler]) -> list[Lifespan]:
+    """Return each lifespan once, in the order of the handlers."""
+    found = {id(handler.lifespan): handler.lifespan for handler in handlers if handler.lifespan is not None}
+    return list(found.values())
+
+
 class Handler(msgspec.Struct, frozen=True, kw_only=True):
     """How jobs of ``kind`` are run.
 
@@ -26,7 +50,8 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     returns an awaitable if ``is_async``. A signal out of a task group counts when it is alone in its exception group.
     ``timeout`` (seconds) holds for messages that carry none. ``encode`` turns the value into what is kept
     ``keep_result`` seconds; without it no value is kept. ``stop_when_lost`` cancels an async handler as soon as its
-    lease is lost. ``origin`` stands for the App whose calls may follow its runs; None: any.
+    lease is lost. ``origin`` stands for the App whose calls may follow its runs; None: any. ``lifespan`` is opened
+    before the first job and closed after the last; handlers may share one.
     """
 
     kind: str
@@ -38,3 +63,4 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     keep_result: float = 0.0
     stop_when_lost: bool = False
     origin: object = None
+    lifespan: Lifespan | None = None

@@ -24,6 +24,7 @@ from holdfast.worker.fetcher import Fetcher
 from holdfast.worker.handler import Handler
 from holdfast.worker.housekeeping import Housekeeping
 from holdfast.worker.leases import Leases
+from holdfast.worker.opening import Opening
 from holdfast.worker.options import Stopped, WorkerOptions
 from holdfast.worker.orders import Orders
 from holdfast.worker.outcomes import Outcomes
@@ -83,6 +84,7 @@ class Worker:
         desk = Desk(handlers, Outcomes(events, clock), events, clock, settler.put, self._fail, settler.report)
         prefetch = 0.0 if options.embedded else options.prefetch
         self._crew = Crew(self._hire(desk), settler, prefetch, clock)
+        self._opening = Opening(handlers.values(), self._crew, self._call)
         orders = Orders(self._crew, settler, handlers, events)
         self._heartbeat = Heartbeat(backend, this_process(options.name, options.ttl), owner=orders, clock=clock)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
@@ -215,15 +217,25 @@ class Worker:
         self._stay_for_abandoned()
 
     def _work(self) -> None:
-        for part in (self._settler, self._crew, self._fetcher):
-            part.start()
+        self._settler.start()
         try:
-            self._services.start()
+            self._open()
+            self._fetcher.start()  # ends at once after a stop
+            if not self._stopping:
+                self._services.start()
             while not self._stopping:
                 self._rest(LOOK_EVERY)
                 self._watchdog.look()
         except Exception as error:
             self._fail(error)
+
+    def _open(self) -> None:
+        """Wait for what handlers need before the first job, or for a stop."""
+        self._opening.start()
+        while not self._opening.done and not self._stopping:
+            self._rest(LOOK_EVERY)
+        if self._opening.error is not None:
+            self._fail(self._opening.error)
 
     def _stop_leasing(self) -> None:
         self._fetcher.interrupt()
@@ -267,6 +279,7 @@ class Worker:
             self._settler.give_up()
             self._heartbeat.stop()
             self._heartbeat.join(_until(last_call))
+            self._opening.close(_until(last_call))
         self._report = self._counted(abandoned)
 
     def _stay_for_abandoned(self) -> None:
@@ -276,6 +289,7 @@ class Worker:
             self._settler.join()
             self._heartbeat.stop()
             self._heartbeat.join()
+            self._opening.close(None)
 
     def _counted(self, abandoned: int) -> Stopped:
         counts = self._settler.counts

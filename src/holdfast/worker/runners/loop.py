@@ -9,14 +9,14 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from types import FrameType
 from typing import Any
 
 from holdfast.delivery import Delivery, Settlement
 from holdfast.events import LoopBlocked, Started, Stuck
 from holdfast.worker.context import CURRENT, Context
-from holdfast.worker.handler import Handler
+from holdfast.worker.handler import Handler, lifespans
 from holdfast.worker.inbox import Inbox
 from holdfast.worker.outcomes import HandlerTimeout
 from holdfast.worker.runners.runner import Desk, Tally, stack_of
@@ -44,6 +44,10 @@ class LoopRunner:
         self._asked: int | None = None
         self._reported = self._stopping = False
         self._stopped: asyncio.Event | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._opened = threading.Event()
+        self._failure: BaseException | None = None
+        self._is_open = False
         self._thread = threading.Thread(target=self._run, name="holdfast-loop", daemon=True)
 
     @property
@@ -52,6 +56,11 @@ class LoopRunner:
 
     def start(self) -> None:
         self._thread.start()
+
+    def opened(self) -> None:
+        self._opened.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
         self._inbox.put(deliveries)
@@ -98,7 +107,7 @@ class LoopRunner:
 
     def stop(self) -> None:
         self._stopping = True
-        self._call_soon(self._fill)
+        self._call_soon(self._end)
 
     def join(self, timeout: float | None = None) -> bool:
         self._thread.join(timeout)
@@ -110,18 +119,33 @@ class LoopRunner:
         try:
             with asyncio.Runner() as runner:
                 loop = runner.get_loop()
-                serving = loop.create_task(self._serve())
+                serving = self._serving = loop.create_task(self._serve())
                 while not serving.done():
                     _turn(loop, serving)
                 serving.result()
         except BaseException as error:
-            self._desk.failed(error)
+            self._failure = error
+            if self._is_open:
+                self._desk.failed(error)
+        finally:
+            self._opened.set()
 
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._fill()
-        await self._stopped.wait()
+        async with AsyncExitStack() as stack:
+            for lifespan in lifespans(self._desk.handlers.values()):
+                await stack.enter_async_context(lifespan.on_loop())
+            self._is_open = True
+            self._opened.set()
+            self._fill()
+            await self._stopped.wait()
+
+    def _end(self) -> None:
+        if self._is_open:
+            self._fill()
+        elif self._serving is not None:
+            self._serving.cancel()
 
     def _call_soon(self, function: Callable[..., object], *arguments: Any) -> None:
         if self._loop is not None:  # else the loop looks for itself when it begins

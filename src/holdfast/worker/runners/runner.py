@@ -67,6 +67,9 @@ class Runner(Protocol):
     def start(self) -> None:
         """Start its threads."""
 
+    def opened(self) -> None:
+        """Wait until it can run jobs; raises what keeps it from that."""
+
     def put(self, deliveries: Sequence[Delivery]) -> None:
         """Run these, after those it has."""
 

@@ -37,6 +37,9 @@ class ThreadRunner:
         for hand in self._roster.hands:
             hand.start()
 
+    def opened(self) -> None:
+        pass  # threads can run jobs from the start
+
     def put(self, deliveries: Sequence[Delivery]) -> None:
         self._inbox.put(deliveries)
 

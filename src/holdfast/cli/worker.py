@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 import msgspec
@@ -20,9 +21,11 @@ from holdfast.cli.output import Output
 from holdfast.cli.policy import Orders, policy_of, show, told
 from holdfast.cli.project import FILE, META, TABLE, Project, ProjectCommand, from_file, naming, same_place
 from holdfast.errors import HoldfastError, UsageError, nearest
+from holdfast.tasks.discovery import DECLARING
 
 if TYPE_CHECKING:
     from holdfast.app import App
+    from holdfast.cli.reloading import Tether
     from holdfast.worker import Stopped
 
 
@@ -72,9 +75,10 @@ def _split(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     metavar="SECONDS",
     help="How long running jobs may go on once it is stopped.",
 )
+@click.option("--reload", is_flag=True, help="Start anew when a Python file of the project changes; for development.")
 @json_option
 @click.pass_context
-def worker(context: click.Context, /, app: str | None, out: Output, **orders: Any) -> None:
+def worker(context: click.Context, /, app: str | None, out: Output, *, reload: bool, **orders: Any) -> None:
     """Work on the queues of an App until SIGTERM or Ctrl-C.
 
     What is not given comes from $HOLDFAST_APP, $HOLDFAST_QUEUES and so on, then from [tool.holdfast] in pyproject.toml.
@@ -85,11 +89,11 @@ def worker(context: click.Context, /, app: str | None, out: Output, **orders: An
     if app is None:
         raise click.UsageError(f"Which App? {EXAMPLE[0].upper()}{EXAMPLE[1:]}; or set app in [{TABLE}] of {FILE}.")
     project: Project | None = context.meta[META]
+    tether = _watched(project) if reload else None
     _log()
     alone = len(_lasting()) == 1  # else this process is somebody else's, and goes on
     try:
-        found = _found(app, project, in_file=from_file(context, "app"))
-        code = _run(found, app, Orders(**orders), project, out)
+        code = _run(Named(app, from_file(context, "app"), project, tether), Orders(**orders), out)
     except HoldfastError as error:
         if not alone or not _left_over():
             raise
@@ -101,31 +105,55 @@ def worker(context: click.Context, /, app: str | None, out: Output, **orders: An
         sys.exit(code)
 
 
-def _found(name: str, project: Project | None, *, in_file: bool) -> App:
-    if project is None:
-        return find_app(name)
-    search(project.folder)  # also for what is to be discovered
-    if not in_file:
-        return find_app(name)
-    with naming(project, "app"):
-        return find_app(name, project.folder)
+class Named(NamedTuple):
+    """Which App is meant, whether the project's file says so, that file, and the tie to who restarts this process."""
+
+    name: str
+    in_file: bool
+    project: Project | None
+    tether: Tether | None
+
+    def find(self, packages: Sequence[str]) -> App:
+        """Import the App and the tasks of these packages."""
+        try:
+            app = self._find()
+            for package in packages:
+                name, _, pattern = package.partition(":")
+                app.tasks.discover(name, modules=pattern or DECLARING)
+            return app
+        finally:
+            if self.tether is not None:
+                self.tether.tell_files()
+
+    def _find(self) -> App:
+        if self.project is None:
+            return find_app(self.name)
+        search(self.project.folder)  # also for what is to be discovered
+        if not self.in_file:
+            return find_app(self.name)
+        with naming(self.project, "app"):
+            return find_app(self.name, self.project.folder)
 
 
-def _run(app: App, name: str, orders: Orders, project: Project | None, out: Output) -> int:
+def _watched(project: Project | None) -> Tether:
+    """Return the tie to the process that watches files; in that process itself, watch, and do not return."""
+    from holdfast.cli.reloading import Reloader, tethered
+
+    if (tether := tethered()) is not None:
+        return tether
+    folder, files = (project.folder, [project.file]) if project else (Path.cwd(), [])
+    sys.exit(Reloader(folder, files).run())
+
+
+def _run(named: Named, orders: Orders, out: Output) -> int:
+    app = named.find(orders.tasks or ())
     try:
-        _discover(app, orders.tasks or ())
-        stopped = _work(app, name, orders, project, out)
+        stopped = _work(app, named, orders, out)
         if stopped.abandoned:
             _end_now(1)  # without closing the store: its jobs, whose threads cannot be stopped, may be using it
     finally:
         app.close()
     return int(stopped.unsettled > 0)
-
-
-def _discover(app: App, packages: Sequence[str]) -> None:
-    for package in packages:
-        name, _, pattern = package.partition(":")
-        app.tasks.discover(name, **({"modules": pattern} if pattern else {}))
 
 
 def _lasting() -> list[threading.Thread]:
@@ -156,8 +184,8 @@ def _log() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
 
 
-def _work(app: App, name: str, orders: Orders, project: Project | None, out: Output) -> Stopped:
-    tasks = app.tasks.values()
+def _work(app: App, named: Named, orders: Orders, out: Output) -> Stopped:
+    tasks, name, project = app.tasks.values(), named.name, named.project
     if not tasks:
         raise UsageError(
             f"{name} has no tasks: declare one with @app.task, and import its module in {name.partition(':')[0]}, "
@@ -177,7 +205,7 @@ def _work(app: App, name: str, orders: Orders, project: Project | None, out: Out
         max_jobs=orders.max_jobs,
         embedded=False,
     )
-    stopped = runner.run()
+    stopped = runner.run() if named.tether is None else named.tether.run(runner)
     counts = msgspec.structs.asdict(stopped)
     out.answer({**policy, "counts": counts}, told(counts))
     return stopped

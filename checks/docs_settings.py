@@ -137,6 +137,7 @@ def send_options() -> str:
             "delay": "seconds or a `timedelta` until it may run",
             "run_at": "an aware `datetime` from which it may run; not together with `delay`",
             "priority": f"{message.LOWEST_PRIORITY} … {message.HIGHEST_PRIORITY}, higher first; by default 0",
+            "connection": "your own connection to the store: the message is part of the transaction there",
             "key": "of one key one job runs at a time, in the order they became ready",
             "expires_in": "not run any more after so long",
             "max_attempts": f"runs in all, `None`: no limit; by default the task's, or {message.DEFAULT_ATTEMPTS}",

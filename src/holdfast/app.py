@@ -123,12 +123,13 @@ class App:
             return Declaration(self.tasks, options)
         return self.tasks.declare(function, options)
 
-    def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+    def enqueue_many(self, calls: Iterable[Call[R]], *, connection: object = None) -> list[Job[R]]:
         """Send calls of any tasks, one round trip a queue, and return their jobs in order.
 
-        When a queue's round trip raises, those before it are stored; sending all of the calls again is safe.
+        When a queue's round trip raises, those before it are stored; sending all of the calls again is safe. With a
+        ``connection`` they are stored when the transaction there commits.
         """
-        return send_calls(self._link, list(calls))
+        return send_calls(self._link, list(calls), connection)
 
     async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Do as ``enqueue_many`` does, blocking no event loop."""

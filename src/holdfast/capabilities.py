@@ -11,7 +11,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, State
+from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, Settlement, State
+from holdfast.message import Message, Stored
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +136,32 @@ class Progress(Protocol):
         A receipt is lost as in ``settle``, and then changes nothing. A report belongs to its run: the next grant of the
         job shows none, and it goes with the job. Of several for one job the last counts. Need not be synced to the
         disk, and wakes nobody.
+        """
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """Sends and settlements can be part of a transaction of the caller's own, on his connection to the same store.
+
+    What is done becomes true for everybody when he commits, and never if he rolls back, or dies before. Nobody else
+    sees any of it until then. ``connection`` is of the library that the store itself uses; what the caller has set on
+    it neither matters nor changes. A call that raises leaves nothing behind in the transaction, which may go on.
+    ``UsageError`` says what to do when the connection cannot be used: it is of another library or another place, it
+    has no transaction, it may not write. Blocks while others write, as the store's own writes do; from then on the
+    caller's transaction may keep everybody else from writing, until it ends.
+    """
+
+    def send_in(self, connection: object, queue: str, messages: Sequence[Message]) -> list[Stored]:
+        """Store the messages when the caller commits; otherwise as ``QueueBackend.send``.
+
+        ``Stored.level`` is what his commit will reach. Time counts from this call, not from the commit.
+        """
+
+    def settle_in(self, connection: object, settlements: Sequence[Settlement]) -> list[Receipt]:
+        """Settle when the caller commits, and return the receipts that are lost; otherwise as ``QueueBackend.settle``.
+
+        Until then the jobs stay leased. After a rollback they can be settled as if nothing had been; after the
+        commit a further settlement of them is lost.
         """
 
 

@@ -8,7 +8,7 @@ delay), :class:`Burial` (give up, with a reason), :class:`Cancellation` (stopped
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -151,8 +151,8 @@ class Delivery(msgspec.Struct, gc=False):
     """One message handed to one holder.
 
     ``attempt`` counts this run (1 is the first), ``crashes`` the runs in which the process died; ``sent`` and
-    ``leased`` are instants in ms. The four verbs only set ``settlement``; whoever handed the delivery out settles
-    it. ``UsageError`` when no store could. A delivery belongs to one thread at a time.
+    ``leased`` are instants in ms. The verbs, ``ack_in`` aside, only set ``settlement``; whoever handed the delivery
+    out settles it. ``UsageError`` when no store could. A delivery belongs to one thread at a time.
     """
 
     queue: str
@@ -170,6 +170,10 @@ class Delivery(msgspec.Struct, gc=False):
     sent: int = 0
     leased: int = 0
     settlement: Settlement | None = None
+    acked: Ack | None = None
+    """What was carried out inside a caller's transaction, which may be committed or not."""
+    complete: Callable[[object, Delivery, Ack], None] | None = None
+    """How to ack inside a caller's transaction; set by who handed the delivery out."""
 
     @property
     def receipt(self) -> Receipt:
@@ -187,10 +191,30 @@ class Delivery(msgspec.Struct, gc=False):
         """Mark as done. ``then`` is stored in the same queue in the same step, and only if the lease was not lost;
         its bodies, and their number, are not held to the queue's limits.
         """
+        self.settlement = self._ack(result, keep_result, then)
+
+    def ack_in(
+        self,
+        connection: object,
+        result: bytes | None = None,
+        *,
+        keep_result: Seconds = 0.0,
+        then: Iterable[bytes | Message] = (),
+    ) -> None:
+        """Complete inside the caller's transaction on ``connection``: done when he commits, else as if not called.
+
+        After a rollback the delivery is settled as it is marked. ``LeaseLost`` when another may be at it by now:
+        roll back then. ``NotSupported`` on stores without transactions of callers.
+        """
+        if self.complete is None:
+            raise UsageError(f"job {self.id} is not one of queue.lease(); in a handler call ctx.ack_in(connection)")
+        self.complete(connection, self, self._ack(result, keep_result, then))
+
+    def _ack(self, result: bytes | None, keep_result: Seconds, then: Iterable[bytes | Message]) -> Ack:
         if result is not None and not isinstance(result, bytes):
             raise UsageError(f"a result is bytes or None, not {type(result).__name__}; encode it first")
         follow_ups = tuple(_follow_up(message) for message in then)
-        self.settlement = Ack(self.receipt, result, seconds(keep_result, "keep_result"), follow_ups)
+        return Ack(self.receipt, result, seconds(keep_result, "keep_result"), follow_ups)
 
     def nack(self, delay: Seconds = 0.0, *, error: ErrorInfo | None = None, count: bool = True) -> None:
         """Mark to be delivered again after ``delay`` seconds, or buried when its attempts are used."""

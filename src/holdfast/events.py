@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Sent(Event, frozen=True):
-    """A message was stored, or recognised as a duplicate."""
+    """A message was stored, or recognised as a duplicate; with ``connection=``, when the sender's commit comes."""
 
     message: Message
     stored: Stored

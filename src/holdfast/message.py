@@ -97,6 +97,8 @@ class SendOptions(TypedDict, total=False):
     max_attempts: int | None
     timeout: Seconds | None
     headers: Mapping[str, str]
+    connection: object
+    """The caller's own connection to the store: the message is there when his transaction commits, else never."""
 
 
 def message(body: bytes, options: SendOptions, *, kind: str = "") -> Message:

@@ -30,6 +30,7 @@ from holdfast.heartbeat import Heartbeat
 from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, checked, message, seconds
 from holdfast.retry import Retry
 from holdfast.sending import Sender
+from holdfast.transactions import ack_in, is_done
 
 RAW = ("",)
 """The kinds of a raw queue: messages sent as bytes have kind ``""``."""
@@ -177,8 +178,11 @@ class Queue(Place):
     # -- in -------------------------------------------------------------------------------------------------------
 
     def send(self, body: bytes, **options: Unpack[SendOptions]) -> Stored:
-        """Store one message, as safe on return as the store promises; ``UsageError`` names what does not fit."""
-        return self._send([self._message(body, options)])[0]
+        """Store one message, as safe on return as the store promises; ``UsageError`` names what does not fit.
+
+        With ``connection=`` it is stored when the transaction there commits.
+        """
+        return self._send([self._message(body, options)], options)[0]
 
     def send_many(self, bodies: Iterable[bytes | Message], **options: Unpack[SendOptions]) -> list[Stored]:
         """Store messages in one call; return one receipt each, in order.
@@ -188,7 +192,7 @@ class Queue(Place):
         given = list(bodies)
         if "id" in options and sum(not isinstance(body, Message) for body in given) > 1:
             raise UsageError(f"queue {self.name!r}: one id cannot be that of several messages; send Messages instead")
-        return self._send([self._message(body, options) for body in given])
+        return self._send([self._message(body, options) for body in given], options)
 
     def _message(self, body: bytes | Message, options: SendOptions) -> Message:
         if not isinstance(body, (Message, bytes, bytearray, memoryview)):
@@ -198,10 +202,10 @@ class Queue(Place):
         except UsageError as error:
             raise UsageError(f"queue {self.name!r}: {error}") from None
 
-    def _send(self, messages: Sequence[Message]) -> list[Stored]:
+    def _send(self, messages: Sequence[Message], options: SendOptions) -> list[Stored]:
         if not messages:
             return []
-        return self._sender.send(self.name, messages)
+        return self._sender.send(self.name, messages, connection=options.get("connection"))
 
     # -- out ------------------------------------------------------------------------------------------------------
 
@@ -220,7 +224,9 @@ class Queue(Place):
         if isinstance(kinds, str):
             raise UsageError(f"queue {self.name!r}: kinds are several texts: kinds=[{kinds!r}]")
         granted = self._wait_and_lease(limit, kinds, wait)
-        deliveries = Deliveries(granted, self._settle, self._events)
+        for delivery in granted:
+            delivery.complete = self._ack_in
+        deliveries = Deliveries(granted, self._settle, self._events, self._is_done)
         try:
             yield deliveries
         except Exception as error:
@@ -296,17 +302,34 @@ class Queue(Place):
                 for message in ack.then:
                     self._events.emit(Sent(message, Stored(self.name, message.id, level)))
 
+    def _ack_in(self, connection: object, delivery: Delivery, ack: Ack) -> None:
+        ack_in(self._store(), connection, delivery, ack)
+
+    def _is_done(self, delivery: Delivery) -> bool:
+        try:
+            return is_done(self._store(), delivery)
+        except BackendError:
+            return False  # then its settlement will tell, or fail too
+
 
 class Deliveries:
-    """What one lease granted; mark each with its ``ack``, ``nack``, ``bury`` or ``give_back``. For one thread."""
+    """What one lease granted; mark each with its ``ack``, ``nack``, ``bury`` or ``give_back``. For one thread.
+
+    ``is_done`` tells of one that was acked inside a transaction whether that has been committed.
+    """
 
     def __init__(
-        self, granted: Sequence[Delivery], settle: Callable[[Sequence[Settlement]], list[Receipt]], events: Events
+        self,
+        granted: Sequence[Delivery],
+        settle: Callable[[Sequence[Settlement]], list[Receipt]],
+        events: Events,
+        is_done: Callable[[Delivery], bool],
     ) -> None:
         self._granted = tuple(granted)
         self._open = list(granted)
         self._settle = settle
         self._events = events
+        self._is_done = is_done
 
     def __iter__(self) -> Iterator[Delivery]:
         return iter(self._granted)
@@ -337,6 +360,7 @@ class Deliveries:
         if not marked:
             return []
         self._open = [delivery for delivery in self._open if delivery.settlement is None]
+        marked = [delivery for delivery in marked if delivery.acked is None or not self._is_done(delivery)]
         for delivery in marked:
             self._tell(delivery, error)
         lost = self._settle([delivery.settlement for delivery in marked if delivery.settlement is not None])

@@ -9,6 +9,7 @@ from holdfast.contract import QueueBackend
 from holdfast.events import Events, Sent
 from holdfast.message import Message, Stored
 from holdfast.middleware import Middleware
+from holdfast.transactions import transactional
 
 
 class Sender:
@@ -21,17 +22,24 @@ class Sender:
         self._events = events
         self.middleware: Middleware[Any] = middleware or Middleware()
 
-    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
-        """Store the messages in one round trip, blocking for it, and tell listeners of each; see the contract."""
+    def send(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
+        """Store the messages in one round trip, blocking for it, and tell listeners of each; see the contract.
+
+        With a ``connection`` they are part of the caller's transaction there; see ``Transactional``.
+        """
         if not self.middleware.sends:
-            return self.store(queue, messages)
+            return self.store(queue, messages, connection=connection)
         with self.middleware.sending(queue, messages) as sending:
-            sending.stored = self.store(queue, sending.messages)
+            sending.stored = self.store(queue, sending.messages, connection=connection)
         return list(sending.stored)
 
-    def store(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+    def store(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
         """Do as ``send`` does with what its middleware has seen already."""
-        stored = self._store().send(queue, messages)
+        store = self._store()
+        if connection is None:
+            stored = store.send(queue, messages)
+        else:
+            stored = transactional(store).send_in(connection, queue, messages)
         if self._events.wants(Sent):
             for message, receipt in zip(messages, stored, strict=True):
                 self._events.emit(Sent(message, receipt))

@@ -1,12 +1,32 @@
 """The SQLite store under test: a file in a temporary folder, with a clock that stands until it is moved."""
 
+import sqlite3
 from pathlib import Path
+from typing import Any
+
+import apsw
 
 from holdfast.config import parse_url
 from holdfast.stores import open_store
 from holdfast.stores.sqlite import SqliteBackend
 from holdfast.testing.clock import SharedClock
-from holdfast.testing.conformance import Harness
+from holdfast.testing.conformance import Caller, Harness
+
+
+class SqliteCaller(Caller):
+    """A connection as an application makes it, of the driver that the store uses."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection: Any = connection
+
+    def begin(self) -> None:
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self.connection.execute("ROLLBACK")
 
 
 class SqliteHarness(Harness):
@@ -17,6 +37,7 @@ class SqliteHarness(Harness):
         self._clock_file = folder / "clock"
         self.clock = SharedClock(self._clock_file, ticking=False)
         self._handles: list[SqliteBackend] = []
+        self._callers: list[SqliteCaller] = []
 
     def open(self) -> SqliteBackend:
         handle = open_store(parse_url(self._url), clock=self.clock)
@@ -24,7 +45,15 @@ class SqliteHarness(Harness):
         self._handles.append(handle)
         return handle
 
+    def connect(self) -> SqliteCaller:
+        place = parse_url(self._url)
+        library = sqlite3 if place.options.get("driver") == "sqlite3" else apsw
+        self._callers.append(SqliteCaller(library.Connection(place.path)))
+        return self._callers[-1]
+
     def close(self) -> None:
+        while self._callers:
+            self._callers.pop().connection.close()
         while self._handles:
             self._handles.pop().close()
 

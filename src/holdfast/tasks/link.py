@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from holdfast.batching import Answers, Funnel
 from holdfast.contract import QueueBackend
-from holdfast.errors import BodyTooLarge, QueueFull
+from holdfast.errors import BodyTooLarge, QueueFull, UsageError
 from holdfast.message import Message, Stored
 from holdfast.sending import Sender
 from holdfast.tasks.results import Waiters
+from holdfast.transactions import transactional
 
 
 class _Parcel(NamedTuple):
@@ -53,12 +54,18 @@ class Link:
         self._funnel.close()
         self.waiters.close()
 
-    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+    def send(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
         """Store the messages in one round trip, blocking for it; the contract's ``send`` says what that promises."""
-        return self.sender.send(queue, messages)
+        return self.sender.send(queue, messages, connection=connection)
 
-    async def send_soon(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
-        """Do as ``send`` does, blocking no event loop, and together with whatever else is sent meanwhile."""
+    async def send_soon(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
+        """Do as ``send`` does, blocking no event loop, and together with whatever else is sent meanwhile.
+
+        ``UsageError`` with a ``connection``: what is collected from many senders can be in no one's transaction.
+        """
+        if connection is not None:
+            transactional(self.store())
+            raise UsageError("an awaited send cannot use connection=, whose calls block; call enqueue instead")
         if not self.sender.middleware.sends:
             return await self._funnel.submit(_Parcel(queue, messages))
         with self.sender.middleware.sending(queue, messages) as sending:  # here, where the sender's own context is

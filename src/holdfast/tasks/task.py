@@ -98,20 +98,20 @@ class Task(Generic[P, R]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Send a call of this task and return its job. Blocks for one round trip to the store."""
         message = self._message(args, kwargs)
-        return self._sent(self._link.send(self.queue, (message,))[0])
+        return self._sent(self._link.send(self.queue, (message,), connection=self._connection)[0])
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Do as ``enqueue`` does, blocking no event loop; what is sent at the same time shares one round trip."""
         message = self._message(args, kwargs)
-        return self._sent((await self._link.send_soon(self.queue, (message,)))[0])
+        return self._sent((await self._link.send_soon(self.queue, (message,), connection=self._connection))[0])
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Return a checked call, for ``enqueue_many`` or ``ctx.then``. Touches no store."""
-        return Call(self.queue, self._message(args, kwargs), self.decode_result, self._link)
+        return Call(self.queue, self._message(args, kwargs), self.decode_result, self._link, self._connection)
 
     def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Send calls of this task, one round trip a queue, and return their jobs in order."""
-        return send_calls(self._link, self._mine(calls))
+        return send_calls(self._link, self._mine(calls), self._connection)
 
     async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Do as ``enqueue_many`` does, blocking no event loop."""
@@ -244,6 +244,7 @@ class Task(Generic[P, R]):
         either = {"delay", "run_at"} if options.keys() & {"delay", "run_at"} else set()
         inherited = {name: value for name, value in self._options.items() if name not in either}
         self._options = {**inherited, **options}
+        self._connection = self._options.get("connection")
         self.queue = queue_name(self._options.get("queue", self.settings.queue))
         self._fields = _fields(self.name, self._options, self.settings.codec)
 

@@ -48,7 +48,7 @@ class Context(msgspec.Struct, eq=False):
 
     ``started`` is when a run with a timeout began, in ms of the boot clock; ask ``remaining`` or ``deadline`` instead.
     ``origin`` stands for the App of the job's task, ``follow_ups`` are what ``then`` was given, ``reporter`` takes what
-    ``progress`` says.
+    ``progress`` says, ``complete`` acks the job for ``ack_in``.
     """
 
     delivery: Delivery
@@ -61,6 +61,7 @@ class Context(msgspec.Struct, eq=False):
     origin: object = None
     follow_ups: list[Message] = []
     reporter: Callable[[Report], None] | None = None
+    complete: Callable[[Context, object, Any], None] | None = None
 
     def then(self, *calls: FollowUp) -> None:
         """Let these calls follow: ``ctx.then(task.call(…))``. They are stored in the step that acknowledges this run,
@@ -72,6 +73,8 @@ class Context(msgspec.Struct, eq=False):
         """
         if not self.delivery.id:
             raise UsageError("ctx.then: no job runs here, so nothing could follow it; send the call with enqueue")
+        if self.delivery.acked is not None:
+            raise UsageError("ctx.then: it comes before ctx.ack_in, which stores what follows; send the call there")
         for call in calls:
             _check_follow_up(call, self)
         self.follow_ups += [call.message for call in calls]
@@ -88,6 +91,18 @@ class Context(msgspec.Struct, eq=False):
             raise UsageError(f"progress is a number from 0 to 1, not {fraction!r:.80}")
         if self.reporter is not None:
             self.reporter(Report(self.delivery.receipt, float(fraction), clean(note)[:MAX_NOTE]))
+
+    def ack_in(self, connection: object, result: Any = None) -> None:
+        """Complete the job inside a transaction of the handler's own: done when that commits, with this result.
+
+        What ``then`` was given before is stored by that commit too.
+        After a rollback, or without a commit, the run is settled as it ends; after the commit its end does not matter
+        any more. ``LeaseLost`` when another worker may be running the job: roll back then. ``NotSupported`` on
+        stores without transactions of callers. See ``Delivery.ack_in``.
+        """
+        if self.complete is None:
+            raise UsageError("no worker runs this job: ctx.ack_in is for handlers, delivery.ack_in for queue.lease()")
+        self.complete(self, connection, result)
 
     @property
     def id(self) -> str:
@@ -146,15 +161,16 @@ class Context(msgspec.Struct, eq=False):
             return None
         return max(0.0, self.timeout - (self.clock.boot() - self.started) / 1000)
 
-    def overran(self) -> bool:
-        """Tell whether this run has gone over its timeout."""
-        return self.timeout is not None and self.clock.boot() - self.started > self.timeout * 1000
-
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose lines name the job; they carry ``job_id``, ``job_kind`` and ``queue`` as extra fields."""
         extra = {"job_id": self.id, "job_kind": self.kind, "queue": self.queue, "attempt": self.attempt}
         return _JobLogger(logger, extra)
+
+
+def overran(context: Context) -> bool:
+    """Tell whether a run has gone over its timeout."""
+    return context.timeout is not None and context.clock.boot() - context.started > context.timeout * 1000
 
 
 def _check_follow_up(call: FollowUp, context: Context) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.clock import SYSTEM, Clock
+from holdfast.contract import QueueBackend
 from holdfast.delivery import Ack, Burial, Cancellation, Delivery, ErrorInfo, GiveBack, Nack, Settlement, clean
 from holdfast.errors import Bury, Cancel, RetryLater, Signal
 from holdfast.events import BeforeBury, BeforeRetry, Events
 from holdfast.retry import Retry, wished_delay
-from holdfast.worker.context import Context
+from holdfast.transactions import ack_in
+from holdfast.worker.context import Context, overran
 from holdfast.worker.handler import DEFAULT_RETRY, Handler, Misfit
 
 logger = logging.getLogger("holdfast")
@@ -27,20 +29,41 @@ class HandlerTimeout(TimeoutError):
         super().__init__(f"it ran longer than its timeout of {seconds:g} s")
 
 
+def complete_in(
+    store: QueueBackend, handlers: Mapping[str, Handler], context: Context, connection: object, value: Any
+) -> None:
+    """Ack a job inside its handler's own transaction, with ``value`` as its result; see ``Context.ack_in``."""
+    delivery, handler, then = context.delivery, handlers[context.kind], tuple(context.follow_ups)
+    if handler.encode is None:
+        ack_in(store, connection, delivery, Ack(delivery.receipt, then=then))
+    else:
+        ack_in(store, connection, delivery, Ack(delivery.receipt, handler.encode(value), handler.keep_result, then))
+
+
 class Outcomes:
     """Turns the end of a run into its settlement, and tells listeners before a retry and before a burial.
 
-    Safe to use from any thread. ``draw`` yields the randomness of retry delays.
+    Safe to use from any thread. ``draw`` yields the randomness of retry delays; ``committed`` tells of a job that
+    was acked inside its handler's transaction whether that has been committed.
     """
 
-    def __init__(self, events: Events, clock: Clock = SYSTEM, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        events: Events,
+        clock: Clock = SYSTEM,
+        draw: Callable[[], float] = random.random,
+        committed: Callable[[Delivery], bool] = lambda _: False,
+    ) -> None:
         self._events = events
         self._clock = clock
         self._draw = draw
+        self._committed = committed
 
     def returned(self, delivery: Delivery, handler: Handler, context: Context, value: Any) -> Settlement:
         """Return what settles a run that ended normally with ``value``."""
-        if context.timeout is not None and context.overran():
+        if delivery.acked is not None and self._committed(delivery):
+            return delivery.acked
+        if context.timeout is not None and overran(context):
             return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
         then = tuple(context.follow_ups)
         if handler.encode is None:
@@ -59,6 +82,13 @@ class Outcomes:
         ``stopped`` tells that it was stopped from outside, so that an error which is no decision of the handler's
         is not its fault: the job is cancelled if that was asked for, and else goes back.
         """
+        if delivery.acked is not None and self._committed(delivery):
+            return delivery.acked  # whatever came after its commit
+        return self._judged(delivery, handler, context, error, stopped=stopped)
+
+    def _judged(
+        self, delivery: Delivery, handler: Handler, context: Context, error: BaseException, *, stopped: bool
+    ) -> Settlement:
         if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:  # out of a task group
             error = error.exceptions[0] if isinstance(error.exceptions[0], Signal) else error
         match error:
@@ -74,7 +104,7 @@ class Outcomes:
                 return self._timed_out(delivery, handler, error)
         if stopped:
             return Cancellation(delivery.receipt) if context.cancel_requested else GiveBack(delivery.receipt)
-        if context.timeout is not None and context.overran():
+        if context.timeout is not None and overran(context):
             return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
         return self._failed(delivery, handler, error)
 

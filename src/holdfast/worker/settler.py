@@ -15,6 +15,7 @@ from holdfast.errors import BackendError, Closed
 from holdfast.events import BeforeBury, Cancelled, Done, Events, Lost, Sent
 from holdfast.message import Stored
 from holdfast.retry import Retry
+from holdfast.transactions import is_done
 from holdfast.worker.reporting import Reports
 
 logger = logging.getLogger("holdfast")
@@ -202,10 +203,29 @@ class Settler:
         deliveries = [item for item in items if type(item) is Delivery]
         self.counts.update(type(delivery.settlement) for delivery in deliveries)
         if lost:
-            refused = set(lost)
+            refused = set(lost) - self._completed(deliveries, lost)
             self._report_lost([delivery for delivery in deliveries if delivery.receipt in refused])
             deliveries = [delivery for delivery in deliveries if delivery.receipt not in refused]
         self._report(deliveries)
+
+    def _completed(self, deliveries: Sequence[Delivery], lost: Collection[Receipt]) -> set[Receipt]:
+        """Return the receipts of runs that were acked inside a transaction, and committed; their end is that ack."""
+        done = set[Receipt]()
+        for delivery in deliveries:
+            if delivery.acked is None or delivery.receipt not in lost or not self._was_committed(delivery):
+                continue
+            self.counts[type(delivery.settlement)] -= 1
+            self.counts[Ack] += 1
+            delivery.settlement = delivery.acked
+            done.add(delivery.receipt)
+        return done
+
+    def _was_committed(self, delivery: Delivery) -> bool:
+        try:
+            return is_done(self._backend, delivery)
+        except Exception as error:
+            logger.warning("job %s: taken to be done, as its own transaction said: %s", delivery.id, error)
+            return True
 
     def _report_lost(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

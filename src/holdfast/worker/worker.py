@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Self
@@ -18,6 +19,7 @@ from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.transactions import is_done
 from holdfast.worker.context import Context
 from holdfast.worker.crew import Crew
 from holdfast.worker.fetcher import Fetcher
@@ -27,7 +29,7 @@ from holdfast.worker.leases import Leases
 from holdfast.worker.opening import Opening
 from holdfast.worker.options import Stopped, WorkerOptions
 from holdfast.worker.orders import Orders
-from holdfast.worker.outcomes import Outcomes
+from holdfast.worker.outcomes import Outcomes, complete_in
 from holdfast.worker.runners.runner import Desk, Runner
 from holdfast.worker.runners.threads import ThreadRunner
 from holdfast.worker.services import Service, Services
@@ -81,7 +83,9 @@ class Worker:
     def _build(self, queues: list[str], handlers: dict[str, Handler], events: Events) -> None:
         backend, clock, options = self._backend, self._clock, self._options
         self._settler = settler = Settler(backend, events, self._settled)
-        desk = Desk(handlers, Outcomes(events, clock), events, clock, settler.put, self._fail, settler.report)
+        outcomes = Outcomes(events, clock, committed=partial(is_done, backend))
+        complete = partial(complete_in, backend, handlers)
+        desk = Desk(handlers, outcomes, events, clock, settler.put, self._fail, settler.report, complete)
         prefetch = 0.0 if options.embedded else options.prefetch
         self._crew = Crew(self._hire(desk), settler, prefetch, clock)
         self._opening = Opening(handlers.values(), self._crew, self._call)

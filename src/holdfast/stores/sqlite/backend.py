@@ -18,6 +18,7 @@ from holdfast.stores.sqlite import jobs, upkeep
 from holdfast.stores.sqlite.chances import Chances
 from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import OpenFile, Reader
+from holdfast.stores.sqlite.lending import Lender
 from holdfast.stores.sqlite.operations import Operations
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.watch import SqliteWatch
@@ -46,6 +47,7 @@ class SqliteBackend(Operations, QueueBackend):
         self._reader = Reader(place)
         self._looker = Reader(place)
         self._chances = Chances(self._looker, self._writer, clock)
+        self._lender = Lender(place, self._reader, clock)
 
     def _changed(self) -> None:
         self._waiting.wake()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import sys
 import threading
 import time
 import warnings
@@ -53,7 +54,7 @@ _binding = threading.Lock()
 def prepare(place: Location) -> None:
     """Make the file (0600) and its directories (0700) if they are missing, and bind the file to its driver.
 
-    ``ConfigError`` when this process has the file open through the other driver, or the place cannot be written.
+    ``ConfigError`` when this process has the file open through the other library, or the place cannot be written.
     """
     with _binding:
         try:
@@ -64,7 +65,10 @@ def prepare(place: Location) -> None:
             status = place.path.stat()
         except OSError as error:
             raise ConfigError(f"{place.path}: {error.strerror}; the directory must exist or be creatable") from error
-        bound = _bound.setdefault((status.st_dev, status.st_ino), place.driver)
+        file = status.st_dev, status.st_ino
+        bound = _bound.get(file) or _library_at(file) or place.driver
+        if bound == place.driver:
+            _bound[file] = bound
     if bound != place.driver:
         raise ConfigError(
             f"{place.path} has been open in this process through {bound}; two SQLite libraries on one file lose its "
@@ -79,23 +83,36 @@ def prepare(place: Location) -> None:
         )
 
 
-class Connection:
-    """An open connection in WAL mode, without implicit transactions. One thread at a time may use it."""
+def _library_at(file: tuple[int, int]) -> Driver | None:
+    """Return the library through which the program itself has the file open, as far as that can be seen."""
+    apsw = sys.modules.get("apsw")
+    if apsw is not None and any(_is_at(file, one.filename) for one in apsw.connections()):
+        return "apsw"
+    return "sqlite3" if "sqlite3" in sys.modules and _has_open(file) else None
 
-    def __init__(self, place: Location) -> None:
-        self.number = next(_numbers)
+
+def _is_at(file: tuple[int, int], path: str) -> bool:
+    with suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116 - an empty path is none, and not the directory
+        return (status.st_dev, status.st_ino) == file
+    return False
+
+
+def _has_open(file: tuple[int, int]) -> bool:
+    """Tell whether a descriptor of this process is of that file; False where the platform does not list them."""
+    try:
+        return any(_is_at(file, f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
+    except OSError:
+        return False
+
+
+class Statements:
+    """Runs statements through a driver: ``raw`` is its connection, or what executes as one does."""
+
+    def __init__(self, place: Location, raw: Any) -> None:
         self._place = place
-        self._driver = _driver(place.driver)
-        self._error: type[Exception] = self._driver.Error
-        try:
-            self._raw = _connect(place, self._driver)
-        except self._error as error:
-            raise self._mapped(error) from error
-        self.execute("PRAGMA journal_mode = WAL")
-        self.execute(f"PRAGMA synchronous = {place.sync}")
-        self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        self.execute("PRAGMA cache_size = -65536")
-        self.execute("PRAGMA temp_store = MEMORY")
+        self._raw = raw
+        self._error: type[Exception] = driver_of(place).Error
 
     def execute(self, sql: str, params: Params = ()) -> list[Row]:
         """Run one statement and return its rows."""
@@ -130,18 +147,13 @@ class Connection:
             return params
         return {str(number): value for number, value in enumerate(params, start=1)}
 
-    def close(self) -> None:
-        """Close; idempotent. A connection that is past saving may refuse, which is of no consequence."""
-        with suppress(self._error):
-            self._raw.close()
-
     def _mapped(self, error: Exception) -> HoldfastError:
         """Return the error a user sees: the one place where SQLite's errors become ours."""
-        path, code, text = self._place.path, _code(error), str(error)
+        path, code, text = self._place.path, result_code(error), str(error)
         if code in (5, 6):  # BUSY, LOCKED
             return BackendError(
                 f"{path}: another connection has been writing for {self._place.busy:g} s; if that is a transaction "
-                "of this program's own, end it before you send",
+                "of this program's own, send inside it with connection=…, or end it before you send",
                 retryable=True,
             )
         if code == 13:  # FULL
@@ -150,6 +162,28 @@ class Connection:
             return BackendError(f"{path} is damaged or no SQLite database: {text}; restore it from a copy")
         # READONLY, IOERR, CANTOPEN, and a connection that is gone: another try opens a new one
         return BackendError(f"{path}: {text}", retryable=code in (8, 10, 14, None), outcome_unknown=code == 10)
+
+
+class Connection(Statements):
+    """An open connection in WAL mode, without implicit transactions. One thread at a time may use it."""
+
+    def __init__(self, place: Location) -> None:
+        super().__init__(place, None)
+        self.number = next(_numbers)
+        try:
+            self._raw = _connect(place, driver_of(place))
+        except self._error as error:
+            raise self._mapped(error) from error
+        self.execute("PRAGMA journal_mode = WAL")
+        self.execute(f"PRAGMA synchronous = {place.sync}")
+        self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self.execute("PRAGMA cache_size = -65536")
+        self.execute("PRAGMA temp_store = MEMORY")
+
+    def close(self) -> None:
+        """Close; idempotent. A connection that is past saving may refuse, which is of no consequence."""
+        with suppress(self._error):
+            self._raw.close()
 
 
 def _connect(place: Location, driver: ModuleType) -> Any:
@@ -189,8 +223,9 @@ class _Backoff:
         return now - self._since < self._most
 
 
-def _driver(name: Driver) -> ModuleType:
-    if name == "apsw":
+def driver_of(place: Location) -> ModuleType:
+    """Return the module of the library that opens this place."""
+    if place.driver == "apsw":
         import apsw
 
         return apsw
@@ -199,12 +234,12 @@ def _driver(name: Driver) -> ModuleType:
     return sqlite3
 
 
-def _code(error: Exception) -> int | None:
+def result_code(error: Exception, mask: int = 0xFF) -> int | None:
     """Return SQLite's primary result code; None when the error is the driver's own, such as a closed connection."""
     code = getattr(error, "sqlite_errorcode", None) or getattr(error, "extendedresult", None)
     if code is None:
         code = getattr(error, "result", None)
-    return code & 0xFF if isinstance(code, int) and code > 0 else None
+    return code & mask if isinstance(code, int) and code > 0 else None
 
 
 def _make_directories(directory: Path) -> None:

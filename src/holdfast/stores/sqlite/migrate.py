@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 
 from holdfast.errors import NotSupported
-from holdfast.stores.sqlite.connection import Connection
+from holdfast.stores.sqlite.connection import Connection, Statements
 
 _RECORD = "migration "
 
@@ -42,7 +42,7 @@ def migrate(connection: Connection) -> None:
         raise
 
 
-def applied(connection: Connection) -> set[int]:
+def applied(connection: Statements) -> set[int]:
     """Return the numbers of the migrations that the file has had; empty when it has no tables."""
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_meta'"):
         return set()

@@ -1,11 +1,12 @@
-"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, waiting for results,
-progress.
+"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, results, progress,
+callers' transactions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from holdfast.capabilities import (
     Cancellable,
@@ -16,25 +17,31 @@ from holdfast.capabilities import (
     Progress,
     Replayable,
     Results,
+    Transactional,
     Watch,
 )
 from holdfast.clock import Clock
-from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, State
+from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, Settlement, State
 from holdfast.errors import UsageError
+from holdfast.message import Level, Message, Stored
 from holdfast.stores.sqlite import jobs, reading, upkeep
 from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import Reader
+from holdfast.stores.sqlite.lending import Lender
 from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
+T = TypeVar("T")
 
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
+
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress, Transactional):
     """What operators and waiters ask of the store; the backend lends its connections."""
 
     _place: Location
     _clock: Clock
     _writer: Writer
     _reader: Reader
+    _lender: Lender
     _watches: set[SqliteWatch]
 
     def get(self, queue: str, job_id: str) -> JobView | None:
@@ -88,3 +95,16 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
         watch = SqliteWatch(Reader(self._place), self._clock, self._watches.discard)
         self._watches.add(watch)
         return watch
+
+    # -- inside a caller's transaction ----------------------------------------------------------------------------
+
+    def send_in(self, connection: object, queue: str, messages: Sequence[Message]) -> list[Stored]:
+        return self._lend(connection, lambda tx, level: jobs.send(tx, queue, messages, level))
+
+    def settle_in(self, connection: object, settlements: Sequence[Settlement]) -> list[Receipt]:
+        return self._lend(connection, lambda tx, level: jobs.settle(tx, settlements, level))
+
+    def _lend(self, connection: object, function: Callable[[Transaction, Level], T]) -> T:
+        self._reader.check_open()
+        self._writer.check = self._lender.refuse_to_wait  # from now on there is something to look for
+        return self._lender.run(connection, function)

@@ -19,7 +19,7 @@ from holdfast.clock import Clock
 from holdfast.config import QueueSettings
 from holdfast.delivery import State
 from holdfast.errors import BackendError, Closed
-from holdfast.stores.sqlite.connection import Connection, Row
+from holdfast.stores.sqlite.connection import Connection, Row, Statements
 from holdfast.stores.sqlite.file import OpenFile, data_version
 from holdfast.stores.sqlite.statements import statements
 
@@ -44,7 +44,7 @@ class QueueRow(msgspec.Struct, frozen=True):
 class Transaction:
     """One write transaction: the statements of its commands, their common ``now`` (wall ms), and their counts."""
 
-    def __init__(self, connection: Connection, clock: Clock, lanes: dict[tuple[int, str, int], int]) -> None:
+    def __init__(self, connection: Statements, clock: Clock, lanes: dict[tuple[int, str, int], int]) -> None:
         self.now, self.boot = clock.wall(), clock.boot()
         self.execute = connection.execute
         self.rows = connection.rows
@@ -180,12 +180,16 @@ class Writer:
         self._starting = threading.RLock()
         self._ended = False
         self._thread: threading.Thread | None = None
+        self.check: Callable[[], None] | None = None
+        """Called in the caller's thread before each command; what it raises is the caller's."""
 
     def run(self, function: Callable[[Transaction], T], *, quiet: bool = False) -> T:
         """Carry out ``function`` and return what it returns, once it is durable. Blocks; any thread.
 
         What a ``quiet`` one writes, nobody waits for.
         """
+        if self.check is not None:
+            self.check()
         if self._thread is None:
             self._start()
         command = _Command(function, quiet=quiet)

@@ -12,7 +12,7 @@ from holdfast.testing.conformance.counting import StatsCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
 from holdfast.testing.conformance.expiring import ExpiryCases
 from holdfast.testing.conformance.flushing import FlushCases
-from holdfast.testing.conformance.harness import Harness
+from holdfast.testing.conformance.harness import Caller, Harness
 from holdfast.testing.conformance.holding import BeatCases, CrashCases, HolderCases, RetireCases
 from holdfast.testing.conformance.inheritance import check_inheritance
 from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCases
@@ -30,12 +30,14 @@ from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
 from holdfast.testing.conformance.settling import FollowUpCases, RetryCases, SettleCases
 from holdfast.testing.conformance.threads import ThreadCases
+from holdfast.testing.conformance.transactions import SendInCases, SettleInCases
 from holdfast.testing.conformance.waiting import CloseCases, QuietCases, WaitCases
 
 __all__ = [
     "BeatCases",
     "BodyCases",
     "BrowseCases",
+    "Caller",
     "CancelCases",
     "CancelRunningCases",
     "Cases",
@@ -74,7 +76,9 @@ __all__ = [
     "ReviveCases",
     "RunCases",
     "SendCases",
+    "SendInCases",
     "SettleCases",
+    "SettleInCases",
     "StatsCases",
     "ThreadCases",
     "TidyCases",

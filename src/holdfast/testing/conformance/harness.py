@@ -30,6 +30,24 @@ from holdfast.contract import QueueBackend
 from holdfast.testing.clock import MovableClock
 
 
+class Caller(ABC):
+    """A caller's own connection to the store under test; ``connection`` is what he passes as ``connection=``."""
+
+    connection: object
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin a transaction that may write."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Commit it."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Roll it back."""
+
+
 class Harness(ABC):
     """One store under test, empty at first. ``ticks`` says whether its clock also goes on by itself.
 
@@ -74,6 +92,12 @@ class Harness(ABC):
     def reopen(self) -> QueueBackend:
         """Close every handle and open the store again."""
         raise NotImplementedError(f"{type(self).__name__} says nothing of reopening a durable store")
+
+    # -- stores that take part in callers' transactions (`Transactional`) ------------------------------------------
+
+    def connect(self) -> Caller:
+        """Return a caller's own connection to the store, in no transaction; ``close`` ends it too."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of callers' own connections")
 
     # -- stores that several processes use (`Features.multi_process`) ---------------------------------------------
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -33,7 +33,8 @@ def stack_of(thread: threading.Thread) -> str:
 
 class Desk(msgspec.Struct, frozen=True, eq=False):
     """What a runner works with. ``settle`` takes a delivery whose settlement is set; ``failed`` hears of a bug;
-    ``report`` takes what a run says of its progress.
+    ``report`` takes what a run says of its progress; ``complete`` acks a
+    job inside its handler's own transaction.
     """
 
     handlers: Mapping[str, Handler]
@@ -43,12 +44,21 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
     settle: Callable[[Delivery], None]
     failed: Callable[[BaseException], None]
     report: Callable[[Report], None]
+    complete: Callable[[Context, object, Any], None] | None = None
 
     def context(self, delivery: Delivery, handler: Handler) -> Context:
         """Return the context of a run that begins now."""
         timeout = handler.timeout if delivery.timeout is None else delivery.timeout
         started = 0 if timeout is None else self.clock.boot()
-        return Context(delivery, timeout, started, self.clock, origin=handler.origin, reporter=self.report)
+        return Context(
+            delivery,
+            timeout,
+            started,
+            self.clock,
+            origin=handler.origin,
+            reporter=self.report,
+            complete=self.complete,
+        )
 
 
 class Runner(Protocol):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from holdfast.delivery import Delivery
 from holdfast.events import Started, Stuck
-from holdfast.worker.context import CURRENT, Context
+from holdfast.worker.context import CURRENT, Context, overran
 from holdfast.worker.inbox import Inbox
 from holdfast.worker.runners.runner import Desk, Tally, stack_of
 
@@ -58,7 +58,7 @@ class ThreadRunner:
     def look_after(self) -> int:
         for hand in self._roster.hands:
             context = hand.context
-            if context is not None and not hand.stuck and context.overran():
+            if context is not None and not hand.stuck and overran(context):
                 self._report(hand, context)
         return sum(hand.stuck for hand in self._roster.hands)
 

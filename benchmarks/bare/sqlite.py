@@ -13,7 +13,7 @@ from benchmarks.job import BODY, Request, Stopwatch, emit, noop, request
 from holdfast.clock import SYSTEM, boot_id
 from holdfast.delivery import Ack, Delivery, HolderInfo, Receipt
 from holdfast.message import FORMAT, Level, Message
-from holdfast.stores.sqlite import jobs, upkeep
+from holdfast.stores.sqlite import jobs, sends, upkeep
 from holdfast.stores.sqlite.connection import Connection, Location
 from holdfast.stores.sqlite.file import OpenFile
 from holdfast.stores.sqlite.writer import Transaction
@@ -39,7 +39,7 @@ class File:
         return result
 
     def send(self, messages: list[Message]) -> None:
-        self.commit(lambda tx: jobs.send(tx, QUEUE, messages, Level.SYNCED))
+        self.commit(lambda tx: sends.send(tx, QUEUE, messages, Level.SYNCED))
 
     def lease(self, wanted: jobs.Wanted) -> list[Delivery]:
         return self.commit(lambda tx: jobs.lease(tx, wanted))

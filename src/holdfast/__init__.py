@@ -10,6 +10,7 @@ from holdfast.errors import (
     Bury,
     Cancel,
     Closed,
+    Duplicate,
     HoldfastError,
     JobCancelled,
     JobError,
@@ -26,7 +27,7 @@ from holdfast.errors import (
 if TYPE_CHECKING:
     from holdfast.app import App
     from holdfast.delivery import Delivery, State
-    from holdfast.message import Message, Stored
+    from holdfast.message import Message, Stored, Unique
     from holdfast.retry import Retry
     from holdfast.tasks.calls import Call
     from holdfast.tasks.depends import Depends
@@ -47,6 +48,7 @@ __all__ = [
     "Context",
     "Delivery",
     "Depends",
+    "Duplicate",
     "HoldfastError",
     "Job",
     "JobCancelled",
@@ -63,6 +65,7 @@ __all__ = [
     "Stored",
     "Task",
     "Undecodable",
+    "Unique",
     "UsageError",
     "Worker",
     "current_job",
@@ -81,6 +84,7 @@ _LATE = {
     "State": "delivery",
     "Stored": "message",
     "Task": "tasks.task",
+    "Unique": "message",
     "Worker": "worker",
     "current_job": "worker",
 }

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, Settlement, State
+from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
 from holdfast.message import Message, Stored
 
 
@@ -57,16 +57,20 @@ class Cancellable(Protocol):
 
 @runtime_checkable
 class Replayable(Protocol):
-    """Ended jobs can run again. Both verbs touch only dead, cancelled and expired jobs and return the ids moved."""
+    """Ended jobs can run again. Both verbs touch only dead, cancelled and expired jobs and tell which ids moved."""
 
-    def replay(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+    def replay(self, queue: str, job_ids: Sequence[str]) -> Replayed:
         """Make the jobs ready as if new: attempts and crashes zero, no expiry, at the tail of their key.
 
-        ``max_attempts`` stays what it is, also after a reload.
+        ``max_attempts`` stays what it is, also after a reload. A job whose unique slot another job has is left as it
+        is, and told as a duplicate.
         """
 
     def reload(self, queue: str, job_ids: Sequence[str]) -> list[str]:
-        """Make the jobs ready with exactly one more attempt: attempts kept, no expiry, at the tail of their key."""
+        """Make the jobs ready with exactly one more attempt: attempts kept, no expiry, at the tail of their key.
+
+        A job whose unique slot another job has goes on without a slot.
+        """
 
 
 @runtime_checkable

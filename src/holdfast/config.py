@@ -19,7 +19,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Of ended jobs those are kept that are younger than ``…_for`` and among the newest ``…_most``; ``done_…`` holds for
     done, cancelled and expired jobs alike, ``dead_…`` for dead letters; 0 drops at the next tidy. A kept result
-    keeps its job. ``dedupe_window`` is how long the id of an ended job is recognised at least.
+    keeps its job. ``dedupe_window`` is how long the id of an ended job is recognised at least. ``limit`` is how many
+    jobs may wait (scheduled and ready) before a send raises ``QueueFull``; None for no limit.
     """
 
     max_body: int = MIB
@@ -29,12 +30,15 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_for: float = 30 * DAY
     dead_most: int = 100_000
     dedupe_window: float = 3600.0
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_body", "min_body", "done_most", "dead_most"):
             number = getattr(self, name)
             if type(number) is not int or number < 0:
                 raise ConfigError(f"queue setting {name} must be a whole number, 0 or more, not {number!r}")
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
+            raise ConfigError(f"queue setting limit must be a whole number, 0 or more, or None, not {self.limit!r}")
         for name in ("done_for", "dead_for", "dedupe_window"):
             length = getattr(self, name)
             if not 0 <= length <= CENTURY:

@@ -64,8 +64,14 @@ class QueueBackend(Protocol):
         Sending is per item: the answer has one ``Stored`` a message, in order. A message whose id is known (its job
         exists in any state, or ended within the queue's ``dedupe_window``) stores nothing and is a ``duplicate``,
         so the whole call may be repeated with the same messages. Of one id twice in a batch the first counts.
-        Raises ``BodyTooLarge`` or ``QueueFull`` with nothing stored; after ``BackendError(outcome_unknown=True)``
-        any subset may be stored.
+        A message whose unique key's slot is held (see :class:`~holdfast.message.Unique`) becomes no job: its
+        ``Stored`` is a ``duplicate`` with the id of the job that has the slot. A job has it while its state and
+        ``until`` say so, never once it has expired, and for its ``within``, even when the job is removed. One key
+        twice in a batch is as if sent one after the other, also from many callers at once. A message with
+        ``on_conflict="error"`` is treated as one with ``skip``: raising is for who sent it.
+        Raises ``BodyTooLarge`` or ``QueueFull`` with nothing stored, the latter when more jobs would wait than the
+        queue's ``limit``, duplicates not counted; after ``BackendError(outcome_unknown=True)`` any subset may be
+        stored.
         """
 
     def lease(
@@ -108,8 +114,10 @@ class QueueBackend(Protocol):
         On return every effect is as durable as a send. A receipt is lost when its job is gone, ended, or granted
         again: id and token are compared, nothing else. Lost items change nothing, never raise and never spoil the
         batch. Repeating a call is harmless: what took effect the first time is reported lost the second. The
-        follow-ups of an ``Ack`` are stored in the same step as the ack, or not at all. ``GiveBack`` by lease id is
-        never lost. Settling the head of a key frees the next of that key in the same step.
+        follow-ups of an ``Ack`` are stored in the same step as the ack, or not at all, whatever the queue's
+        ``limit``. ``GiveBack`` by lease id is never lost. A job that comes back, here, by ``retire`` or by a reload,
+        has its unique slot again if no other has it, and else goes on without one. Settling the head of a key frees
+        the next of that key in the same step.
         """
 
     def beat(self, holder: HolderInfo) -> Beat:

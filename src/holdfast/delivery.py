@@ -384,6 +384,13 @@ class Page(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
+class Replayed(msgspec.Struct, frozen=True):
+    """What a replay did: the ids ``moved``, and ``duplicates``, left as they are because another job has their slot."""
+
+    moved: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How a job ended, as its waiters need it. ``value`` is the encoded result, None when none is kept."""
 

@@ -6,6 +6,7 @@ decide its own job's fate. A message says what happened, on which queue or id, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -70,11 +71,16 @@ class Closed(HoldfastError):
 
 
 class Duplicate(HoldfastError):
-    """A job that was to be the only one exists already; ``existing`` is its id."""
+    """The slot of a unique key is held: ``existing`` is the id of the job in ``queue`` that has it.
 
-    def __init__(self, message: str, *, existing: str) -> None:
+    ``task.job(error.existing)`` and ``app.job(error.queue, error.existing)`` return that job. The other messages of
+    the call are stored: ``stored`` is what the whole call would have returned, in order.
+    """
+
+    def __init__(self, message: str, *, queue: str, existing: str, stored: Sequence[Any] = ()) -> None:
         super().__init__(message)
-        self.existing = existing
+        self.queue, self.existing = queue, existing
+        self.stored = tuple(stored)
 
 
 class Undecodable(HoldfastError):

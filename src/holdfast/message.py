@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
 
 import msgspec
 
@@ -54,6 +54,34 @@ _random = random.Random()
 os.register_at_fork(after_in_child=_random.seed)
 
 
+Until = Literal["done", "started"]
+OnConflict = Literal["skip", "replace", "debounce", "error"]
+
+
+class _Keyed(msgspec.Struct, frozen=True):
+    key: str
+
+
+class Unique(_Keyed, frozen=True, kw_only=True):
+    """That of one ``key`` at most one job shall be there at a time, in its queue.
+
+    The job has the key's slot from its send ``until`` it is done (or has ended in any other way) or is ``started``
+    (leased), and in any case for ``within`` seconds (or a ``timedelta``) from its send, also when it ends earlier.
+    A send that finds the slot held stores no job and returns the one that is there, ``Stored.duplicate``;
+    ``on_conflict`` says what else it does:
+
+    - ``skip``: nothing.
+    - ``replace``: a job that still waits takes the body, kind, headers, priority, attempts, timeout and expiry of
+      the new message. It keeps its id, its key, its due time and its place.
+    - ``debounce``: as ``replace``, and it takes the new message's due time too: it is put off.
+    - ``error``: ``Duplicate`` is raised, after the other messages of the same call were stored.
+    """
+
+    until: Until = "done"
+    within: Seconds | None = None
+    on_conflict: OnConflict = "skip"
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing to be done. ``kind`` says which handler it is for; raw messages have kind ``""``.
 
@@ -74,10 +102,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_attempts: int | None = DEFAULT_ATTEMPTS
     timeout: float | None = None
     format: int = FORMAT
+    unique: Unique | None = None
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """What a send returns: where the message is, how safe it is, and whether it had been there already."""
+    """What a send returns: where the message is, how safe it is, and whether it had been there already.
+
+    For a duplicate by :class:`Unique`, ``id`` is that of the job which has the slot.
+    """
 
     queue: str
     id: str
@@ -99,6 +131,7 @@ class SendOptions(TypedDict, total=False):
     headers: Mapping[str, str]
     connection: object
     """The caller's own connection to the store: the message is there when his transaction commits, else never."""
+    unique: Unique | None
 
 
 def message(body: bytes, options: SendOptions, *, kind: str = "") -> Message:
@@ -123,6 +156,7 @@ def message(body: bytes, options: SendOptions, *, kind: str = "") -> Message:
             expires_in=None if expires_in is None else seconds(expires_in, "expires_in"),
             max_attempts=options.get("max_attempts", DEFAULT_ATTEMPTS),
             timeout=None if timeout is None else seconds(timeout, "timeout"),
+            unique=options.get("unique"),
         )
     )
 
@@ -140,7 +174,20 @@ def checked(message: Message) -> Message:
             seconds(length, what)
     if message.headers and not all(_is_text(part) for pair in message.headers.items() for part in pair):
         raise UsageError("headers must map texts to texts")
+    if message.unique is not None:
+        _check_unique(message.unique)
     return message
+
+
+def _check_unique(unique: object) -> None:
+    if not isinstance(unique, Unique):
+        raise UsageError(f"unique must be a Unique, such as Unique({str(unique)[:40]!r}), not {unique!r:.80}")
+    _check_text(unique.key, "the key of unique")
+    for value, choices, what in ((unique.until, Until, "until"), (unique.on_conflict, OnConflict, "on_conflict")):
+        if value not in get_args(choices):
+            raise UsageError(f"{what} of unique must be one of {', '.join(get_args(choices))}, not {value!r:.80}")
+    if unique.within is not None:
+        seconds(unique.within, "within of unique")
 
 
 def seconds(length: Seconds, what: str) -> float:

@@ -21,6 +21,7 @@ from holdfast.delivery import (
     Page,
     QueueStats,
     Receipt,
+    Replayed,
     Settlement,
     State,
 )
@@ -92,10 +93,17 @@ class Place:
             states |= store.cancel(self.name, job_ids, reason)
         return states
 
-    def replay(self, which: Which) -> list[str]:
-        """Make dead, cancelled and expired jobs ready as if new; return the ids of those that were."""
-        store = self._replaying()
-        return [job_id for job_ids in self._pages(which) for job_id in store.replay(self.name, job_ids)]
+    def replay(self, which: Which) -> Replayed:
+        """Make dead, cancelled and expired jobs ready as if new; return the ids of those that were.
+
+        Jobs whose unique slot another job has are left as they are; their ids are told apart.
+        """
+        store, moved, duplicates = self._replaying(), list[str](), list[str]()
+        for job_ids in self._pages(which):
+            replayed = store.replay(self.name, job_ids)
+            moved += replayed.moved
+            duplicates += replayed.duplicates
+        return Replayed(tuple(moved), tuple(duplicates))
 
     def reload(self, which: Which) -> list[str]:
         """Give dead, cancelled and expired jobs exactly one more attempt; return the ids of those that got it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from holdfast.contract import QueueBackend
+from holdfast.errors import Duplicate
 from holdfast.events import Events, Sent
 from holdfast.message import Message, Stored
 from holdfast.middleware import Middleware
@@ -25,16 +26,18 @@ class Sender:
     def send(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
         """Store the messages in one round trip, blocking for it, and tell listeners of each; see the contract.
 
-        With a ``connection`` they are part of the caller's transaction there; see ``Transactional``.
+        With a ``connection`` they are part of the caller's transaction there; see ``Transactional``. Raises
+        ``Duplicate`` when a message whose ``Unique`` wants an error found its slot held: the others of the batch are
+        stored all the same, and the error's ``stored`` has the receipts of all.
         """
         if not self.middleware.sends:
-            return self.store(queue, messages, connection=connection)
+            return accepted(messages, self.store(queue, messages, connection=connection))
         with self.middleware.sending(queue, messages) as sending:
             sending.stored = self.store(queue, sending.messages, connection=connection)
-        return list(sending.stored)
+        return accepted(sending.messages, sending.stored)
 
     def store(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
-        """Do as ``send`` does with what its middleware has seen already."""
+        """Do as ``send`` does with what its middleware has seen already; duplicates are ``accepted`` by the caller."""
         store = self._store()
         if connection is None:
             stored = store.send(queue, messages)
@@ -44,3 +47,22 @@ class Sender:
             for message, receipt in zip(messages, stored, strict=True):
                 self._events.emit(Sent(message, receipt))
         return stored
+
+
+def accepted(messages: Sequence[Message], stored: Sequence[Stored]) -> list[Stored]:
+    """Return the receipts, or raise the ``Duplicate`` that they are for who sent the messages.
+
+    A message that is a duplicate of itself, by its id, is no error: sending again is safe.
+    """
+    for message, receipt in zip(messages, stored, strict=True):
+        unique = message.unique
+        if unique is None or unique.on_conflict != "error" or not receipt.duplicate or receipt.id == message.id:
+            continue
+        raise Duplicate(
+            f"job {receipt.id} of queue {receipt.queue!r} has the slot of unique key {unique.key!r}; nothing was "
+            "stored for this one: look at that job, or choose another on_conflict",
+            queue=receipt.queue,
+            existing=receipt.id,
+            stored=stored,
+        )
+    return list(stored)

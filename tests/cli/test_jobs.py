@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from holdfast.delivery import State
-from holdfast.message import Message
+from holdfast.message import Message, Unique
 from tests.cli.conftest import PROGRAM
 
 
@@ -240,9 +240,26 @@ def test_jobs_are_replayed_by_id_and_others_left_alone(holdfast, app, url, send,
 
     answer = holdfast("jobs", "replay", dead.id, done.id, "--url", url, "--json").document
 
-    assert answer == {"count": 1, "left": 1, "jobs": [{"queue": "mail", "id": dead.id}]}
+    assert answer == {"count": 1, "left": 1, "jobs": [{"queue": "mail", "id": dead.id}], "duplicates": []}
     assert states(app, dead, done) == [State.READY, State.DONE]
     assert dead.refresh().view.attempts == 0
+
+
+def test_jobs_whose_unique_key_another_has_are_told_apart(holdfast, app, url, send, work):
+    unique = send.using(unique=Unique("user-13"))
+    dead = unique.enqueue(13)
+    work()
+    waiting = unique.enqueue(1)
+
+    said = holdfast("jobs", "replay", dead.id, waiting.id, "--url", url).out.splitlines()
+
+    assert said == [
+        "0 jobs replayed: ready again, with all attempts anew",
+        "1 duplicate left as found: another job has the same unique key",
+        "1 job left as found: only dead, cancelled and expired jobs are replayed",
+    ]
+    answer = holdfast("jobs", "replay", dead.id, "--url", url, "--json").document
+    assert answer == {"count": 0, "left": 0, "jobs": [], "duplicates": [{"queue": "mail", "id": dead.id}]}
 
 
 def test_all_that_match_are_replayed_at_a_rate(holdfast, app, url, send, work):

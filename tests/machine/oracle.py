@@ -5,7 +5,9 @@ It shares no code with the machine. Every question is answered by looking at all
 
 from types import SimpleNamespace
 
-from holdfast.delivery import ENDED, Ack, Burial, Cancellation, GiveBack, Nack, QueueStats, Receipt, State
+import msgspec
+
+from holdfast.delivery import ENDED, Ack, Burial, Cancellation, GiveBack, Nack, QueueStats, Receipt, Replayed, State
 from holdfast.testing.conformance.judge import QUEUE, Grant, Seen
 
 
@@ -18,6 +20,10 @@ def new_job(message, seq, now):
     job.begun = False  # leased since it last entered its key, so that it stays the head
     job.holder = job.lease_id = job.asked = job.started = job.ended = job.reason = None
     job.keep_until = 0
+    job.unique = message.unique
+    job.has_slot, job.gone = message.unique is not None, False
+    within = message.unique.within if message.unique else None
+    job.slot_lasts = 0 if within is None else now + int(within * 1000)
     return job
 
 
@@ -27,18 +33,54 @@ class Oracle:
     def __init__(self, settings):
         self.settings, self.jobs, self.forgotten, self.tokens = settings, {}, set(), {}
         self.paused, self.sends = False, 0
+        self.slots = []  # every job that ever had a slot
 
     # -- commands ------------------------------------------------------------------------------------------------
 
     def send(self, messages, now):
-        return [not self._store(message, now) for message in messages]
+        self._expire(now)
+        return [self._send(message, now) for message in messages]
 
-    def _store(self, message, now):
+    def _send(self, message, now):
         if message.id in self.jobs or message.id in self.forgotten:
-            return False
+            return message.id, True
+        there = message.unique and self._who_has(message.unique.key, now)
+        if there:
+            self._conflict(there, message, now)
+            return there.id, True
         self.sends += 1
-        self.jobs[message.id] = new_job(message, self.sends, now)
-        return True
+        job = self.jobs[message.id] = new_job(message, self.sends, now)
+        self._give_slot(job)
+        self._expire(now)
+        return message.id, False
+
+    def _who_has(self, key, now):
+        """Whoever took the slot last has it: by its state, or because `within` lasts."""
+        for job in self.slots:
+            if job.has_slot and job.unique.key == key:
+                waits = not job.gone and job.state is State.READY
+                runs = not job.gone and job.state is State.RUNNING and job.unique.until == "done"
+                if waits or runs or job.slot_lasts > now:
+                    return job
+        return None
+
+    def _give_slot(self, job):
+        if job.unique:
+            for other in self.slots:
+                other.has_slot = other.has_slot and other.unique.key != job.unique.key
+            job.has_slot = True
+            self.slots.append(job)
+
+    def _conflict(self, job, message, now):
+        verb = message.unique.on_conflict
+        if job.gone or job.state is not State.READY or verb not in ("replace", "debounce"):
+            return
+        fresh = new_job(message, job.seq, now)
+        fresh.message = msgspec.structs.replace(message, key=job.key, id=job.id)
+        job.message, job.left, job.expires = fresh.message, fresh.left, fresh.expires
+        if verb == "debounce":
+            job.due, job.rank = fresh.due, fresh.rank
+        self._expire(now)
 
     def lease(self, holder, lease_id, *, limit, kinds, newest, now):
         self._expire(now)
@@ -116,10 +158,16 @@ class Oracle:
 
     def revive(self, verb, job_ids, now):
         self._expire(now)
-        moved = []
+        moved, duplicates = [], []
         for job in map(self.jobs.get, job_ids):
             if job is None or job.state not in (State.DEAD, State.CANCELLED, State.EXPIRED):
                 continue
+            has = job.unique and self._who_has(job.unique.key, now)
+            if has and has is not job and verb == "replay":
+                duplicates.append(job.id)
+                continue
+            if job.unique and not has:
+                self._give_slot(job)
             if verb == "replay":
                 job.attempts = job.crashes = 0
             elif job.left is not None:
@@ -127,7 +175,7 @@ class Oracle:
             job.state, job.begun, job.due, job.rank = State.READY, False, now, now + 1
             job.expires = job.ended = job.started = job.reason = None
             moved.append(job.id)
-        return moved
+        return Replayed(tuple(moved), tuple(dict.fromkeys(duplicates)))
 
     def flush(self, state, now):
         gone = [job_id for job_id, seen in self.seen(now).items() if seen.state is state]
@@ -150,7 +198,7 @@ class Oracle:
 
     def destroy(self, settings):
         gone = len(self.jobs)
-        self.jobs, self.forgotten, self.paused, self.settings = {}, set(), False, settings
+        self.jobs, self.forgotten, self.paused, self.settings, self.slots = {}, set(), False, settings, []
         return gone
 
     # -- what becomes of a job -----------------------------------------------------------------------------------
@@ -166,11 +214,15 @@ class Oracle:
     def _back(self, job, now):
         if job.asked:
             self._end(job, State.CANCELLED, job.asked, now)
-        else:
-            job.state = State.READY
+            return
+        if job.unique and not self._who_has(job.unique.key, now):
+            self._give_slot(job)
+        job.state = State.READY
 
     def _forget(self, job_ids):
         self.forgotten.update(job_ids)
+        for job_id in job_ids:
+            self.jobs[job_id].gone = True
         self.jobs = {job_id: job for job_id, job in self.jobs.items() if job_id not in job_ids}
 
     # -- what there is to see ------------------------------------------------------------------------------------
@@ -206,7 +258,7 @@ class Oracle:
         waits, runs = job.state is State.READY, job.state is State.RUNNING
         state = State.SCHEDULED if waits and job.due > now else job.state
         held = state is State.READY and self._held(job, now)
-        counters = (job.attempts, job.left, job.crashes)
+        counters = (job.message.kind, job.message.priority, job.attempts, job.left, job.crashes)
         marks = (job.holder if runs else None, job.reason, job.asked is not None, held)
         return Seen(state, *counters, *marks, job.due if waits else None, job.expires, job.started, job.ended)
 

@@ -8,7 +8,9 @@ from holdfast.stores import open_store
 from holdfast.stores.sqlite.connection import Connection, Location
 from holdfast.stores.sqlite.statements import statements
 
-JOBS, UPKEEP, PLACES, READING = (statements(f"{name}.sql") for name in ("jobs", "upkeep", "places", "reading"))
+JOBS, UPKEEP, PLACES, READING, SLOTS = (
+    statements(f"{name}.sql") for name in ("jobs", "upkeep", "places", "reading", "slots")
+)
 
 PLANS = {
     "ready": (JOBS["ready"], 2, ["SEARCH job USING INDEX holdfast_job_ready (lane=?)", "SEARCH body USING INTEGER"]),
@@ -66,6 +68,20 @@ PLANS = {
         ],
     ),
     "cancels": (UPKEEP["cancels"], 1, ["SEARCH job USING INDEX holdfast_job_running (holder=?)"]),
+    "slots": (
+        SLOTS["slots"],
+        2,
+        ["SEARCH slot USING PRIMARY KEY (queue=? AND key=?)", "SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"],
+    ),
+    "leave": (SLOTS["leave"], 1, ["INDEX holdfast_slot_job (seq=?)"]),
+    "delete_left": (
+        SLOTS["delete_left"],
+        3,
+        [
+            "SEARCH holdfast_slot USING PRIMARY KEY (queue=? AND key=?)",
+            "INDEX holdfast_slot_left (queue=? AND lasts<?)",
+        ],
+    ),
     "oldest_ready": (PLACES["oldest_ready"], 1, ["holdfast_job_ready (lane=? AND priority<?)"]),
     "chance": (
         READING["chance"],
@@ -98,7 +114,7 @@ def test_a_hot_statement_searches_its_index(connection, name):
     for fragment in expected:
         assert any(fragment in step for step in steps), steps
     # Walking the index of running jobs, of which there are few, is the one scan there is.
-    scans = [step for step in steps if "SCAN job" in step or "SCAN holdfast_job" in step]
+    scans = [step for step in steps if "SCAN job" in step or "SCAN holdfast_" in step]
     assert [step for step in scans if "holdfast_job_running" not in step] == []
     assert not [step for step in steps if "TEMP B-TREE" in step]
 

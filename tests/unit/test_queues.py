@@ -377,7 +377,7 @@ def test_jobs_can_be_buried_replayed_reloaded_and_flushed(queue):
         for delivery in deliveries:
             delivery.bury("of no use")
 
-    assert queue.replay(one) == [one]
+    assert queue.replay(one).moved == (one,)
     assert queue.reload([two, "unknown"]) == [two]
     assert (queue.get(one).attempts, queue.get(two).attempts) == (0, 1)
     assert queue.flush(State.DEAD) == 1
@@ -393,7 +393,7 @@ def test_all_that_match_can_be_replayed(queue):
 
     replayed = queue.replay(JobFilter(states=(State.DEAD,), reason="of no use"))
 
-    assert sorted(replayed) == sorted(ids)
+    assert sorted(replayed.moved) == sorted(ids)
 
 
 def test_jobs_can_be_cancelled(queue):

@@ -68,6 +68,6 @@ def _wait_for(jobs: Sequence[Job[Survey]], tell: Tell) -> dict[str, Survey]:
     return results
 
 
-def replay_dead(app: App) -> list[str]:
+def replay_dead(app: App) -> Sequence[str]:
     """Make the dead letters ready again, with all attempts; return their ids."""
-    return Place(QUEUE, lambda: app.backend).replay(JobFilter(states=(State.DEAD,)))
+    return Place(QUEUE, lambda: app.backend).replay(JobFilter(states=(State.DEAD,))).moved

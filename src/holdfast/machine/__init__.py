@@ -17,21 +17,43 @@ from holdfast.machine.moves import (
 )
 from holdfast.machine.orders import ReadyOrder
 from holdfast.machine.queue import STEP, Machine, next_change
+from holdfast.machine.slots import (
+    Change,
+    Plan,
+    Revival,
+    Slot,
+    changed,
+    kept_until,
+    merged,
+    planned,
+    queue_full,
+    replayed,
+)
 
 __all__ = [
     "MOVES",
     "REVIVABLE",
     "STEP",
+    "Change",
     "Head",
     "Machine",
     "Move",
+    "Plan",
     "ReadyOrder",
+    "Revival",
+    "Slot",
+    "changed",
     "charged_runs",
     "ended_run",
     "failed_run",
+    "kept_until",
     "lost_run",
+    "merged",
     "millis",
     "next_change",
+    "planned",
+    "queue_full",
+    "replayed",
     "revived",
     "seen_state",
     "settled",

@@ -27,7 +27,7 @@ from holdfast.delivery import (
     Settlement,
     State,
 )
-from holdfast.message import Message
+from holdfast.message import Message, Unique
 
 
 class Move(NamedTuple):
@@ -48,6 +48,7 @@ MOVES: frozenset[Move] = frozenset(
     itertools.chain(
         _moves("send", [None], [State.SCHEDULED, State.READY]),
         _moves("due", [State.SCHEDULED], [State.READY]),
+        _moves("debounce", WAITING, WAITING),
         _moves("lease", [State.READY], [State.RUNNING]),
         _moves("ack", [State.RUNNING], [State.DONE]),
         # to cancelled: what was asked to be cancelled does not run again
@@ -93,6 +94,7 @@ class Head(msgspec.Struct, eq=False, gc=False):
     reason: str | None = None
     cancel: str | None = None
     keep_until: int = 0
+    unique: Unique | None = None
 
     @classmethod
     def of(cls, message: Message, seq: int, now: int, token: int = 0) -> Head:
@@ -113,6 +115,7 @@ class Head(msgspec.Struct, eq=False, gc=False):
             due,
             expires,
             token,
+            unique=message.unique,
         )
 
     @property

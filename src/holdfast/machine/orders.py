@@ -142,6 +142,11 @@ class ReadyOrder:
         if not head.held:
             self._lanes[head.kind][-head.priority, head.format].withdraw(head)
 
+    def stand_again(self, head: Head) -> None:
+        """Let a ready job that was withdrawn stand in the lane that is its own now; it kept its place in its line."""
+        if not head.held:
+            self._stand(head)
+
     def leave(self, head: Head) -> None:
         """Take a job out of the line of its key; if it was the head, the next one stands in its lane at once."""
         line = None if head.key is None else self._lines.get(head.key)

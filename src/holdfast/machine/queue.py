@@ -15,14 +15,15 @@ from collections.abc import Collection
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, Receipt, Settlement, State
 from holdfast.machine.moves import MOVES, REVIVABLE, Head, revived, settled, taken_back
-from holdfast.machine.orders import Heap, ReadyOrder, first_place
-from holdfast.message import Message
+from holdfast.machine.orders import Heap, first_place
+from holdfast.machine.sends import Sends
+from holdfast.machine.slots import Revival
 
 STEP = 1000
 """How many jobs one command makes ready, and writes down as expired, at the most."""
 
 
-class Machine:
+class Machine(Sends):
     """The jobs of one queue. ``token`` is the highest that a job may have been given which is no longer there.
 
     Commands return the heads they changed, or None where the command was illegal; owners keep the bodies, results
@@ -30,36 +31,16 @@ class Machine:
     """
 
     def __init__(self, settings: QueueSettings, token: int = 0) -> None:
+        super().__init__(token)
         self.settings = settings
         self.paused = False
-        self.heads: dict[str, Head] = {}
-        self.counts: dict[State, int] = dict.fromkeys(State, 0)
-        self.token = token
-        self.ready = ReadyOrder()
-        self._scheduled = Heap()
-        self._expiring = Heap()
         self._leases: dict[str, dict[str, Head]] = {}
         self._cancelling: dict[str, Head] = {}
         self._ended = {state: Heap() for state in ENDED}
         self._kept = Heap()
-        self._forgotten: dict[str, int] = {}
         self._forgotten_by_end: list[tuple[int, str]] = []
 
-    # -- sending and time -----------------------------------------------------------------------------------------
-
-    def send(self, message: Message, seq: int, now: int) -> Head | None:
-        """Store a message; None when its id is known."""
-        if message.id in self.heads or message.id in self._forgotten:
-            return None
-        head = Head.of(message, seq, now, self.token)
-        self.heads[head.id] = head
-        self.counts[State.SCHEDULED] += 1
-        self._expect_expiry(head)
-        if head.due > now:
-            self._scheduled.push((head.due, head.seq), head)
-        else:
-            self._become_ready("due", head)
-        return head
+    # -- time ---------------------------------------------------------------------------------------------------
 
     def advance(self, now: int, limit: int = STEP) -> tuple[list[Head], int]:
         """Write down what has expired and make ready what is due; return the expired heads and how many were due."""
@@ -170,15 +151,17 @@ class Machine:
             self._cancelling[head.id] = head
         return head.state
 
-    def revive(self, verb: str, job_id: str, now: int) -> Head | None:
+    def revive(self, verb: str, job_id: str, now: int) -> Revival:
         """Make an ended job ready again: ``replay`` as if new, ``reload`` with exactly one more attempt."""
         head = self.heads.get(job_id)
         if head is None or (not self._expire_if_over(head, now) and head.state not in REVIVABLE):
-            return None
+            return Revival.LEFT
+        if not self._take_slot(head, now) and verb == "replay":
+            return Revival.DUPLICATE
         self._ended[head.state].withdraw(head)
         revived(head, verb, now)
         self._become_ready(verb, head)
-        return head
+        return Revival.MOVED
 
     def flush(self, state: State, now: int) -> list[Head]:
         """Remove every job in ``state``, which is not running. Call ``advance`` before, until nothing is left to do."""
@@ -207,19 +190,10 @@ class Machine:
             dropped += gone
         for head in dropped:
             self._remove("drop", head, now)
+        self._leave_slots(now, limit)
         return lapsed, dropped, self._forget(now, limit)
 
     # -- how it is done -------------------------------------------------------------------------------------------
-
-    def _change(self, verb: str, head: Head, target: State) -> None:
-        assert (verb, head.state, target) in MOVES, (verb, head.state, target)
-        self.counts[head.state] -= 1
-        self.counts[target] += 1
-        head.state = target
-
-    def _become_ready(self, verb: str, head: Head) -> None:
-        self._change(verb, head, State.READY)
-        self.ready.enter(head)
 
     def _grant(self, head: Head, holder: str, lease_id: str, now: int) -> None:
         self._change("lease", head, State.RUNNING)
@@ -229,18 +203,6 @@ class Machine:
         self._leases.setdefault(holder, {})[head.id] = head
         if head.expires is not None:
             self._expiring.withdraw(head)
-
-    def _remove_waiting(self, head: Head) -> None:
-        """Take a waiting job out of the order it stands in."""
-        self._expiring.withdraw(head)
-        if head.state is State.SCHEDULED:
-            self._scheduled.withdraw(head)
-        else:
-            self.ready.withdraw(head)
-
-    def _expect_expiry(self, head: Head) -> None:
-        if head.expires is not None:
-            self._expiring.push((head.expires,), head)
 
     def _expire_if_over(self, head: Head, now: int) -> bool:
         if head.state not in WAITING or head.expires is None or head.expires > now:
@@ -278,6 +240,7 @@ class Machine:
             self._end(verb, head, state, now)
             return
         self._release(head)
+        self._take_slot(head, now)
         self._expect_expiry(head)
         if state is State.SCHEDULED:
             self._change(verb, head, state)
@@ -291,6 +254,8 @@ class Machine:
         if head.state in ENDED:
             self._ended[head.state].withdraw(head)
             self._kept.withdraw(head)
+        if head.unique is not None:
+            self._keep_slot(head, head.unique, now)
         del self.heads[head.id]
         self._forgotten[head.id] = head.token
         heapq.heappush(self._forgotten_by_end, (now if head.ended is None else head.ended, head.id))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
+from holdfast.errors import Duplicate
 from holdfast.message import Message, Stored
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
@@ -55,23 +57,53 @@ class Call(Generic[R_co]):
 def send_calls(link: Link, calls: Sequence[Call[R]], connection: object = None) -> list[Job[R]]:
     """Send calls of any tasks, one round trip a queue, and return their jobs in order.
 
-    When a queue's round trip raises, those before it are stored; sending all of the calls again is safe. Calls that
-    have no connection of their own use ``connection``, if there is one.
+    When a queue's round trip raises, those before it are stored; sending all of the calls again is safe. Only
+    ``Duplicate`` is raised when all of them were made, with the receipts of all calls. Calls that have no connection of
+    their own use ``connection``, if there is one.
     """
-    stored = {
-        place: iter(link.send(batch.queue, batch.messages, connection=batch.connection))
-        for place, batch in _batches(calls, connection).items()
-    }
-    return [call.sent(link, next(stored[call.place])) for call in calls]
+    receipts = _Receipts(link, calls)
+    for place, batch in _batches(calls, connection).items():
+        with receipts.of(place):
+            receipts.add(place, link.send(batch.queue, batch.messages, connection=batch.connection))
+    return receipts.jobs()
 
 
 async def send_calls_soon(link: Link, calls: Sequence[Call[R]]) -> list[Job[R]]:
     """Do as ``send_calls`` does, blocking no event loop."""
-    stored = {
-        place: iter(await link.send_soon(batch.queue, batch.messages, connection=batch.connection))
-        for place, batch in _batches(calls).items()
-    }
-    return [call.sent(link, next(stored[call.place])) for call in calls]
+    receipts = _Receipts(link, calls)
+    for place, batch in _batches(calls).items():
+        with receipts.of(place):
+            receipts.add(place, await link.send_soon(batch.queue, batch.messages, connection=batch.connection))
+    return receipts.jobs()
+
+
+class _Receipts(Generic[R]):
+    """The receipts of calls, as one round trip after the other answers, and the first refusal among them."""
+
+    def __init__(self, link: Link, calls: Sequence[Call[R]]) -> None:
+        self._link, self._calls = link, calls
+        self._stored: dict[Place, Iterator[Stored]] = {}
+        self._refusal: Duplicate | None = None
+
+    def add(self, place: Place, stored: Iterable[Stored]) -> None:
+        self._stored[place] = iter(stored)
+
+    @contextmanager
+    def of(self, place: Place) -> Iterator[None]:
+        """Take the receipts of a round trip from the refusal too, should it be one, and go on."""
+        try:
+            yield
+        except Duplicate as refusal:
+            self.add(place, refusal.stored)
+            self._refusal = self._refusal or refusal
+
+    def jobs(self) -> list[Job[R]]:
+        """Return the jobs in the order of the calls, or raise the first refusal."""
+        stored = [next(self._stored[call.place]) for call in self._calls]
+        if self._refusal is not None:
+            self._refusal.stored = tuple(stored)
+            raise self._refusal
+        return [call.sent(self._link, receipt) for call, receipt in zip(self._calls, stored, strict=True)]
 
 
 class _Batch(NamedTuple):

@@ -11,7 +11,7 @@ from holdfast.batching import Answers, Funnel
 from holdfast.contract import QueueBackend
 from holdfast.errors import BodyTooLarge, QueueFull, UsageError
 from holdfast.message import Message, Stored
-from holdfast.sending import Sender
+from holdfast.sending import Sender, accepted
 from holdfast.tasks.results import Waiters
 from holdfast.transactions import transactional
 
@@ -67,10 +67,10 @@ class Link:
             transactional(self.store())
             raise UsageError("an awaited send cannot use connection=, whose calls block; call enqueue instead")
         if not self.sender.middleware.sends:
-            return await self._funnel.submit(_Parcel(queue, messages))
+            return accepted(messages, await self._funnel.submit(_Parcel(queue, messages)))
         with self.sender.middleware.sending(queue, messages) as sending:  # here, where the sender's own context is
             sending.stored = await self._funnel.submit(_Parcel(queue, sending.messages))
-        return list(sending.stored)
+        return accepted(sending.messages, sending.stored)
 
     def _send_parcels(self, parcels: list[_Parcel]) -> Answers[list[Stored]]:
         by_queue: dict[str, list[_Parcel]] = {}

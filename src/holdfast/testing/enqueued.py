@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -68,10 +68,10 @@ class RecordingStore(MemoryBackend):
             chance = self._until_chance(list(self._places), kinds)
             return chance is not None and chance <= 0
 
-    def _store(self, queue: str, place: MemoryQueue, message: Message, now: int) -> Stored:
-        stored = super()._store(queue, place, message, now)
-        if not stored.duplicate:
-            self.sent.append(Sent(queue, message, now))
+    def _store(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> list[Stored]:
+        stored = super()._store(queue, place, messages, now)
+        pairs = zip(messages, stored, strict=True)
+        self.sent += [Sent(queue, message, now) for message, receipt in pairs if not receipt.duplicate]
         return stored
 
 

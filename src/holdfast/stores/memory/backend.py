@@ -24,7 +24,7 @@ from holdfast.delivery import (
     Tidied,
 )
 from holdfast.errors import BodyTooLarge, Closed, LeaseLost, QueueFull
-from holdfast.machine import charged_runs, next_change
+from holdfast.machine import charged_runs, next_change, queue_full
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
 from holdfast.stores.memory.queue import MemoryQueue
@@ -107,13 +107,12 @@ class MemoryBackend(Operations, QueueBackend):
         with self._open():
             place, now = self._place(queue), self._clock.wall()
             self._check_room(queue, place, messages, now)
-            return [self._store(queue, place, message, now) for message in messages]
+            return self._store(queue, place, messages, now)
 
-    def _store(self, queue: str, place: MemoryQueue, message: Message, now: int) -> Stored:
-        new = place.send(message, next(self._seq), now)
-        if new:
-            self._bytes += len(message.body)
-        return Stored(queue, message.id, Level.MEMORY, not new)
+    def _store(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> list[Stored]:
+        answers, gained = place.send(messages, self._seq, now)
+        self._bytes += gained
+        return [Stored(queue, job_id, Level.MEMORY, duplicate) for job_id, duplicate in answers]
 
     def _check_room(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> None:
         settings = place.machine.settings
@@ -123,13 +122,23 @@ class MemoryBackend(Operations, QueueBackend):
                     f"queue {queue!r}: a body of {len(message.body)} bytes is outside {settings.min_body} … "
                     f"{settings.max_body}; store it elsewhere and send its address, or raise max_body"
                 )
+        self._check_limit(queue, place, messages, now)
         if self._has_room(messages):
             return
-        new = [message for message in messages if message.id not in place.records]
+        new = list(place.machine.plan(messages, now).new.values())
         for other in self._places.values():
             self._drop(other, now, len(other.records))
         if not self._has_room(new):
             raise QueueFull(f"the memory store is full ({self._max_jobs} jobs, {self._max_bytes} bytes of bodies)")
+
+    def _check_limit(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> None:
+        machine, limit = place.machine, place.machine.settings.limit
+        if limit is None or machine.waiting() + len(messages) <= limit:
+            return
+        self._tell_watches(queue, advance_fully(place, now))
+        new = len(machine.plan(messages, now).new)
+        if new and machine.waiting() + new > limit:
+            raise queue_full(queue, limit, machine.waiting(), new)
 
     def _has_room(self, messages: Sequence[Message]) -> bool:
         jobs = sum(len(place.records) for place in self._places.values()) + len(messages)
@@ -183,9 +192,8 @@ class MemoryBackend(Operations, QueueBackend):
         head = None if place is None else place.settle(settlement, now)
         if place is None or head is None:
             return False
-        if isinstance(settlement, Ack):
-            for message in settlement.then:
-                self._store(receipt.queue, place, message, now)
+        if isinstance(settlement, Ack) and settlement.then:
+            self._store(receipt.queue, place, settlement.then, now)
         if self._watches and head.ended is not None:
             self._tell_watches(receipt.queue, [head.id])
         return True

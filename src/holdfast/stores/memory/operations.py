@@ -22,9 +22,9 @@ from holdfast.capabilities import (
     Watch,
 )
 from holdfast.clock import Clock
-from holdfast.delivery import ENDED, JobView, Outcome, Page, Receipt, Report, State
+from holdfast.delivery import ENDED, JobView, Outcome, Page, Receipt, Replayed, Report, State
 from holdfast.errors import UsageError
-from holdfast.machine import seen_state
+from holdfast.machine import replayed, seen_state
 from holdfast.stores.memory.queue import MemoryQueue
 
 LOOKED_AT = 10_000
@@ -86,19 +86,19 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
             self._tell_watches(queue, [job_id for job_id, state in known.items() if state in ENDED])
             return known
 
-    def replay(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+    def replay(self, queue: str, job_ids: Sequence[str]) -> Replayed:
         return self._revive("replay", queue, job_ids)
 
     def reload(self, queue: str, job_ids: Sequence[str]) -> list[str]:
-        return self._revive("reload", queue, job_ids)
+        return list(self._revive("reload", queue, job_ids).moved)
 
-    def _revive(self, verb: str, queue: str, job_ids: Sequence[str]) -> list[str]:
+    def _revive(self, verb: str, queue: str, job_ids: Sequence[str]) -> Replayed:
         with self._open():
             place = self._places.get(queue)
             if place is None:
-                return []
+                return Replayed()
             now = self._clock.wall()
-            return [job_id for job_id in job_ids if place.machine.revive(verb, job_id, now) is not None]
+            return replayed([(job_id, place.machine.revive(verb, job_id, now)) for job_id in job_ids])
 
     def flush(self, queue: str, state: State) -> int:
         if state is State.RUNNING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -21,7 +21,7 @@ from holdfast.delivery import (
     State,
     keep_runs,
 )
-from holdfast.machine import Head, Machine, ended_run, failed_run, lost_run, seen_state
+from holdfast.machine import Head, Machine, ended_run, failed_run, lost_run, merged, seen_state
 from holdfast.message import Message
 
 
@@ -41,12 +41,33 @@ class MemoryQueue:
         self.machine = Machine(settings, token)
         self.records: dict[str, Record] = {}
 
-    def send(self, message: Message, seq: int, now: int) -> bool:
-        """Store a message; False when its id is known."""
-        if self.machine.send(message, seq, now) is None:
-            return False
-        self.records[message.id] = Record(message)
-        return True
+    def send(self, messages: Sequence[Message], seqs: Iterator[int], now: int) -> tuple[list[tuple[str, bool]], int]:
+        """Store messages; return for each the id of its job and whether that is a duplicate, and the bytes gained."""
+        if any(message.unique is not None for message in messages):
+            return self._send_unique(messages, seqs, now)
+        answers, gained = [], 0
+        for message in messages:
+            new = self.machine.send(message, next(seqs), now) is not None
+            if new:
+                self.records[message.id] = Record(message)
+                gained += len(message.body)
+            answers.append((message.id, not new))
+        return answers, gained
+
+    def _send_unique(
+        self, messages: Sequence[Message], seqs: Iterator[int], now: int
+    ) -> tuple[list[tuple[str, bool]], int]:
+        plan, gained = self.machine.plan(messages, now), 0
+        for change in plan.changes:
+            self.machine.change(change, now)
+            record = self.records[change.job_id]
+            gained += len(change.message.body) - len(record.message.body)
+            record.message = merged(record.message, change.message, change.verb)
+        for message in plan.new.values():
+            self.machine.send(message, next(seqs), now)
+            self.records[message.id] = Record(message)
+            gained += len(message.body)
+        return plan.answers, gained
 
     def deliver(self, queue: str, head: Head) -> Delivery:
         """Return the delivery of a head that was just granted."""

@@ -14,12 +14,13 @@ from holdfast.contract import Features, QueueBackend
 from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, Settlement, State, Tidied
 from holdfast.machine import STEP
 from holdfast.message import FORMAT, Level, Message, Stored
-from holdfast.stores.sqlite import jobs, upkeep
+from holdfast.stores.sqlite import jobs, sends, upkeep
 from holdfast.stores.sqlite.chances import Chances
 from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import OpenFile, Reader
 from holdfast.stores.sqlite.lending import Lender
 from holdfast.stores.sqlite.operations import Operations
+from holdfast.stores.sqlite.orders import advance
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import HELD, QueueRow, Transaction, Writer, queue_row
@@ -75,7 +76,7 @@ class SqliteBackend(Operations, QueueBackend):
     # -- send, lease, wait, settle --------------------------------------------------------------------------------
 
     def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
-        return self._writer.run(lambda tx: jobs.send(tx, queue, messages, self.features.level))
+        return self._writer.run(lambda tx: sends.send(tx, queue, messages, self.features.level))
 
     def lease(
         self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int
@@ -130,7 +131,7 @@ class SqliteBackend(Operations, QueueBackend):
         queue = tx.queue(name)
         if queue is None:
             return QueueStats(queue=name)
-        if max(jobs.advance(tx, queue)) == STEP:
+        if max(advance(tx, queue)) == STEP:
             return None
         counts = tx.counts(queue)
         oldest = tx.execute(_PLACES["oldest_ready"], (queue.number,))[0][0]

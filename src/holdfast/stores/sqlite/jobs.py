@@ -1,4 +1,4 @@
-"""What happens to jobs within a write transaction: sent, expired, made ready, leased, settled, taken back.
+"""What happens to jobs within a write transaction: leased, settled, taken back, cancelled, run again.
 
 The rules themselves are those of :mod:`holdfast.machine`; here they are carried out on rows. Two hot paths, lease
 and ack, are sets of rows instead. Functions named after contract verbs keep what the contract says of them.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 import msgspec
 
@@ -28,11 +27,10 @@ from holdfast.delivery import (
     Settlement,
     State,
 )
-from holdfast.errors import BodyTooLarge, LeaseLost
+from holdfast.errors import LeaseLost
 from holdfast.machine import (
     REVIVABLE,
-    STEP,
-    Head,
+    Revival,
     charged_runs,
     failed_run,
     lost_run,
@@ -42,160 +40,17 @@ from holdfast.machine import (
     settled,
     taken_back,
 )
-from holdfast.message import NO_HEADERS, Level, Message, Stored
+from holdfast.message import NO_HEADERS, Level
+from holdfast.stores.sqlite import slots
 from holdfast.stores.sqlite.connection import Row
+from holdfast.stores.sqlite.heads import JobRow, find, heads
+from holdfast.stores.sqlite.orders import advance, expire, free, json_list, must_wait
+from holdfast.stores.sqlite.sends import store
 from holdfast.stores.sqlite.statements import statements
-from holdfast.stores.sqlite.writer import HELD, KEPT, QueueRow, Transaction
+from holdfast.stores.sqlite.writer import HELD, KEPT, Transaction
 
 _SQL = statements("jobs.sql")
 _decode_headers = msgspec.json.Decoder(dict[str, str]).decode
-
-
-class JobRow(Head):
-    """A head as loaded, with the numbers of its lane and queue."""
-
-    lane: int = 0
-    queue: int = 0
-    queue_name: str = ""
-
-
-def json_list(values: Iterable[object]) -> str:
-    """Return values as the text that ``json_each`` takes apart."""
-    return msgspec.json.encode(list(values)).decode()
-
-
-# -- sending --------------------------------------------------------------------------------------------------
-
-
-def send(tx: Transaction, name: str, messages: Sequence[Message], level: Level) -> list[Stored]:
-    """Store messages; see ``QueueBackend.send``."""
-    queue = tx.declared(name)
-    for message in messages:
-        if not queue.settings.min_body <= len(message.body) <= queue.settings.max_body:
-            raise BodyTooLarge(
-                f"queue {name!r}: a body of {len(message.body)} bytes is outside {queue.settings.min_body} … "
-                f"{queue.settings.max_body}; store it elsewhere and send its address, or raise max_body"
-            )
-    return store(tx, queue, messages, level)
-
-
-def store(tx: Transaction, queue: QueueRow, messages: Sequence[Message], level: Level) -> list[Stored]:
-    """Store messages whatever their size, as follow-ups are."""
-    ids = json_list(message.id for message in messages)
-    known = {row[0] for row in tx.execute(_SQL["known_ids"], (queue.number, ids))}
-    fronts: dict[str, tuple[int, int]] = {}
-    jobs: list[Row] = []
-    bodies: list[Row] = []
-    stored: list[Stored] = []
-    for message in messages:
-        duplicate = message.id in known
-        stored.append(Stored(queue.name, message.id, level, duplicate))
-        if duplicate:
-            continue
-        known.add(message.id)
-        head = Head.of(message, tx.next_seq(), tx.now, queue.token)
-        jobs.append(_job_row(tx, queue, head, message.timeout, fronts))
-        headers = msgspec.json.encode(message.headers).decode() if message.headers else None
-        bodies.append((head.seq, message.body, headers))
-    if jobs:
-        tx.executemany(_SQL["insert_job"], jobs)
-        tx.executemany(_SQL["insert_body"], bodies)
-    return stored
-
-
-def _job_row(
-    tx: Transaction, queue: QueueRow, head: Head, timeout: float | None, fronts: dict[str, tuple[int, int]]
-) -> Row:
-    lane = tx.lane(queue, head.kind, head.format)
-    state = State.SCHEDULED if head.due > tx.now else State.READY
-    joined, held = None, False
-    if head.key is not None and state is State.READY:
-        joined = head.ready
-        held = _must_wait(tx, queue.number, head.key, (joined, head.seq), fronts)
-        tx.count(lane, HELD, held)
-    tx.count(lane, state, 1)
-    return (
-        head.seq,
-        queue.number,
-        lane,
-        head.id,
-        state.value,
-        head.key,
-        head.priority,
-        head.max_attempts,
-        head.token,
-        head.sent,
-        head.due,
-        head.ready,
-        head.expires,
-        joined,
-        held,
-        timeout,
-    )
-
-
-# -- keys -----------------------------------------------------------------------------------------------------
-
-
-def _must_wait(
-    tx: Transaction, queue: int, key: str, place: tuple[int, int], fronts: dict[str, tuple[int, int]]
-) -> bool:
-    """Tell whether a job that joins its key at ``place`` is held by the head; if it comes before, it takes over.
-
-    ``fronts`` remembers heads between calls of one batch, whose rows may not be written yet.
-    """
-    if key not in fronts:
-        rows = tx.execute(_SQL["front"], (queue, key))
-        if not rows:
-            fronts[key] = place
-            return False
-        seq, lane, _, joined = rows[0]
-        if place < (joined, seq):
-            tx.execute(_SQL["set_held"], (seq, 1))
-            tx.count(lane, HELD, 1)
-            fronts[key] = place
-            return False
-        fronts[key] = (joined, seq)
-    return True
-
-
-def free(tx: Transaction, queue: int, keys: Iterable[str]) -> None:
-    """Let the next of each key stand in the ready order, now that another job has left the key."""
-    for key in keys:
-        for seq, lane, held, _ in tx.execute(_SQL["front"], (queue, key)):
-            if held:
-                tx.execute(_SQL["set_held"], (seq, 0))
-                tx.count(lane, HELD, -1)
-
-
-# -- time -----------------------------------------------------------------------------------------------------
-
-
-def advance(tx: Transaction, queue: QueueRow, limit: int = STEP) -> tuple[int, int]:
-    """Write down what has expired and make ready what is due; return how many of each."""
-    over = tx.execute(_SQL["over"], (queue.number, tx.now, limit))
-    expire(tx, queue, over)
-    due = tx.execute(_SQL["due"], (queue.number, tx.now, limit))
-    if due:
-        tx.execute(_SQL["promote"], (json_list(row[0] for row in due),))
-    for seq, lane, key, joined, ready in due:
-        tx.moved(lane, State.SCHEDULED, State.READY)
-        if key is not None and joined is None:
-            held = _must_wait(tx, queue.number, key, (ready, seq), {})
-            tx.execute(_SQL["join"], (seq, ready, held))
-            tx.count(lane, HELD, held)
-    return len(over), len(due)
-
-
-def expire(tx: Transaction, queue: QueueRow, jobs: Sequence[Row]) -> None:
-    """Write down that these (rows of ``over``) have expired."""
-    if not jobs:
-        return
-    tx.execute(_SQL["expire"], (json_list(row[0] for row in jobs),))
-    for _, lane, state, _, held in jobs:
-        tx.moved(lane, State(state), State.EXPIRED)
-        tx.count(lane, HELD, -held)
-    free(tx, queue.number, {key for _, _, _, key, held in jobs if key is not None and not held})
 
 
 # -- leasing --------------------------------------------------------------------------------------------------
@@ -301,6 +156,9 @@ def settle(tx: Transaction, settlements: Sequence[Settlement], level: Level) -> 
             acks = {}
         if isinstance(settlement, Ack):
             acks[settlement.receipt.id] = settlement
+            if settlement.then and any(message.unique is not None for message in settlement.then):
+                lost += _ack(tx, acks, level)  # what is acked after it may have the slot that a follow-up wants
+                acks = {}
         else:
             lost += _settle_one(tx, settlement)
     return lost + _ack(tx, acks, level)
@@ -373,21 +231,21 @@ def _give_back_lease(tx: Transaction, settlement: Settlement) -> None:
     queue = tx.queue(settlement.queue) if isinstance(settlement, GiveBack) else None
     if queue is None or not isinstance(settlement, GiveBack):
         return
-    for head in _heads(tx, "heads_of_lease", (queue.number, settlement.lease_id)):
+    for head in heads(tx, "heads_of_lease", (queue.number, settlement.lease_id)):
         _, state = settled(head, settlement, tx.now)
         put(tx, head, state)
 
 
 def take_back(tx: Transaction, holder: str, reason: str, charged: Collection[Receipt] | None) -> int:
     """Take back the jobs of a holder that has ended; see ``QueueBackend.retire``."""
-    heads = _heads(tx, "heads_of_holder", (holder,))
-    runs = {name: charged_runs(charged, name) for name in {head.queue_name for head in heads}}
-    for head in heads:
+    taken = heads(tx, "heads_of_holder", (holder,))
+    runs = {name: charged_runs(charged, name) for name in {head.queue_name for head in taken}}
+    for head in taken:
         state, counted = taken_back(head, reason, runs[head.queue_name])
         put(tx, head, state)
         if counted:
             _add_run(tx, head.seq, lost_run(head, reason, tx.now, crashed=charged is not None))
-    return len(heads)
+    return len(taken)
 
 
 def _add_run(tx: Transaction, seq: int, run: Attempt) -> None:
@@ -403,25 +261,10 @@ def _add_run(tx: Transaction, seq: int, run: Attempt) -> None:
 # -- one job --------------------------------------------------------------------------------------------------
 
 
-def _heads(tx: Transaction, which: str, params: Sequence[Any]) -> list[JobRow]:
-    return [_job(row) for row in tx.execute(_SQL["head"] + _SQL[which], params)]
-
-
-def _job(row: Row) -> JobRow:
-    head = JobRow(*row)
-    head.state, head.held = State(head.state), bool(head.held)
-    return head
-
-
-def find(tx: Transaction, queue: str, job_id: str) -> JobRow | None:
-    """Return one job, None when it or its queue does not exist."""
-    place = tx.queue(queue)
-    rows = [] if place is None else _heads(tx, "head_by_id", (place.number, job_id))
-    return rows[0] if rows else None
-
-
 def put(tx: Transaction, head: JobRow, state: State) -> None:
     """Write a job down in the state that the rules send it to, and let the next of its key follow if it ended."""
+    if head.unique is not None and state in WAITING:
+        slots.take_again(tx, head)
     tx.moved(head.lane, head.state, state)
     ended = state in ENDED
     if ended:
@@ -464,18 +307,20 @@ def cancel(tx: Transaction, queue: str, job_id: str, reason: str) -> State | Non
     return head.state
 
 
-def revive(tx: Transaction, verb: str, queue: str, job_id: str) -> bool:
+def revive(tx: Transaction, verb: str, queue: str, job_id: str) -> Revival:
     """Replay or reload one job; see ``Replayable``."""
     head = _current(tx, queue, job_id)
     if head is None or head.state not in REVIVABLE:
-        return False
+        return Revival.LEFT
+    if verb == "replay" and not slots.take_again(tx, head):
+        return Revival.DUPLICATE
     revived(head, verb, tx.now)
     put(tx, head, State.READY)
     if head.key is not None:
-        held = _must_wait(tx, head.queue, head.key, (head.ready, head.seq), {})
+        held = must_wait(tx, head.queue, head.key, (head.ready, head.seq), {})
         tx.execute(_SQL["join"], (head.seq, head.ready, held))
         tx.count(head.lane, HELD, held)
-    return True
+    return Revival.MOVED
 
 
 def _current(tx: Transaction, queue: str, job_id: str) -> JobRow | None:

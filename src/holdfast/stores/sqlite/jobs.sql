@@ -6,12 +6,23 @@ SELECT id FROM holdfast_job
 
 -- name: insert_job
 INSERT INTO holdfast_job (
-    seq, queue, lane, id, state, key, priority, max_attempts, token, sent, due, ready, expires, joined, held, timeout
+    seq, queue, lane, id, state, key, priority, max_attempts, token, sent, due, ready, expires, joined, held, timeout,
+    slot
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_body
 INSERT INTO holdfast_body (seq, body, headers) VALUES (?, ?, ?)
+
+-- name: change_job
+-- What a unique message changes; ?6 takes the job out of the line of its key.
+UPDATE holdfast_job
+   SET state = ?2, due = ?3, ready = ?4, held = ?5, joined = iif(?6, NULL, joined),
+       lane = ?7, priority = ?8, max_attempts = ?9, expires = ?10, timeout = ?11
+ WHERE seq = ?1
+
+-- name: change_body
+UPDATE holdfast_body SET body = ?2, headers = ?3 WHERE seq = ?1
 
 -- name: front
 -- The head of a key: whoever was leased once (joined 0), else who joined first.
@@ -92,7 +103,8 @@ INSERT INTO holdfast_result (seq, value) VALUES (?, ?)
 -- A job as the rules know it; ends with what only this store needs.
 SELECT job.id, job.seq, lane.kind, lane.format, job.key, job.priority, job.max_attempts, job.sent, job.due, job.ready,
        job.expires, job.token, job.state, job.attempts, job.crashes, coalesce(job.joined, 0), job.held, job.holder,
-       job.lease_id, job.started, job.ended, job.reason, job.cancel, job.kept, job.lane, job.queue, queue.name
+       job.lease_id, job.started, job.ended, job.reason, job.cancel, job.kept, job.slot,
+       job.lane, job.queue, queue.name
   FROM holdfast_job AS job
   JOIN holdfast_lane AS lane ON lane.number = job.lane
   JOIN holdfast_queue AS queue ON queue.number = job.queue

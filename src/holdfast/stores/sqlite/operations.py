@@ -21,10 +21,11 @@ from holdfast.capabilities import (
     Watch,
 )
 from holdfast.clock import Clock
-from holdfast.delivery import JobView, Outcome, Page, Receipt, Report, Settlement, State
+from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
 from holdfast.errors import UsageError
+from holdfast.machine import replayed
 from holdfast.message import Level, Message, Stored
-from holdfast.stores.sqlite import jobs, reading, upkeep
+from holdfast.stores.sqlite import jobs, reading, sends, upkeep
 from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import Reader
 from holdfast.stores.sqlite.lending import Lender
@@ -58,14 +59,14 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
 
         return self._writer.run(command)
 
-    def replay(self, queue: str, job_ids: Sequence[str]) -> list[str]:
+    def replay(self, queue: str, job_ids: Sequence[str]) -> Replayed:
         return self._revive("replay", queue, job_ids)
 
     def reload(self, queue: str, job_ids: Sequence[str]) -> list[str]:
-        return self._revive("reload", queue, job_ids)
+        return list(self._revive("reload", queue, job_ids).moved)
 
-    def _revive(self, verb: str, queue: str, job_ids: Sequence[str]) -> list[str]:
-        return self._writer.run(lambda tx: [one for one in job_ids if jobs.revive(tx, verb, queue, one)])
+    def _revive(self, verb: str, queue: str, job_ids: Sequence[str]) -> Replayed:
+        return self._writer.run(lambda tx: replayed([(one, jobs.revive(tx, verb, queue, one)) for one in job_ids]))
 
     def flush(self, queue: str, state: State) -> int:
         if state is State.RUNNING:
@@ -99,7 +100,7 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
     # -- inside a caller's transaction ----------------------------------------------------------------------------
 
     def send_in(self, connection: object, queue: str, messages: Sequence[Message]) -> list[Stored]:
-        return self._lend(connection, lambda tx, level: jobs.send(tx, queue, messages, level))
+        return self._lend(connection, lambda tx, level: sends.send(tx, queue, messages, level))
 
     def settle_in(self, connection: object, settlements: Sequence[Settlement]) -> list[Receipt]:
         return self._lend(connection, lambda tx, level: jobs.settle(tx, settlements, level))

@@ -10,7 +10,7 @@ from holdfast.capabilities import JobFilter
 from holdfast.delivery import WAITING, Attempt, ErrorInfo, JobView, Outcome, Page, Reported, State
 from holdfast.message import FORMAT, NO_HEADERS
 from holdfast.stores.sqlite.connection import Connection, Row
-from holdfast.stores.sqlite.jobs import json_list
+from holdfast.stores.sqlite.orders import json_list
 from holdfast.stores.sqlite.statements import statements
 
 _SQL = statements("reading.sql")

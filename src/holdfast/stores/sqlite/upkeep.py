@@ -11,12 +11,14 @@ import msgspec
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, Beat, HolderInfo, Receipt, State, Tidied
 from holdfast.stores.sqlite.connection import Connection
-from holdfast.stores.sqlite.jobs import advance, free, json_list, take_back
+from holdfast.stores.sqlite.jobs import take_back
+from holdfast.stores.sqlite.orders import advance, free, json_list
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import HELD, KEPT, QueueRow, Transaction
 
 _SQL = statements("upkeep.sql")
 _PLACES = statements("places.sql")
+_SLOTS = statements("slots.sql")
 HOLDER_KEPT_MS = 3_600_000
 """How long an ended holder is remembered, so that its late beat is told that it has ended."""
 FLUSH_STEP = 10_000
@@ -105,6 +107,7 @@ def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
     if tokens and max(tokens)[0] > queue.token:
         tx.execute(_PLACES["raise_token"], (queue.number, max(tokens)[0]))
         tx.altered(name)
+    tx.execute(_SLOTS["delete_left"], (queue.number, tx.now, limit))
     gone = sum(dropped.values())
     more = max(expired, promoted, lapsed, len(tokens), *dropped.values()) >= limit
     return Tidied(0, expired, promoted, gone, dropped[State.DEAD], more)
@@ -143,6 +146,7 @@ def _forget(tx: Transaction, jobs: Sequence[int]) -> None:
     if jobs:
         listed = json_list(jobs)
         tx.execute(_SQL["forget"], (listed, tx.now))
+        tx.execute(_SLOTS["leave"], (listed,))
         tx.execute(_SQL["delete_bodies"], (listed,))
         tx.execute(_SQL["delete_runs"], (listed,))
         tx.execute(_SQL["delete_progress"], (listed,))
@@ -182,6 +186,7 @@ def destroy(tx: Transaction, name: str) -> int:
     jobs, token = tx.execute(_SQL["jobs_of_queue"], (queue.number,))[0]
     for what in ("bodies", "results", "runs", "progress", "jobs", "counts", "lanes", "queue"):
         tx.execute(_SQL[f"destroy_{what}"], (queue.number,))
+    tx.execute(_SLOTS["destroy_slots"], (queue.number,))
     tx.execute(_SQL["remember_token"], (name, max(token, queue.token)))
     tx.altered(name)
     return int(jobs)

@@ -18,7 +18,7 @@ import msgspec
 from holdfast.clock import Clock
 from holdfast.config import QueueSettings
 from holdfast.delivery import State
-from holdfast.errors import BackendError, Closed
+from holdfast.errors import BackendError, Closed, QueueFull
 from holdfast.stores.sqlite.connection import Connection, Row, Statements
 from holdfast.stores.sqlite.file import OpenFile, data_version
 from holdfast.stores.sqlite.statements import statements
@@ -136,8 +136,11 @@ class _Command(Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
 
-    def succeed(self, result: T) -> None:
-        self._result = result
+    def answer(self, result: T | QueueFull) -> None:
+        if isinstance(result, QueueFull):
+            self._error = result
+        else:
+            self._result = result
         self._done.release()
 
     def fail(self, error: BaseException) -> None:
@@ -156,6 +159,14 @@ class _Nudge:
 
 
 _NUDGE = _Nudge()
+
+
+def _attempted(command: _Command[T], transaction: Transaction) -> T | QueueFull:
+    """Carry out a command; one that finds its queue full has changed nothing, so the others need not begin again."""
+    try:
+        return command.function(transaction)
+    except QueueFull as refusal:
+        return refusal
 
 
 class Writer:
@@ -282,7 +293,7 @@ class Writer:
                 results, changed = [], False
                 for culprit in group:
                     before = transaction.written()
-                    results.append(culprit.function(transaction))
+                    results.append(_attempted(culprit, transaction))
                     changed = changed or (not culprit.quiet and transaction.written() > before)
                 culprit = None
                 transaction.flush()
@@ -296,7 +307,7 @@ class Writer:
             else:
                 self.changes += changed
                 for command, result in zip(group, results, strict=True):
-                    command.succeed(result)
+                    command.answer(result)
                 return changed
         return False
 

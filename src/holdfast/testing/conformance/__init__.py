@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from holdfast.testing.conformance.cancelling import CancelCases, CancelRunningCases
 from holdfast.testing.conformance.cases import Cases
+from holdfast.testing.conformance.conflicts import ConflictCases, DebounceCases, ReplaceCases
 from holdfast.testing.conformance.connections import ConnectionCases
 from holdfast.testing.conformance.counting import StatsCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
@@ -19,18 +20,21 @@ from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCa
 from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
 from holdfast.testing.conformance.keys import HeldCases, KeyCases
 from holdfast.testing.conformance.leasing import GiveBackCases, LeaseCases
+from holdfast.testing.conformance.limiting import LimitCases
 from holdfast.testing.conformance.model import ModelCases
 from holdfast.testing.conformance.ordering import KindCases, OrderCases
 from holdfast.testing.conformance.pausing import PauseCases
 from holdfast.testing.conformance.places import DestroyCases, QueueCases
 from holdfast.testing.conformance.processes import HandleCases, HandlePowersCases, KillCases
 from holdfast.testing.conformance.progressing import ProgressCases
+from holdfast.testing.conformance.reentering import ReentryCases, UniquePowersCases
 from holdfast.testing.conformance.replaying import ReplayCases, ReviveCases
 from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
 from holdfast.testing.conformance.settling import FollowUpCases, RetryCases, SettleCases
 from holdfast.testing.conformance.threads import ThreadCases
 from holdfast.testing.conformance.transactions import SendInCases, SettleInCases
+from holdfast.testing.conformance.unique import UniqueBatchCases, UniqueCases, WithinCases
 from holdfast.testing.conformance.waiting import CloseCases, QuietCases, WaitCases
 
 __all__ = [
@@ -42,8 +46,10 @@ __all__ = [
     "CancelRunningCases",
     "Cases",
     "CloseCases",
+    "ConflictCases",
     "ConnectionCases",
     "CrashCases",
+    "DebounceCases",
     "DelayCases",
     "DestroyCases",
     "DurableCases",
@@ -62,6 +68,7 @@ __all__ = [
     "KillCases",
     "KindCases",
     "LeaseCases",
+    "LimitCases",
     "ModelCases",
     "OrderCases",
     "OutcomeCases",
@@ -69,6 +76,8 @@ __all__ = [
     "ProgressCases",
     "QueueCases",
     "QuietCases",
+    "ReentryCases",
+    "ReplaceCases",
     "ReplayCases",
     "RetentionCases",
     "RetireCases",
@@ -82,7 +91,11 @@ __all__ = [
     "StatsCases",
     "ThreadCases",
     "TidyCases",
+    "UniqueBatchCases",
+    "UniqueCases",
+    "UniquePowersCases",
     "WaitCases",
     "WatchCases",
+    "WithinCases",
     "check_inheritance",
 ]

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -70,7 +71,21 @@ class Cases:
 
     def send(self, *job_ids: str, queue: str = QUEUE, **options: Any) -> list[Stored]:
         """Send one message for each id in one call; its body is its id."""
-        return self.store.send(queue, [Message(**{"id": id_, "body": id_.encode()} | options) for id_ in job_ids])
+        return self.store.send(queue, [self.message(id_, **options) for id_ in job_ids])
+
+    def message(self, job_id: str, **options: Any) -> Message:
+        """Return a message; its body is its id."""
+        return Message(**{"id": job_id, "body": job_id.encode()} | options)
+
+    def at_once(self, threads: int, call: Callable[[int], T]) -> list[T]:
+        """Call it in so many threads at the same time, each with its number; return what they returned."""
+        gate = threading.Barrier(threads)
+
+        def run(number: int) -> T:
+            gate.wait(PATIENCE)
+            return call(number)
+
+        return [future.result(PATIENCE) for future in [beside(partial(run, number)) for number in range(threads)]]
 
     def lease(
         self,

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from holdfast.config import QueueSettings
-from holdfast.delivery import WAITING, Ack, GiveBack, QueueStats, Receipt, Settlement, State
-from holdfast.machine import Head, Machine, charged_runs
+from holdfast.delivery import WAITING, Ack, GiveBack, QueueStats, Receipt, Replayed, Settlement, State
+from holdfast.machine import Head, Machine, charged_runs, replayed
 from holdfast.message import Message
 
 QUEUE = "work"
@@ -27,6 +27,8 @@ class Seen(NamedTuple):
     """What a reader sees of one job. ``holder`` is that of a running one; instants are ms."""
 
     state: State
+    kind: str
+    priority: int
     attempts: int
     max_attempts: int | None
     crashes: int
@@ -43,8 +45,8 @@ class Seen(NamedTuple):
 class Judge(Protocol):
     """What a store is compared with. ``now`` is the store's wall clock; receipts carry the judge's own tokens."""
 
-    def send(self, messages: Sequence[Message], now: int) -> list[bool]:
-        """Store the messages; tell of each whether it was known."""
+    def send(self, messages: Sequence[Message], now: int) -> list[tuple[str, bool]]:
+        """Store the messages; tell of each the id of its job, and whether that had been there."""
 
     def lease(
         self, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], newest: int, now: int
@@ -60,8 +62,8 @@ class Judge(Protocol):
     def cancel(self, job_ids: Sequence[str], reason: str, now: int) -> dict[str, State]:
         """Cancel jobs; return the states of the known ones."""
 
-    def revive(self, verb: str, job_ids: Sequence[str], now: int) -> list[str]:
-        """Replay or reload jobs; return those that moved."""
+    def revive(self, verb: str, job_ids: Sequence[str], now: int) -> Replayed:
+        """Replay or reload jobs; return those that moved, and those whose slot another job has."""
 
     def flush(self, state: State, now: int) -> int:
         """Empty a state; return how many went."""
@@ -95,8 +97,13 @@ class MachineJudge:
         self.machine = Machine(settings)
         self._seq = itertools.count(1)
 
-    def send(self, messages: Sequence[Message], now: int) -> list[bool]:
-        return [self.machine.send(message, next(self._seq), now) is None for message in messages]
+    def send(self, messages: Sequence[Message], now: int) -> list[tuple[str, bool]]:
+        plan = self.machine.plan(messages, now)
+        for change in plan.changes:
+            self.machine.change(change, now)
+        for message in plan.new.values():
+            self.machine.send(message, next(self._seq), now)
+        return plan.answers
 
     def lease(
         self, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], newest: int, now: int
@@ -125,8 +132,8 @@ class MachineJudge:
         states = {job_id: self.machine.cancel(job_id, reason, now) for job_id in job_ids}
         return {job_id: state for job_id, state in states.items() if state is not None}
 
-    def revive(self, verb: str, job_ids: Sequence[str], now: int) -> list[str]:
-        return [job_id for job_id in job_ids if self.machine.revive(verb, job_id, now) is not None]
+    def revive(self, verb: str, job_ids: Sequence[str], now: int) -> Replayed:
+        return replayed([(job_id, self.machine.revive(verb, job_id, now)) for job_id in job_ids])
 
     def flush(self, state: State, now: int) -> int:
         self.machine.advance(now)
@@ -172,6 +179,8 @@ def _seen(head: Head) -> Seen:
     waits = head.state in WAITING
     return Seen(
         state=head.state,
+        kind=head.kind,
+        priority=head.priority,
         attempts=head.attempts,
         max_attempts=head.max_attempts,
         crashes=head.crashes,

@@ -36,7 +36,7 @@ from holdfast.delivery import (
     State,
 )
 from holdfast.errors import LeaseLost
-from holdfast.message import FORMAT, Message
+from holdfast.message import FORMAT, Message, Unique
 from holdfast.testing.conformance.cases import Cases
 from holdfast.testing.conformance.harness import Harness
 from holdfast.testing.conformance.judge import QUEUE, Judge, MachineJudge, Seen
@@ -55,6 +55,13 @@ _examples = itertools.count(1)
 SLOTS = st.sampled_from(["a", "b"])
 IDS = st.integers(0, 11).map(lambda number: f"job {number}")
 KINDS = st.sampled_from([("x", "y"), ("x", "y"), ("x",), ("y",), ()])
+UNIQUES = st.builds(
+    Unique,
+    key=st.sampled_from(["u", "u", "v"]),
+    until=st.sampled_from(["done", "started"]),
+    within=st.sampled_from([None, None, 3.5, 30.5]),
+    on_conflict=st.sampled_from(["skip", "replace", "debounce", "error"]),
+)
 MESSAGES = st.builds(
     Message,
     id=IDS,
@@ -66,6 +73,7 @@ MESSAGES = st.builds(
     expires_in=st.sampled_from([None, None, None, None, 2.0, 10.0]),
     max_attempts=st.sampled_from([None, 1, 2, 5]),
     format=st.sampled_from([FORMAT, FORMAT, FORMAT, FORMAT + 1]),
+    unique=st.none() | UNIQUES,
 )
 REMOVABLE = [state for state in State if state is not State.RUNNING]
 OPERATIONS = st.sampled_from(["pause", "resume", "resume", "flush", "flush", "destroy"])
@@ -149,7 +157,7 @@ class Model(RuleBasedStateMachine):
         """Send a batch, known ids among it."""
         now = self._now()
         expected = self.judge.send(messages, now)
-        assert [stored.duplicate for stored in self.store.send(self.queue, messages)] == expected
+        assert [(stored.id, stored.duplicate) for stored in self.store.send(self.queue, messages)] == expected
 
     @precondition(_there_are(State.READY))
     @rule(slot=SLOTS, settlements=st.lists(st.none() | SETTLEMENTS, min_size=1, max_size=5))
@@ -267,8 +275,10 @@ class Model(RuleBasedStateMachine):
         """Replay or reload jobs in whatever state."""
         now = self._now()
         expected = self.judge.revive(verb, job_ids, now)
-        move = self.store.replay if verb == "replay" else self.store.reload
-        assert sorted(move(self.queue, job_ids)) == sorted(expected)
+        if verb == "reload":
+            assert tuple(self.store.reload(self.queue, job_ids)) == expected.moved
+        else:
+            assert self.store.replay(self.queue, job_ids) == expected
 
     @rule(
         verb=st.sampled_from(["pause", "resume", "resume", "flush", "flush", "destroy"]),

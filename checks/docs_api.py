@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from checks.docs_text import code, markdown
-from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Message, Retry, Stored, Task, Worker
+from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Message, Retry, Stored, Task, Unique, Worker
 from holdfast import current_job as current_job_function
 from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
-from holdfast.delivery import JobView, QueueStats
+from holdfast.delivery import JobView, QueueStats, Replayed
 from holdfast.queues import Deliveries, Place, Queue
 from holdfast.worker import Stopped
 
@@ -29,8 +29,10 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (Deliveries, "holdfast.queues"),
     (Delivery, "holdfast"),
     (Message, "holdfast"),
+    (Unique, "holdfast"),
     (Stored, "holdfast"),
     (JobView, "holdfast.delivery"),
+    (Replayed, "holdfast.delivery"),
     (QueueStats, "holdfast.delivery"),
     (JobFilter, "holdfast.capabilities"),
     (QueueSettings, "holdfast.config"),

@@ -60,6 +60,7 @@ def queue_settings() -> str:
             "dead_for": "how long dead letters are kept",
             "dead_most": "how many of the newest dead letters are kept",
             "dedupe_window": "how long the id of an ended job is recognised at least",
+            "limit": "how many jobs may wait, scheduled and ready; beyond, sends raise `QueueFull`; `None`: no limit",
         },
     )
 
@@ -143,6 +144,7 @@ def send_options() -> str:
             "max_attempts": f"runs in all, `None`: no limit; by default the task's, or {message.DEFAULT_ATTEMPTS}",
             "timeout": "limit of each run; by default the task's",
             "headers": "texts by name, for your own use",
+            "unique": "a `Unique`: of its key at most one job is there at a time",
         },
     )
 

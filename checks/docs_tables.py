@@ -131,6 +131,7 @@ _STATES = {
 _VERBS = {
     "send": "a message is stored: `scheduled` with a delay, else `ready`",
     "due": "its time has come",
+    "debounce": "a send with its unique key put it off, or made it due",
     "lease": "granted to a holder: token and attempts rise by one",
     "ack": "its handler returned",
     "nack": "its handler failed and attempts are left, or it asked for later; "
@@ -188,7 +189,7 @@ _DO = {
     "LeaseLost": "Stop working on the delivery: somebody else may have it. Lease again.",
     "QueueFull": "Wait `retry_after` seconds, or answer your own caller with 429.",
     "Closed": "Open the App again with `with app:`.",
-    "Duplicate": "Nothing raises it yet (planned: unique jobs).",
+    "Duplicate": "Look at the job that is there, or choose another `on_conflict`; the rest of the call is stored.",
     "Undecodable": "Look at the dead letter; deploy code that reads it, then replay.",
     "CorruptLog": "Nothing raises it yet (planned: logs).",
     "JobError": "The job ended without a value, or the store does not know it.",

@@ -22,6 +22,14 @@ bob [0, 1, 2, 3, 4]
 cid [0, 1, 2, 3, 4]
 at once, of one account: 1
 """,
+    "unique.py": """\
+edits: 10, jobs: 1
+published news: version 10
+report
+new done
+made already: done
+made already: done
+""",
     "crash.py": """\
 killed with work left: True
 every job is done: True

@@ -1,5 +1,6 @@
 """Programs that the process tests start: ``python -m tests.processes.programs NAME URL …``, one JSON line a fact."""
 
+import itertools
 import json
 import os
 import random
@@ -8,9 +9,10 @@ import time
 import zlib
 
 from holdfast import App, current_job
+from holdfast.clock import SYSTEM
 from holdfast.config import parse_url
-from holdfast.delivery import Ack, HolderInfo
-from holdfast.message import Message
+from holdfast.delivery import Ack, GiveBack, HolderInfo, Nack
+from holdfast.message import Message, Unique
 from holdfast.stores import open_store
 
 QUEUE = "work"
@@ -69,7 +71,34 @@ def labour(url):
     say(drained=True)
 
 
-PROGRAMS = {program.__name__: program for program in (trade, pour, labour)}
+def insist(url, times):
+    """Send the same unique key again and again; say what was answered, and between which instants."""
+    store, answers = open_store(parse_url(url)), []
+    for _ in range(int(times)):
+        before = SYSTEM.wall()
+        [stored] = store.send(QUEUE, [Message(body=b"", max_attempts=None, unique=Unique("the only one"))])
+        answers.append([stored.id, stored.duplicate, before, SYSTEM.wall()])
+    store.close()
+    say(answers=answers)
+
+
+def serve(url, stop):
+    """Lease and settle, some jobs only after a failure or when given back, until told to stop and nothing is left."""
+    store, holder, turn = open_store(parse_url(url)), f"server#{os.getpid()}", 0
+    store.beat(HolderInfo(id=holder, ttl=600.0, queues=(QUEUE,), kinds=("",)))
+    verbs = itertools.cycle([Ack, Ack, Nack, Ack, GiveBack, Ack])
+    while True:
+        leased = store.lease(QUEUE, holder, f"{holder}-{turn}", limit=10, kinds=("",), max_format=1)
+        store.settle([next(verbs)(one.receipt) for one in leased])
+        turn += 1
+        if not leased and os.path.exists(stop):
+            break
+        store.wait([QUEUE], ("",), 0.05)
+    store.close()
+    say(turns=turn)
+
+
+PROGRAMS = {program.__name__: program for program in (trade, pour, labour, insist, serve)}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

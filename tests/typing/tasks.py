@@ -6,7 +6,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from holdfast import CONTEXT, App, Call, Context, Job, Retry, State, Stored, Task
+from holdfast import CONTEXT, App, Call, Context, Job, Retry, State, Stored, Task, Unique
 from holdfast.events import Done
 
 app = App("memory:")
@@ -82,6 +82,22 @@ send.using(delay=180).enqueue("42")  # type: ignore[arg-type]
 send.using(dealy=180)  # type: ignore[call-arg]
 send.using(priority="high")  # type: ignore[arg-type]
 send.using(template="rich")  # type: ignore[call-arg]
+
+# -- unique jobs -----------------------------------------------------------------------------------------------
+
+assert_type(send.using(unique=Unique("user-42", until="started", within=timedelta(hours=1))).enqueue(42), Job[str])
+assert_type(app.queue("raw").send(b"", unique=Unique("x", on_conflict="debounce", within=60)), Stored)
+send.using(unique=None)
+send.using(unique="user-42")  # type: ignore[arg-type]
+app.queue("raw").send(b"", unique="x")  # type: ignore[arg-type]
+app.queue("raw").send_many([b""], unique={"key": "x"})  # type: ignore[arg-type]
+Unique(42)  # type: ignore[arg-type]
+Unique("x", "started")  # type: ignore[call-arg]
+Unique("x", until="never")  # type: ignore[arg-type]
+Unique("x", within="1 h")  # type: ignore[arg-type]
+Unique("x", on_conflict="drop")  # type: ignore[arg-type]
+Unique("x").key = "y"  # type: ignore[misc]
+assert_type(app.queue("raw").replay("id").moved, tuple[str, ...])
 
 # -- many at once ----------------------------------------------------------------------------------------------
 

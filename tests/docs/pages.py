@@ -2,11 +2,7 @@
 
 A fence's first word is its language, the rest says what to do with it::
 
-<<<<<<< HEAD
     ```python file=jobs.py     written to jobs.py in the page's own directory; so is text in another language
-=======
-    ```python file=jobs.py     written to jobs.py in the page's own directory; so is any other language
->>>>>>> 642d073 (testing: a kit that runs an App in memory, in a time that tests move)
     ```python                  executed; all such blocks of a page share one process, hence their names
     ```python no-run           only compiled: it needs what is not installed here
     ```output                  what the Python block before it prints

@@ -7,6 +7,7 @@ import random
 import sys
 import time
 import zlib
+from pathlib import Path
 
 from holdfast import App, current_job
 from holdfast.clock import SYSTEM
@@ -91,7 +92,7 @@ def serve(url, stop):
         leased = store.lease(QUEUE, holder, f"{holder}-{turn}", limit=10, kinds=("",), max_format=1)
         store.settle([next(verbs)(one.receipt) for one in leased])
         turn += 1
-        if not leased and os.path.exists(stop):
+        if not leased and Path(stop).exists():
             break
         store.wait([QUEUE], ("",), 0.05)
     store.close()

@@ -1,4 +1,4 @@
-"""Many processes send one unique key: there is never more than one living job, and every answer names the one there is."""
+"""Many processes send one unique key: at any time one job lives at most, and every answer names it."""
 
 import itertools
 from operator import attrgetter
@@ -24,7 +24,9 @@ def test_there_is_never_more_than_one_living_job(tmp_path, senders, times, recor
     store = open_store(parse_url(url))
     store.declare(QUEUE, QueueSettings(done_most=1_000_000))
     workers = [start("serve", url, stop) for _ in range(3)]
-    answers = [answer for child in [start("insist", url, times) for _ in range(senders)] for answer in answers_of(child)]
+    answers = [
+        answer for child in [start("insist", url, times) for _ in range(senders)] for answer in answers_of(child)
+    ]
     stop.touch()
     for worker in workers:
         _, errors = worker.communicate()

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from holdfast.config import parse_url
+from holdfast.config import QueueSettings, parse_url
 from holdfast.delivery import HolderInfo
 from holdfast.errors import BackendError, ConfigError, NotSupported
 from holdfast.message import Level, Message
@@ -107,7 +107,7 @@ def test_a_migration_known_later_than_its_successors_is_still_carried_out(open_,
     known = migrate.known()
     monkeypatch.setattr(migrate, "known", lambda: (1, known[-1]))
     store = open_()
-    store.send("work", [Message(body=b"x")])
+    store.declare("work", QueueSettings())
     store.close()
     monkeypatch.undo()
 
@@ -218,7 +218,7 @@ def test_a_full_disk_stops_writes_keeps_reads_and_resumes(path):
 
 FULL_DISK = """
 import resource, signal
-from holdfast.config import parse_url
+from holdfast.config import QueueSettings, parse_url
 from holdfast.errors import BackendError
 from holdfast.message import Message
 from holdfast.stores import open_store
@@ -250,7 +250,7 @@ def test_a_fork_in_the_midst_of_everything_leaves_a_child_that_can_use_the_store
 
 FORKS = """
 import os, signal, sys, threading
-from holdfast.config import parse_url
+from holdfast.config import QueueSettings, parse_url
 from holdfast.delivery import State
 from holdfast.message import Message
 from holdfast.stores import open_store

@@ -16,8 +16,6 @@ from holdfast.worker.options import WorkerOptions
 from holdfast.worker.runners.runner import Runner
 from holdfast.worker.settler import RECONNECT, Settler
 
-logger = logging.getLogger("holdfast")
-
 Wanting = Sequence[tuple[Runner, int]]
 
 
@@ -116,7 +114,9 @@ class Fetcher:
         self._in_store_wait = False
         self._failures += 1
         self.error = error
-        logger.log(logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error)
+        self._leases.logger.log(
+            logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error
+        )
         self._rest(RECONNECT.delay(self._failures))
         self._has_stirred(True)  # whatever happened meanwhile
 

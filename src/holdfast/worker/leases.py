@@ -27,6 +27,7 @@ class Leases:
         self._backend = backend
         self._heartbeat = heartbeat
         self._events = events
+        self.logger = events.logger
         self._kinds = kinds
         self._turns: defaultdict[frozenset[str], deque[str]] = defaultdict(lambda: deque(self.queues))
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-logger = logging.getLogger("holdfast")
-
 
 class Service(Protocol):
     """Has threads of its own. Its methods are called once each, in this order, from the worker's own thread."""
@@ -26,7 +24,8 @@ class Service(Protocol):
 class Services:
     """The services of one worker. Belongs to the worker's own thread."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(self, services: Sequence[Service], logger: logging.Logger) -> None:
+        self._logger = logger
         self._services = services
         self._started: list[Service] = []
 
@@ -42,7 +41,7 @@ class Services:
             try:
                 service.stop()
             except Exception:
-                logger.exception("%r could not be stopped", service)
+                self._logger.exception("%r could not be stopped", service)
 
     def join(self, until: float) -> None:
         """Wait for them to end, until ``until`` (``time.monotonic``) at the latest."""
@@ -50,7 +49,7 @@ class Services:
             try:
                 ended = service.join(max(0.0, until - time.monotonic()))
             except Exception:
-                logger.exception("%r could not be joined", service)
+                self._logger.exception("%r could not be joined", service)
             else:
                 if not ended:
-                    logger.warning("%r goes on after its worker has ended", service)
+                    self._logger.warning("%r goes on after its worker has ended", service)

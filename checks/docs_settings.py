@@ -98,6 +98,7 @@ def worker_options() -> str:
             "stall_after": "after so long without being able to lease, `Stalled` is emitted",
             "drain": "end when nothing is left to do",
             "max_jobs": "end after so many jobs were leased",
+            "lanes": 'slots for some queues or kinds alone, beside `concurrency`: `Lane(slots=2, queues=["urgent"])`',
         },
     )
 

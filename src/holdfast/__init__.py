@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from holdfast.tasks.depends import Depends
     from holdfast.tasks.job import Job
     from holdfast.tasks.task import Task
-    from holdfast.worker import CONTEXT, Context, Worker, current_job
+    from holdfast.worker import CONTEXT, Context, Lane, Worker, current_job
 
 __version__ = "0.1.0"
 
@@ -56,6 +56,7 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "JobTimedOut",
+    "Lane",
     "LeaseLost",
     "Message",
     "QueueFull",
@@ -79,6 +80,7 @@ _LATE = {
     "Delivery": "delivery",
     "Depends": "tasks.depends",
     "Job": "tasks.job",
+    "Lane": "worker",
     "Message": "message",
     "Retry": "retry",
     "State": "delivery",

@@ -20,7 +20,8 @@ from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.contract import QueueBackend
 from holdfast.delivery import GiveBack, HolderInfo, Receipt, Settlement
 from holdfast.errors import BackendError, Closed, LeaseLost
-from holdfast.events import LOGGER
+
+logger = logging.getLogger("holdfast")
 
 EMBEDDED_TTL = 30.0
 BEATS_PER_TTL = 3
@@ -66,16 +67,9 @@ class Heartbeat:
     """
 
     def __init__(
-        self,
-        backend: QueueBackend,
-        template: HolderInfo,
-        *,
-        owner: Owner | None = None,
-        clock: Clock = SYSTEM,
-        logger: logging.Logger = LOGGER,
+        self, backend: QueueBackend, template: HolderInfo, *, owner: Owner | None = None, clock: Clock = SYSTEM
     ) -> None:
         self.clock = clock
-        self._logger = logger
         self._backend = backend
         self._owner = owner or Owner()
         self._incarnation = _Incarnation(template)
@@ -221,7 +215,7 @@ class Heartbeat:
         except (BackendError, Closed):
             raise
         except Exception:
-            self._logger.exception("this cannot be settled, so its job goes back: %r", settlement)
+            logger.exception("this cannot be settled, so its job goes back: %r", settlement)
             if not isinstance(settlement, GiveBack):
                 self._backend.settle([GiveBack(settlement.receipt)])
 
@@ -262,9 +256,7 @@ class Heartbeat:
         except Exception as error:
             level = logging.DEBUG if quiet else logging.WARNING
             known = isinstance(error, BackendError)
-            self._logger.log(
-                level, "a heartbeat of %s failed: %s", self.holder, error, exc_info=None if known else error
-            )
+            logger.log(level, "a heartbeat of %s failed: %s", self.holder, error, exc_info=None if known else error)
             return False
         return True
 

@@ -374,3 +374,9 @@ def test_a_source_without_python_files_is_told_to_name_another(holdfast, tmp_pat
 
 def test_the_commands_named_in_these_texts_exist():
     assert {"jobs", "worker"} <= set(main.list_commands(None))
+
+
+def test_a_lane_without_slots_is_told_how_to_write_one(holdfast):
+    said = holdfast("worker", "shop:app", "--lane", "urgent").misuse
+
+    assert "write a queue and its slots, as in --lane urgent=2" in said

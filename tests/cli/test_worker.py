@@ -104,6 +104,12 @@ def fifo(tmp_path, name="fifo"):
 # -- policy and counts ------------------------------------------------------------------------------------------
 
 
+def test_a_queue_can_have_slots_of_its_own(holdfast, shop):
+    said = holdfast("worker", "shop:app", "--drain", "--lane", "mail=2").out
+
+    assert "lanes        2 slots for mail" in said
+
+
 def test_the_policy_is_printed_at_the_start_and_the_counts_at_the_end(holdfast, tasks):
     tasks["send"].enqueue(7)
 

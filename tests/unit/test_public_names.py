@@ -21,6 +21,7 @@ PUBLIC = {
     "JobExpired",
     "JobFailed",
     "JobTimedOut",
+    "Lane",
     "LeaseLost",
     "Message",
     "QueueFull",

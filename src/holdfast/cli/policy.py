@@ -21,6 +21,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...] | None
     queues: tuple[str, ...] | None
     concurrency: int
+    lanes: tuple[tuple[str, int], ...]
     grace: float
     drain: bool
     max_jobs: int | None
@@ -45,6 +46,7 @@ def policy_of(app: App, name: str, orders: Orders, queues: Sequence[str]) -> dic
         "level": features.level.value,
         "queues": list(queues),
         "concurrency": orders.concurrency,
+        "lanes": dict(orders.lanes),
         "grace": orders.grace,
         "drain": orders.drain,
         "max_jobs": orders.max_jobs,
@@ -75,11 +77,16 @@ def show(policy: dict[str, Any], orders: Orders, out: Output) -> None:
         f"store        {policy['store']} (a send is {policy['level']} when it returns)",
         f"queues       {', '.join(policy['queues'])}",
         f"concurrency  {policy['concurrency']}, grace {length(policy['grace'])}, {orders.until}",
+        *([f"lanes        {_lanes(policy['lanes'])}"] if policy["lanes"] else []),
         "",
         Table(["task", "queue", "retry", "timeout", "result"], [_task_row(task) for task in policy["tasks"]]),
         "",
     )
     sys.stdout.flush()
+
+
+def _lanes(lanes: dict[str, int]) -> str:
+    return ", ".join(f"{count(slots, 'slot')} for {queue}" for queue, slots in lanes.items())
 
 
 def _task_row(task: dict[str, Any]) -> list[object]:

@@ -34,6 +34,16 @@ def _split(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     return tuple(dict.fromkeys(names)) or None
 
 
+def _lanes(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    lanes: list[tuple[str, int]] = []
+    for text in value:
+        queue, _, slots = text.rpartition("=")
+        if not queue or not slots.isdecimal() or int(slots) < 1:
+            raise click.BadParameter(f"{text!r}: write a queue and its slots, as in --lane urgent=2")
+        lanes.append((queue, int(slots)))
+    return tuple(lanes)
+
+
 @click.command(cls=ProjectCommand)
 @click.argument("app", metavar="PKG.MOD:APP", required=False, envvar=APP_VARIABLE)
 @click.option(
@@ -61,6 +71,14 @@ def _split(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     envvar="HOLDFAST_CONCURRENCY",
     show_default=True,
     help="Jobs at once.",
+)
+@click.option(
+    "--lane",
+    "lanes",
+    multiple=True,
+    metavar="QUEUE=SLOTS",
+    callback=_lanes,
+    help="Slots of its own for a queue, beside --concurrency; again for another queue.",
 )
 @click.option(
     "--drain", is_flag=True, help="End when nothing is ready or running any more; jobs scheduled for later stay."
@@ -197,12 +215,15 @@ def _work(app: App, named: Named, orders: Orders, out: Output) -> Stopped:
     _warn(app, queues, [task.queue for task in tasks])
     if project is not None:
         _settle_queues(app, project, [*queues, *(task.queue for task in tasks)])
+    from holdfast.worker import Lane
+
     runner = app.worker(
         queues,
         concurrency=orders.concurrency,
         grace=orders.grace,
         drain=orders.drain,
         max_jobs=orders.max_jobs,
+        lanes=[Lane(slots=slots, queues=[queue]) for queue, slots in orders.lanes],
         embedded=False,
     )
     stopped = runner.run() if named.tether is None else named.tether.run(runner)

@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import UsageError
-from holdfast.events import LOGGER
 from holdfast.tasks.depends import Dependency, called, read
 from holdfast.tasks.making import Needs, Plan, Shelf, Supplied, WorkerScope
 from holdfast.worker.context import CONTEXT
 
 if TYPE_CHECKING:
     from holdfast.tasks.threads import Threads
+
+logger = logging.getLogger("holdfast")
 
 
 class Override:
@@ -41,8 +42,7 @@ class Override:
 class Dependencies:
     """The providers of one App, and what was made for all of it. Every method may be called from any thread."""
 
-    def __init__(self, logger: logging.Logger = LOGGER) -> None:
-        self.logger = logger
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._overrides: tuple[Override, ...] = ()
         self._plans: dict[Dependency, Plan] = {}
@@ -148,7 +148,7 @@ class Dependencies:
         for part in threads or ():
             part.close()
         if (error := shelf.clear()) is not None:
-            self.logger.error("a dependency of the App could not be cleaned up", exc_info=error)
+            logger.error("a dependency of the App could not be cleaned up", exc_info=error)
 
     def renew(self) -> object:
         """Begin afresh, in the child of a fork; return what belongs to the parent and is to be left alone."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from holdfast.tasks.threads import Threads
 
+logger = logging.getLogger("holdfast")
+
 Needs = tuple[tuple[str, Dependency], ...]
 Supplied = Mapping[str, Any]
 Key = tuple[Callable[..., Any], Scope]
@@ -69,7 +71,6 @@ class Home(Protocol):
     """Where providers are looked up, and what was made for the whole App is kept."""
 
     shelf: Shelf
-    logger: logging.Logger
 
     @property
     def entering(self) -> Threads:
@@ -123,14 +124,10 @@ class WorkerScope:
                 await making.get_soon(need)
             yield
         finally:
-            self._report(await making.leave(self.loop_exits, None))
+            _report(await making.leave(self.loop_exits, None))
 
     def close(self) -> None:
-        self._report(self.shelf.clear())
-
-    def _report(self, error: BaseException | None) -> None:
-        if error is not None:
-            self.home.logger.error("a dependency of the worker could not be cleaned up", exc_info=error)
+        _report(self.shelf.clear())
 
     def _lasting(self, needs: Iterable[Dependency]) -> Iterator[Dependency]:
         """Yield what is to live as long as the worker, wherever in the tree it is needed."""
@@ -265,3 +262,8 @@ def _raise(error: BaseException | None) -> None:
             raise error
     finally:
         del error  # or it would hold this frame, which holds it
+
+
+def _report(error: BaseException | None) -> None:
+    if error is not None:
+        logger.error("a dependency of the worker could not be cleaned up", exc_info=error)

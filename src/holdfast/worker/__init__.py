@@ -9,13 +9,24 @@ from holdfast.worker.context import CONTEXT, Context, current_job
 from holdfast.worker.handler import Handler, Misfit
 
 if TYPE_CHECKING:
-    from holdfast.worker.options import Stopped, WorkerOptions
+    from holdfast.worker.options import Lane, Stopped, WorkerOptions
     from holdfast.worker.services import Service
     from holdfast.worker.worker import Worker
 
-__all__ = ["CONTEXT", "Context", "Handler", "Misfit", "Service", "Stopped", "Worker", "WorkerOptions", "current_job"]
+__all__ = [
+    "CONTEXT",
+    "Context",
+    "Handler",
+    "Lane",
+    "Misfit",
+    "Service",
+    "Stopped",
+    "Worker",
+    "WorkerOptions",
+    "current_job",
+]
 
-_LATE = {"Service": "services", "Stopped": "options", "Worker": "worker", "WorkerOptions": "options"}
+_LATE = {"Lane": "options", "Service": "services", "Stopped": "options", "Worker": "worker", "WorkerOptions": "options"}
 
 
 def __getattr__(name: str) -> Any:

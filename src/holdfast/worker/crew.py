@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from holdfast.clock import Clock
 from holdfast.delivery import Delivery
@@ -12,19 +13,35 @@ from holdfast.worker.context import Context
 from holdfast.worker.pace import Pace
 from holdfast.worker.runners.runner import Runner
 from holdfast.worker.settler import Settler
+from holdfast.worker.wanting import Want
 
 PATIENCE_MS = 2000
 """Jobs leased ahead go back when no run has ended for so long: somebody else may have a free slot for them."""
 
 
-class _Post:
-    """One runner, its pace, and when it last was seen to get on."""
+class LaneRunner(NamedTuple):
+    """A runner that serves a lane beside ``shared``, from these queues alone, or from all."""
 
-    def __init__(self, runner: Runner, pace: Pace, now: int) -> None:
+    runner: Runner
+    shared: Runner
+    queues: tuple[str, ...] | None
+
+
+class _Post:
+    """One runner, its pace, and when it last was seen to get on. That of a lane knows its ``shared`` neighbour."""
+
+    def __init__(
+        self, runner: Runner, pace: Pace, now: int, queues: tuple[str, ...] | None = None, shared: _Post | None = None
+    ) -> None:
         self.runner = runner
         self.pace = pace
         self.ended = 0
         self.moved = now
+        self.queues = queues
+        self.shared = shared
+
+    def fits(self, delivery: Delivery) -> bool:
+        return delivery.kind in self.runner.kinds and (self.queues is None or delivery.queue in self.queues)
 
 
 class Crew:
@@ -33,13 +50,27 @@ class Crew:
     A job with a crash on record is run alone: it waits until nothing else is held, and nothing is wanted beside it.
     """
 
-    def __init__(self, runners: Sequence[Runner], settler: Settler, prefetch: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        runners: Sequence[Runner],
+        settler: Settler,
+        prefetch: float,
+        clock: Clock,
+        lanes: Sequence[LaneRunner] = (),
+    ) -> None:
         self._settler = settler
         self._clock = clock
         self._lock = threading.Lock()
         self._suspects: deque[tuple[_Post, Delivery]] = deque()
         self._alone = self._shut = False
-        self._posts = [_Post(runner, Pace(runner.slots, prefetch), clock.boot()) for runner in runners]
+        now = clock.boot()
+        shared = {id(runner): _Post(runner, Pace(runner.slots, prefetch), now) for runner in runners}
+        self._lanes = [
+            _Post(lane.runner, Pace(lane.runner.slots, prefetch), now, lane.queues, shared[id(lane.shared)])
+            for lane in lanes
+        ]
+        # Lanes first: what fits one leaves the shared slots to the others.
+        self._posts = [*self._lanes, *shared.values()]
 
     @property
     def size(self) -> int:
@@ -48,15 +79,18 @@ class Crew:
 
     # -- for the fetcher ------------------------------------------------------------------------------------------
 
-    def wanting(self) -> list[tuple[Runner, int]]:
-        """Return the runners that have room, and for how many jobs."""
+    def wanting(self) -> list[Want]:
+        """Return the runners that have room, for how many jobs, and for which."""
         with self._lock:
             for post in self._posts:
                 self._look_at(post)
             self._run_suspects()
             if self._alone:
                 return []
-            return [(post.runner, room) for post in self._posts if (room := post.pace.room) > 0]
+            for post in self._lanes:
+                self._move_over(post)
+            rooms = [(post, post.pace.room) for post in self._posts]
+            return [Want(post.runner, room, post.runner.kinds, post.queues) for post, room in rooms if room > 0]
 
     def put(self, runner: Runner, deliveries: Sequence[Delivery]) -> None:
         """Let ``runner`` run these."""
@@ -85,6 +119,22 @@ class Crew:
         elif now - post.moved >= PATIENCE_MS:
             post.pace.slower((now - post.moved) / 1000)
             self._settler.give_back(self._take_back(post, lambda _: True))
+
+    def _move_over(self, lane: _Post) -> None:
+        """Let the free slots of a lane run what was leased ahead for the shared ones."""
+        free, shared = lane.runner.slots - lane.pace.held, lane.shared
+        if shared is None or free <= 0 or shared.pace.held <= shared.runner.slots:
+            return
+        chosen: set[tuple[str, str]] = set()
+
+        def is_chosen(delivery: Delivery) -> bool:  # asked more than once for each, and always says the same
+            if len(chosen) < free and lane.fits(delivery):
+                chosen.add((delivery.queue, delivery.id))
+            return (delivery.queue, delivery.id) in chosen
+
+        moved = self._take_back(shared, is_chosen)
+        if moved:
+            self._give(lane, moved)
 
     def _run_suspects(self) -> None:
         if self._alone and not any(post.pace.held for post in self._posts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +14,13 @@ from holdfast.worker.crew import Crew
 from holdfast.worker.housekeeping import Housekeeping
 from holdfast.worker.leases import Leases
 from holdfast.worker.options import WorkerOptions
-from holdfast.worker.runners.runner import Runner
 from holdfast.worker.settler import RECONNECT, Settler
+from holdfast.worker.wanting import Place, Want, Wanting, covers, places
 
-Wanting = Sequence[tuple[Runner, int]]
+logger = logging.getLogger("holdfast")
+
+SLICE = 0.1
+"""Seconds for which one of several places is waited for at a time, where one wait cannot name them all."""
 
 
 class Fetcher:
@@ -49,7 +53,7 @@ class Fetcher:
         self._in_store_wait = False
         self._lacks_room = True
         self._stirred = True
-        self._barren = frozenset[str]()
+        self._barren: list[Place] = []
         self._stopping = self._finished = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-fetcher", daemon=True)
@@ -114,9 +118,7 @@ class Fetcher:
         self._in_store_wait = False
         self._failures += 1
         self.error = error
-        self._leases.logger.log(
-            logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error
-        )
+        logger.log(logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error)
         self._rest(RECONNECT.delay(self._failures))
         self._has_stirred(True)  # whatever happened meanwhile
 
@@ -125,7 +127,7 @@ class Fetcher:
         with self._asking():
             self._housekeeping.run(busy=self._stirred)
             wanting = self._crew.wanting()
-            leased = self._lease([(runner, room) for runner, room in wanting if not runner.kinds <= self._barren])
+            leased = self._lease([want for want in wanting if not self._is_barren(want)])
         if leased:
             self._all_settled = False
             self._has_stirred(True)
@@ -139,9 +141,9 @@ class Fetcher:
 
     def _lease(self, wanting: Wanting) -> int:
         leased = 0
-        for runner, room in wanting:
+        for runner, room, kinds, queues in wanting:
             left = self._left
-            for granted in self._leases.take(runner.kinds, room if left is None else min(room, left)):
+            for granted in self._leases.take(kinds, room if left is None else min(room, left), queues):
                 if self._stopping:  # since the call began: what is leased after a stop does not start
                     self._settler.give_back(granted)
                     return 0
@@ -153,19 +155,20 @@ class Fetcher:
 
     def _wait_for_work(self, wanting: Wanting) -> None:
         """Wait until there may be something to lease, until room comes up elsewhere, or for the poll interval."""
-        kinds = frozenset[str]().union(*(runner.kinds for runner, _ in wanting))
+        wanted = places(wanting, self._leases.queues)
+        turn = itertools.cycle(wanted)
         poll = self._options.busy_poll if self._crew.busy() else self._options.idle_poll
         end = self._clock.boot() + int(poll * 1000)
         self._in_store_wait, found = True, False
         while not self._wake.is_set() and (left := (end - self._clock.boot()) / 1000) > 0:
-            timeout = min(left, self._housekeeping.due_in)
+            timeout = min(left, self._housekeeping.due_in, SLICE if len(wanted) > 1 else left)
             with self._asking(patience=timeout):
-                if found := self._leases.wait(kinds, timeout):
+                if found := self._leases.wait(next(turn), timeout):
                     break
                 self._housekeeping.run(busy=False)
         self._in_store_wait = False
         woken = self._was_woken()
-        self._has_stirred(found or woken, kinds)
+        self._has_stirred(found or woken, wanted)
 
     def _rest(self, seconds: float) -> None:
         self._wake.wait(seconds)
@@ -177,10 +180,14 @@ class Fetcher:
             self._wake.clear()
         return woken
 
-    def _has_stirred(self, stirred: bool, kinds: frozenset[str] = frozenset()) -> None:
-        """Note whether anything has happened; if not, nothing is to be had of ``kinds``, and no lease need ask."""
+    def _has_stirred(self, stirred: bool, waited: Sequence[Place] = ()) -> None:
+        """Note whether anything has happened; if not, no lease need ask for what it ``waited`` for in vain."""
         self._stirred = stirred
-        self._barren = frozenset() if stirred else kinds
+        self._barren = [] if stirred else list(waited)
+
+    def _is_barren(self, want: Want) -> bool:
+        (wanted,) = places([want], self._leases.queues)
+        return any(covers(place, wanted) for place in self._barren)
 
     @contextmanager
     def _asking(self, patience: float = 0.0) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 
 from holdfast.contract import QueueBackend
@@ -12,6 +12,7 @@ from holdfast.errors import BackendError, LeaseLost
 from holdfast.events import Events, Leased
 from holdfast.heartbeat import Heartbeat
 from holdfast.message import FORMAT
+from holdfast.worker.wanting import Place
 
 LARGEST_LEASE = 1000
 
@@ -27,20 +28,20 @@ class Leases:
         self._backend = backend
         self._heartbeat = heartbeat
         self._events = events
-        self.logger = events.logger
         self._kinds = kinds
-        self._turns: defaultdict[frozenset[str], deque[str]] = defaultdict(lambda: deque(self.queues))
+        self._turns: dict[Place, deque[str]] = {}
 
-    def take(self, kinds: frozenset[str], room: int) -> Iterator[list[Delivery]]:
-        """Yield what each queue grants of these kinds, ``room`` in all at the most; never waits for work.
+    def take(self, kinds: frozenset[str], room: int, queues: tuple[str, ...] | None = None) -> Iterator[list[Delivery]]:
+        """Yield what each of these queues (or all) grants of these kinds, at most ``room``; never waits for work.
 
         Each grant is the caller's before the next call is made, so an error loses none. Raises ``BackendError``;
         ``LeaseLost`` when the holder has ended; the next call then has a new one.
         """
         self.resolve()
         holder = self._heartbeat.hold(self.queues, self._kinds)
-        for done, queue in enumerate(self._turn(kinds)):
-            share = -(-room // (len(self.queues) - done))
+        turn = self._turn(Place(tuple(self.queues) if queues is None else queues, kinds))
+        for done, queue in enumerate(turn):
+            share = -(-room // (len(turn) - done))
             if share <= 0:
                 return
             granted = self._lease(queue, holder, kinds, min(share, LARGEST_LEASE))
@@ -54,17 +55,17 @@ class Leases:
             self._backend.settle(self.doubts)
             self.doubts = []
 
-    def wait(self, kinds: Collection[str], timeout: float) -> bool:
-        """Wait until there may be something to take of these kinds, at most ``timeout`` seconds; tell whether so."""
-        return self._backend.wait(self.queues, kinds, timeout)
+    def wait(self, place: Place, timeout: float) -> bool:
+        """Wait until there may be something to take there, at most ``timeout`` seconds; tell whether so."""
+        return self._backend.wait(place.queues, place.kinds, timeout)
 
     def interrupt(self) -> None:
         """End the wait that is going on, or else the next."""
         self._backend.interrupt()
 
-    def _turn(self, kinds: frozenset[str]) -> list[str]:
+    def _turn(self, place: Place) -> list[str]:
         """Return the queues in this call's order: each in turn is the first, whatever is taken of other kinds."""
-        turn = self._turns[kinds]
+        turn = self._turns.setdefault(place, deque(place.queues))
         turn.rotate(-1)
         return list(turn)
 

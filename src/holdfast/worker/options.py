@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import msgspec
 
 from holdfast.errors import UsageError
 from holdfast.heartbeat import EMBEDDED_TTL
 
 
+class Named(Protocol):
+    """A task, whose name is the kind of its jobs."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """So many ``slots`` of a worker for jobs of these ``queues``, and of these ``kinds`` (tasks or their names), alone.
+
+    One of the two may be left out; with both, a job must fit both. Those jobs take shared slots too; others never
+    take a lane's. Like the shared slots, a lane's are there for plain and for async tasks each.
+    """
+
+    slots: int
+    queues: Sequence[str] = ()
+    kinds: Sequence[str | Named] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in (("queues", self.queues), ("kinds", self.kinds)):
+            if isinstance(value, str):
+                raise UsageError(f"the {name} of a lane are several: Lane({name}=[{value!r}])")
+        if not isinstance(self.slots, int) or self.slots < 1:
+            raise UsageError(f"a lane's slots are 1 or more, not {self.slots!r}")
+        if not self.queues and not self.kinds:
+            raise UsageError("a lane says for which queues or kinds it is: Lane(slots=2, queues=['urgent'])")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of its kinds; none when it is for all."""
+        return frozenset(kind if isinstance(kind, str) else kind.name for kind in self.kinds)
+
+
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Lengths are seconds.
 
-    At most ``concurrency`` jobs run at once on each runner. Beyond those, jobs that will start within ``prefetch``
-    are leased, none when ``embedded`` in somebody else's process. ``grace`` is how long a stop waits for running
-    jobs. The store is asked every ``busy_poll``, or ``idle_poll`` when there is nothing to do, even if no wake-up
-    came. ``drain`` ends the worker when nothing is ready or running any more (jobs due later
+    At most ``concurrency`` jobs run at once on each runner, and beside them those of its ``lanes``. Beyond those, jobs
+    that will start within ``prefetch`` are leased, none when ``embedded`` in somebody else's process. ``grace`` is how
+    long a stop waits for running jobs. The store is asked every ``busy_poll``, or ``idle_poll`` when there is nothing
+    to do, even if no wake-up came. ``drain`` ends the worker when nothing is ready or running any more (jobs due later
     stay), ``max_jobs`` when so many runs have ended.
     """
 
@@ -29,6 +66,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     stall_after: float = 30.0
     drain: bool = False
     max_jobs: int | None = None
+    lanes: Sequence[Lane] = ()
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "max_jobs"):

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+logger = logging.getLogger("holdfast")
+
 
 class Service(Protocol):
     """Has threads of its own. Its methods are called once each, in this order, from the worker's own thread."""
@@ -24,8 +26,7 @@ class Service(Protocol):
 class Services:
     """The services of one worker. Belongs to the worker's own thread."""
 
-    def __init__(self, services: Sequence[Service], logger: logging.Logger) -> None:
-        self._logger = logger
+    def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
         self._started: list[Service] = []
 
@@ -41,7 +42,7 @@ class Services:
             try:
                 service.stop()
             except Exception:
-                self._logger.exception("%r could not be stopped", service)
+                logger.exception("%r could not be stopped", service)
 
     def join(self, until: float) -> None:
         """Wait for them to end, until ``until`` (``time.monotonic``) at the latest."""
@@ -49,7 +50,7 @@ class Services:
             try:
                 ended = service.join(max(0.0, until - time.monotonic()))
             except Exception:
-                self._logger.exception("%r could not be joined", service)
+                logger.exception("%r could not be joined", service)
             else:
                 if not ended:
-                    self._logger.warning("%r goes on after its worker has ended", service)
+                    logger.warning("%r goes on after its worker has ended", service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from holdfast.worker.context import Context
 from holdfast.worker.crew import Crew
 from holdfast.worker.fetcher import Fetcher
 from holdfast.worker.handler import Handler
+from holdfast.worker.hiring import hire, serve_lanes
 from holdfast.worker.housekeeping import Housekeeping
 from holdfast.worker.leases import Leases
 from holdfast.worker.opening import Opening
@@ -30,10 +32,11 @@ from holdfast.worker.options import Stopped, WorkerOptions
 from holdfast.worker.orders import Orders
 from holdfast.worker.outcomes import Outcomes, complete_in
 from holdfast.worker.runners.runner import Desk, Runner
-from holdfast.worker.runners.threads import ThreadRunner
 from holdfast.worker.services import Service, Services
 from holdfast.worker.settler import Settler
 from holdfast.worker.watchdog import Watchdog
+
+logger = logging.getLogger("holdfast")
 
 LOOK_EVERY = 1.0
 LAST_CALL = 1.8
@@ -67,10 +70,8 @@ class Worker:
         self._backend = backend
         self._clock = clock
         self._options = options or WorkerOptions()
-        events = events or Events()
-        self._logger = events.logger
-        self._services = Services(services, events.logger)
-        self._build(list(queues), by_kind, events)
+        self._services = Services(services)
+        self._build(list(queues), by_kind, events or Events())
         self._started = self._stopping = self._hurried = False
         self._error: BaseException | None = None
         self._report: Stopped | None = None
@@ -86,11 +87,11 @@ class Worker:
         complete = partial(complete_in, backend, handlers)
         desk = Desk(handlers, outcomes, events, clock, settler.put, self._fail, settler.report, complete)
         prefetch = 0.0 if options.embedded else options.prefetch
-        self._crew = Crew(self._hire(desk), settler, prefetch, clock)
-        self._opening = Opening(handlers.values(), self._crew, self._call, events.logger)
+        runners = self._hire(desk)
+        self._crew = Crew(runners, settler, prefetch, clock, serve_lanes(options.lanes, queues, runners, desk))
+        self._opening = Opening(handlers.values(), self._crew, self._call)
         orders = Orders(self._crew, settler, handlers, events)
-        this = this_process(options.name, options.ttl)
-        self._heartbeat = Heartbeat(backend, this, owner=orders, clock=clock, logger=events.logger)
+        self._heartbeat = Heartbeat(backend, this_process(options.name, options.ttl), owner=orders, clock=clock)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
         self._fetcher = Fetcher(
             leases=self._leases,
@@ -112,7 +113,7 @@ class Worker:
 
     def _hire(self, desk: Desk) -> list[Runner]:
         """Return what runs the jobs; the test kit hires others."""
-        return _runners(desk, self._options)
+        return hire(desk, self._options.concurrency)
 
     # -- what its owner calls -------------------------------------------------------------------------------------
 
@@ -197,7 +198,7 @@ class Worker:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        self._logger.error("worker %s must end", self.holder, exc_info=error)
+        logger.error("worker %s must end", self.holder, exc_info=error)
         if not isinstance(error, Exception):  # SystemExit and its like must not end whoever joins this worker
             wrapped = HoldfastError(f"worker {self.holder} was ended by {error!r}")
             wrapped.__cause__, error = error, wrapped
@@ -276,7 +277,7 @@ class Worker:
         if abandoned:
             self._settler.mark().wait(_until(last_call))
             names = ", ".join(f"{context.kind} {context.id}" for context in self._crew.running())
-            self._logger.warning("worker %s has stopped, but jobs still run and stay leased: %s", self.holder, names)
+            logger.warning("worker %s has stopped, but jobs still run and stay leased: %s", self.holder, names)
         else:
             self._settler.stop()
             self._settler.join(_until(last_call))
@@ -319,20 +320,6 @@ class Worker:
 def _until(instant: float) -> float:
     """Return the seconds until then, but at least the moment that what is ready to end needs."""
     return max(0.05, instant - time.monotonic())
-
-
-def _runners(desk: Desk, options: WorkerOptions) -> list[Runner]:
-    """Return a runner for each way of running that these handlers need."""
-    plain = [handler.kind for handler in desk.handlers.values() if not handler.is_async]
-    awaited = [handler.kind for handler in desk.handlers.values() if handler.is_async]
-    runners: list[Runner] = []
-    if plain:
-        runners.append(ThreadRunner(plain, options.concurrency, desk))
-    if awaited:
-        from holdfast.worker.runners.loop import LoopRunner  # brings asyncio, which plain workers need not wait for
-
-        runners.append(LoopRunner(awaited, options.concurrency, desk))
-    return runners
 
 
 @contextmanager

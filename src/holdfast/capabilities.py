@@ -6,18 +6,31 @@ return to the store's level, may be repeated, and ignores ids it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
+from holdfast.errors import UsageError
 from holdfast.message import Message, Stored
+
+REMOVABLE = frozenset(State) - {State.RUNNING}
+"""The states whose jobs can be removed."""
+
+
+def check_removable(queue: str, states: Collection[State]) -> None:
+    """Raise ``UsageError`` for a state whose jobs are somebody's."""
+    if State.RUNNING in states:
+        raise UsageError(f"queue {queue!r}: running jobs cannot be removed; cancel them")
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs of a queue are meant; what is None does not matter. ``reason`` must be equal, ``text`` contained
-    in the reason or the last error; ``since`` and ``until`` bound the time of sending, in ms, ``until`` exclusive.
+    """Which jobs of a queue are meant; what is None does not matter.
+
+    ``reason`` and ``key`` must be equal, ``text`` contained in the reason or the last error, ``headers`` among those of
+    the job. Times are ms and those called until are exclusive: ``since`` and ``until`` bound that of sending,
+    ``ended_since`` and ``ended_until`` that of the end, which only ended jobs have.
     """
 
     states: tuple[State, ...] = tuple(State)
@@ -26,6 +39,10 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     since: int | None = None
     until: int | None = None
+    ended_since: int | None = None
+    ended_until: int | None = None
+    key: str | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @runtime_checkable
@@ -35,11 +52,14 @@ class Inspectable(Protocol):
     def get(self, queue: str, job_id: str) -> JobView | None:
         """Return one job with its runs, or None when it does not exist."""
 
-    def browse(self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None) -> Page:
+    def browse(
+        self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None, bodies: bool = True
+    ) -> Page:
         """Return up to ``limit`` matching jobs, newest sent first, without their runs.
 
         Looks at no more than 10 000 jobs a page, so a page may be short, even empty, and still have a cursor. Jobs
-        sent meanwhile do not shift later pages (keyset paging).
+        sent meanwhile do not shift later pages (keyset paging), and no job is on two of them, whatever becomes of it.
+        Without ``bodies`` the jobs come with an empty body and no headers, which costs less.
         """
 
 
@@ -75,12 +95,18 @@ class Replayable(Protocol):
 
 @runtime_checkable
 class Flushable(Protocol):
-    """A state can be emptied."""
+    """Jobs can be removed for good: a whole state, or some by id. Those that run cannot.
+
+    Removed jobs' ids stay recognised for the queue's ``dedupe_window`` after their end, or else after the removal.
+    """
 
     def flush(self, queue: str, state: State) -> int:
-        """Remove every job in ``state`` with its body and result; return how many. ``UsageError`` for running.
+        """Remove every job in ``state`` with its body and result; return how many. ``UsageError`` for running."""
 
-        Removed jobs' ids stay recognised for the queue's ``dedupe_window`` after their end, or else after the flush.
+    def remove(self, queue: str, job_ids: Sequence[str], *, states: Collection[State] = REMOVABLE) -> list[str]:
+        """Remove those of these jobs that are in one of ``states`` now; return their ids. ``UsageError`` for running.
+
+        What has moved on meanwhile, such as a dead letter that was replayed, is left alone when ``states`` say so.
         """
 
 

@@ -378,10 +378,14 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of a listing; pass ``cursor`` to get the next, None means that was the last."""
+    """One page of a listing; pass ``cursor`` to get the next, None means that was the last.
+
+    ``at`` is the instant (ms, by the store's clock) as of which the jobs read as they do.
+    """
 
     jobs: tuple[JobView, ...]
     cursor: str | None = None
+    at: int = 0
 
 
 class Replayed(msgspec.Struct, frozen=True):

@@ -163,9 +163,16 @@ class Machine(Sends):
         self._become_ready(verb, head)
         return Revival.MOVED
 
-    def flush(self, state: State, now: int) -> list[Head]:
-        """Remove every job in ``state``, which is not running. Call ``advance`` before, until nothing is left to do."""
-        flushed = [head for head in self.heads.values() if head.state is state]
+    def flush(self, state: State, now: int, among: Collection[str] | None = None) -> list[Head]:
+        """Remove every job in ``state``, which is not running, or those ``among`` these ids that are in it.
+
+        Call ``advance`` before, until nothing is left to do.
+        """
+        heads = self.heads
+        looked = (
+            heads.values() if among is None else [heads[job_id] for job_id in dict.fromkeys(among) if job_id in heads]
+        )
+        flushed = [head for head in looked if head.state is state]
         for head in flushed:
             if state in WAITING:
                 self._remove_waiting(head)

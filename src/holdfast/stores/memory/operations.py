@@ -10,7 +10,10 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 
+import msgspec
+
 from holdfast.capabilities import (
+    REMOVABLE,
     Cancellable,
     Flushable,
     Inspectable,
@@ -20,11 +23,12 @@ from holdfast.capabilities import (
     Replayable,
     Results,
     Watch,
+    check_removable,
 )
 from holdfast.clock import Clock
 from holdfast.delivery import ENDED, JobView, Outcome, Page, Receipt, Replayed, Report, State
-from holdfast.errors import UsageError
-from holdfast.machine import replayed, seen_state
+from holdfast.machine import Head, replayed, seen_state
+from holdfast.message import NO_HEADERS
 from holdfast.stores.memory.queue import MemoryQueue
 
 LOOKED_AT = 10_000
@@ -54,13 +58,14 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
             head = None if place is None else place.machine.heads.get(job_id)
             return None if place is None or head is None else place.view(queue, head, self._clock.wall(), runs=True)
 
-    def browse(self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None) -> Page:
+    def browse(
+        self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None, bodies: bool = True
+    ) -> Page:
         before, limit = None if cursor is None else int(cursor), max(1, limit)
         with self._open():
-            place = self._places.get(queue)
+            place, now = self._places.get(queue), self._clock.wall()
             if place is None:
-                return Page(())
-            now = self._clock.wall()
+                return Page((), at=now)
             newest_first = reversed(place.machine.heads.values())
             heads = (head for head in newest_first if before is None or head.seq < before)
             jobs: list[JobView] = []
@@ -69,11 +74,11 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
                 looked, last = looked + 1, head.seq
                 view = place.view(queue, head, now, runs=False)
                 if _matches(view, only, place.last_error(head.id)):
-                    jobs.append(view)
+                    jobs.append(view if bodies else msgspec.structs.replace(view, body=b"", headers=NO_HEADERS))
                 if len(jobs) == limit:
                     break
             more = last is not None and (looked == LOOKED_AT or len(jobs) == limit)
-            return Page(tuple(jobs), str(last) if more else None)
+            return Page(tuple(jobs), str(last) if more else None, now)
 
     def cancel(self, queue: str, job_ids: Sequence[str], reason: str = "cancelled") -> dict[str, State]:
         with self._open():
@@ -101,18 +106,31 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
             return replayed([(job_id, place.machine.revive(verb, job_id, now)) for job_id in job_ids])
 
     def flush(self, queue: str, state: State) -> int:
-        if state is State.RUNNING:
-            raise UsageError(f"queue {queue!r}: running jobs cannot be flushed; cancel them")
+        check_removable(queue, [state])
         with self._open():
             place = self._places.get(queue)
             if place is None:
                 return 0
             now = self._clock.wall()
             advance_fully(place, now)
-            flushed = place.machine.flush(state, now)
-            self._bytes -= place.forget(flushed)
-            self._tell_watches(queue, [head.id for head in flushed])
-            return len(flushed)
+            return len(self._removed(queue, place, place.machine.flush(state, now)))
+
+    def remove(self, queue: str, job_ids: Sequence[str], *, states: Collection[State] = REMOVABLE) -> list[str]:
+        check_removable(queue, states)
+        with self._open():
+            place = self._places.get(queue)
+            if place is None:
+                return []
+            now = self._clock.wall()
+            advance_fully(place, now)
+            gone = [head for state in states for head in place.machine.flush(state, now, job_ids)]
+            return self._removed(queue, place, gone)
+
+    def _removed(self, queue: str, place: MemoryQueue, heads: list[Head]) -> list[str]:
+        self._bytes -= place.forget(heads)
+        removed = [head.id for head in heads]
+        self._tell_watches(queue, removed)
+        return removed
 
     def pause(self, queue: str) -> None:
         with self._open():
@@ -251,9 +269,19 @@ def advance_fully(place: MemoryQueue, now: int) -> list[str]:
 def _matches(job: JobView, only: JobFilter, error: str) -> bool:
     return (
         job.state in only.states
-        and (only.kind is None or job.kind == only.kind)
-        and (only.reason is None or job.reason == only.reason)
-        and (only.since is None or job.sent >= only.since)
-        and (only.until is None or job.sent < only.until)
+        and only.kind in (None, job.kind)
+        and only.reason in (None, job.reason)
+        and only.key in (None, job.key)
+        and _within(only.since, job.sent, only.until)
+        and (not _asks_for_end(only) or _within(only.ended_since, job.ended, only.ended_until))
         and (only.text is None or only.text in f"{job.reason or ''}\n{error}")
+        and (only.headers is None or only.headers.items() <= job.headers.items())
     )
+
+
+def _asks_for_end(only: JobFilter) -> bool:
+    return only.ended_since is not None or only.ended_until is not None
+
+
+def _within(since: int | None, instant: int | None, until: int | None) -> bool:
+    return instant is not None and (since is None or instant >= since) and (until is None or instant < until)

@@ -4,11 +4,12 @@ callers' transactions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
 from holdfast.capabilities import (
+    REMOVABLE,
     Cancellable,
     Flushable,
     Inspectable,
@@ -19,6 +20,7 @@ from holdfast.capabilities import (
     Results,
     Transactional,
     Watch,
+    check_removable,
 )
 from holdfast.clock import Clock
 from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
@@ -48,9 +50,11 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
     def get(self, queue: str, job_id: str) -> JobView | None:
         return self._reader.read(lambda connection: reading.get(connection, queue, job_id, self._clock.wall()))
 
-    def browse(self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None) -> Page:
-        now = self._clock.wall()
-        return self._reader.read(partial(reading.browse, queue=queue, only=only, now=now, limit=limit, cursor=cursor))
+    def browse(
+        self, queue: str, only: JobFilter, *, limit: int = 100, cursor: str | None = None, bodies: bool = True
+    ) -> Page:
+        which = reading.Which(queue, only, self._clock.wall(), max(1, limit), cursor, bodies=bodies)
+        return self._reader.read(partial(reading.browse, which=which))
 
     def cancel(self, queue: str, job_ids: Sequence[str], reason: str = "cancelled") -> dict[str, State]:
         def command(tx: Transaction) -> dict[str, State]:
@@ -69,14 +73,21 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
         return self._writer.run(lambda tx: replayed([(one, jobs.revive(tx, verb, queue, one)) for one in job_ids]))
 
     def flush(self, queue: str, state: State) -> int:
-        if state is State.RUNNING:
-            raise UsageError(f"queue {queue!r}: running jobs cannot be flushed; cancel them")
+        check_removable(queue, [state])
         flushed, span = 0, None
         while True:
             step, span = self._writer.run(partial(upkeep.flush, name=queue, state=state, span=span))
             flushed += step
             if span is None:
                 return flushed
+
+    def remove(self, queue: str, job_ids: Sequence[str], *, states: Collection[State] = REMOVABLE) -> list[str]:
+        check_removable(queue, states)
+        given, removed = list(dict.fromkeys(job_ids)), list[str]()
+        for start in range(0, len(given), upkeep.REMOVE_STEP):
+            some = given[start : start + upkeep.REMOVE_STEP]
+            removed += self._writer.run(partial(upkeep.remove, name=queue, job_ids=some, states=states))
+        return removed
 
     def pause(self, queue: str) -> None:
         self._writer.run(lambda tx: upkeep.set_paused(tx, queue, paused=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,7 +23,7 @@ _NEVER = 8e15
 
 def get(connection: Connection, queue: str, job_id: str, now: int) -> JobView | None:
     """Return one job with its runs; see ``Inspectable``."""
-    rows = connection.execute(_SQL["view"] + _SQL["by_id"], {"now": now, "queue": queue, "id": job_id})
+    rows = connection.execute(_SQL["view"] + _SQL["by_id"], {"now": now, "queue": queue, "id": job_id, "bodies": True})
     if not rows:
         return None
     view = _view(queue, rows[0])
@@ -32,9 +33,21 @@ def get(connection: Connection, queue: str, job_id: str, now: int) -> JobView | 
     return msgspec.structs.replace(view, runs=runs)
 
 
-def browse(connection: Connection, queue: str, only: JobFilter, *, now: int, limit: int, cursor: str | None) -> Page:
+class Which(NamedTuple):
+    """The jobs of one page, as of ``now``."""
+
+    queue: str
+    only: JobFilter
+    now: int
+    limit: int
+    cursor: str | None
+    bodies: bool
+
+
+def browse(connection: Connection, which: Which) -> Page:
     """Return a page, newest sent first; see ``Inspectable``."""
-    before, limit = _END_OF_TIME if cursor is None else int(cursor), max(1, limit)
+    queue, only, now, limit, cursor, bodies = which
+    before = _END_OF_TIME if cursor is None else int(cursor)
     last = connection.execute(_SQL["floor"], (before, LOOKED_AT - 1))
     floor = last[0][0] if last else 0
     rows = connection.execute(
@@ -44,17 +57,22 @@ def browse(connection: Connection, queue: str, only: JobFilter, *, now: int, lim
             "queue": queue,
             "before": before,
             "floor": floor,
+            "limit": limit,
+            "bodies": bodies,
             "states": json_list(only.states),
             "kind": only.kind,
             "since": only.since,
             "until": only.until,
+            "ended_since": only.ended_since,
+            "ended_until": only.ended_until,
             "reason": only.reason,
             "text": only.text,
-            "limit": limit,
+            "key": only.key,
+            "headers": None if only.headers is None else msgspec.json.encode(only.headers).decode(),
         },
     )
     further = rows[-1][-1] if len(rows) == limit else floor
-    return Page(tuple(_view(queue, row) for row in rows), str(further) if further else None)
+    return Page(tuple(_view(queue, row) for row in rows), str(further) if further else None, now)
 
 
 def outcomes(connection: Connection, queue: str, job_ids: Iterable[str], now: int) -> dict[str, Outcome]:

@@ -13,10 +13,11 @@ WITH job AS (
 )
 SELECT job.id, lane.kind, job.state, job.key, job.priority, job.attempts, job.max_attempts, job.crashes, job.token,
        job.sent, job.due, job.expires, job.started, job.ended, job.holder, job.held, job.cancel IS NOT NULL, job.reason,
-       job.timeout, lane.format, body.body, body.headers, progress.fraction, progress.note, progress.at, job.seq
+       job.timeout, lane.format, coalesce(body.body, x''), body.headers, progress.fraction, progress.note, progress.at,
+       job.seq
   FROM job
   JOIN holdfast_lane AS lane ON lane.number = job.lane
-  JOIN holdfast_body AS body ON body.seq = job.seq
+  LEFT JOIN holdfast_body AS body ON :bodies AND body.seq = job.seq
   LEFT JOIN holdfast_progress AS progress ON progress.seq = job.seq AND progress.token = job.token
  WHERE
 
@@ -32,6 +33,16 @@ SELECT job.id, lane.kind, job.state, job.key, job.priority, job.attempts, job.ma
    AND (:kind IS NULL OR lane.kind = :kind)
    AND (:since IS NULL OR job.sent >= :since)
    AND (:until IS NULL OR job.sent < :until)
+   AND (:ended_since IS NULL OR coalesce(job.ended, iif(job.state = 'expired', job.expires, NULL)) >= :ended_since)
+   AND (:ended_until IS NULL OR coalesce(job.ended, iif(job.state = 'expired', job.expires, NULL)) < :ended_until)
+   AND (:key IS NULL OR job.key = :key)
+   AND (:headers IS NULL OR NOT EXISTS (
+           SELECT 1 FROM json_each(:headers) AS wanted
+            WHERE NOT EXISTS (
+                      SELECT 1 FROM holdfast_body AS its, json_each(its.headers) AS header
+                       WHERE its.seq = job.seq AND header.key = wanted.key AND header.value = wanted.value
+                  )
+       ))
    AND (:reason IS NULL OR :reason = coalesce(job.reason, iif(job.state = 'expired', 'expired', NULL)))
    AND (:text IS NULL OR instr(coalesce(job.reason, iif(job.state = 'expired', 'expired', '')), :text) OR instr((
            SELECT run.type || ': ' || run.message FROM holdfast_run AS run

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, Beat, HolderInfo, Receipt, State, Tidied
-from holdfast.stores.sqlite.connection import Connection
+from holdfast.stores.sqlite.connection import Connection, Row
 from holdfast.stores.sqlite.jobs import take_back
 from holdfast.stores.sqlite.orders import advance, free, json_list
 from holdfast.stores.sqlite.statements import statements
@@ -23,6 +23,8 @@ HOLDER_KEPT_MS = 3_600_000
 """How long an ended holder is remembered, so that its late beat is told that it has ended."""
 FLUSH_STEP = 10_000
 """How many jobs are flushed in one transaction: others must not wait for a million."""
+REMOVE_STEP = 1_000
+"""The same for jobs removed by id, each of which is looked up."""
 
 
 def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> Beat:
@@ -166,16 +168,33 @@ def flush(tx: Transaction, name: str, state: State, span: tuple[int, int] | None
         span = (0, tx.last_seq())
     which = state.value if state in WAITING else "ended"
     rows = tx.execute(_SQL[f"in_{which}"], (queue.number, state, *span, FLUSH_STEP))
-    for _, lane, held, kept, _ in rows:
+    _remove(tx, queue, rows)
+    after = rows[-1][0] if state is State.READY and rows else span[0]
+    return len(rows), (after, span[1]) if len(rows) == FLUSH_STEP else None
+
+
+def remove(tx: Transaction, name: str, job_ids: Sequence[str], states: Collection[State]) -> list[str]:
+    """Remove those of these jobs that are in one of ``states``; return their ids. See ``Flushable``."""
+    queue = tx.queue(name)
+    if queue is None:
+        return []
+    while any(advance(tx, queue)):
+        pass
+    rows = tx.execute(_SQL["in_states"], (queue.number, json_list(job_ids), json_list(states)))
+    _remove(tx, queue, [row[:-1] for row in rows])
+    return [row[-1] for row in rows]
+
+
+def _remove(tx: Transaction, queue: QueueRow, rows: Sequence[Row]) -> None:
+    """Remove jobs in any state but running with all that belongs to them, and free their keys."""
+    for _, lane, state, held, kept, _ in rows:
         tx.count(lane, state, -1)
         tx.count(lane, HELD, -held)
         tx.count(lane, KEPT, -(kept > 0))
     jobs = [row[0] for row in rows]
     _forget(tx, jobs)
     tx.execute(_SQL["delete_results"], (json_list(jobs),))
-    free(tx, queue.number, {key for *_, key in rows if key is not None})
-    after = jobs[-1] if state is State.READY and jobs else span[0]
-    return len(jobs), (after, span[1]) if len(jobs) == FLUSH_STEP else None
+    free(tx, queue.number, {row[-1] for row in rows if row[-1] is not None})
 
 
 def destroy(tx: Transaction, name: str) -> int:

@@ -115,20 +115,25 @@ RETURNING token
 -- name: in_ready
 -- The next jobs of a queue and state, by seq after ?3 and up to ?4. Each state goes through the index that knows it;
 -- ready jobs, which stand in the indexes of their lanes or keys, are found by walking.
-SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
+SELECT seq, lane, state, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
  WHERE +queue = ?1 AND state = ?2 AND seq > ?3 AND seq <= ?4
  ORDER BY seq
  LIMIT ?5
 
 -- name: in_scheduled
-SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
+SELECT seq, lane, state, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
  WHERE queue = ?1 AND state = 'scheduled' AND state = ?2 AND +seq > ?3 AND +seq <= ?4
  LIMIT ?5
 
 -- name: in_ended
-SELECT seq, lane, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
+SELECT seq, lane, state, held, kept, iif(joined IS NULL OR held, NULL, key) FROM holdfast_job
  WHERE queue = ?1 AND state = ?2 AND state IN ('done', 'dead', 'cancelled', 'expired') AND +seq > ?3 AND +seq <= ?4
  LIMIT ?5
+
+-- name: in_states
+-- Those of the ids in ?2 that are in one of the states in ?3.
+SELECT seq, lane, state, held, kept, iif(joined IS NULL OR held, NULL, key), id FROM holdfast_job
+ WHERE queue = ?1 AND id IN (SELECT value FROM json_each(?2)) AND +state IN (SELECT value FROM json_each(?3))
 
 -- name: jobs_of_queue
 SELECT count(*) FILTER (WHERE state <> 'forgotten'), coalesce(max(token), 0) FROM holdfast_job WHERE queue = ?

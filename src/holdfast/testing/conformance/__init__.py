@@ -12,7 +12,8 @@ from holdfast.testing.conformance.connections import ConnectionCases
 from holdfast.testing.conformance.counting import StatsCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
 from holdfast.testing.conformance.expiring import ExpiryCases
-from holdfast.testing.conformance.flushing import FlushCases
+from holdfast.testing.conformance.filtering import FilterCases
+from holdfast.testing.conformance.flushing import FlushCases, RemoveCases
 from holdfast.testing.conformance.harness import Caller, Harness
 from holdfast.testing.conformance.holding import BeatCases, CrashCases, HolderCases, RetireCases
 from holdfast.testing.conformance.inheritance import check_inheritance
@@ -28,7 +29,7 @@ from holdfast.testing.conformance.places import DestroyCases, QueueCases
 from holdfast.testing.conformance.processes import HandleCases, HandlePowersCases, KillCases
 from holdfast.testing.conformance.progressing import ProgressCases
 from holdfast.testing.conformance.reentering import ReentryCases, UniquePowersCases
-from holdfast.testing.conformance.replaying import ReplayCases, ReviveCases
+from holdfast.testing.conformance.replaying import ReplayCases, ReplayPagesCases, ReviveCases
 from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
 from holdfast.testing.conformance.settling import FollowUpCases, RetryCases, SettleCases
@@ -55,6 +56,7 @@ __all__ = [
     "DurableCases",
     "DurablePowersCases",
     "ExpiryCases",
+    "FilterCases",
     "FlushCases",
     "FollowUpCases",
     "GetCases",
@@ -77,8 +79,10 @@ __all__ = [
     "QueueCases",
     "QuietCases",
     "ReentryCases",
+    "RemoveCases",
     "ReplaceCases",
     "ReplayCases",
+    "ReplayPagesCases",
     "RetentionCases",
     "RetireCases",
     "RetryCases",

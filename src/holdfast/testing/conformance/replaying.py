@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from holdfast.capabilities import Replayable
+from holdfast.capabilities import Inspectable, JobFilter, Replayable
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Ack, Burial, Nack, Replayed, State
 from holdfast.testing.conformance.cases import OTHER, QUEUE, Cases
@@ -245,3 +245,26 @@ class ReplayCases(Cases):
         self.settle(self.lease_one().failure(0.0))
 
         assert self.stats().dead == 1
+
+
+class _Pages(QueueBackend, Replayable, Inspectable, Protocol): ...
+
+
+class ReplayPagesCases(Cases):
+    """Who replays page by page comes to an end."""
+
+    needs = (Replayable, Inspectable)
+    store: _Pages
+
+    def test_a_job_that_runs_again_is_on_no_later_page(self) -> None:
+        """Whatever becomes of it, its place is where it was sent: who replays page by page ends."""
+        for name in ("a", "b", "c"):
+            self.bring(name, State.DEAD, kind="k")
+        first = self.store.browse(QUEUE, JobFilter(states=(State.DEAD,)), limit=1)
+        self.store.replay(QUEUE, ["c"])
+        self.settle(Burial(self.lease_one(kinds=("k",)).receipt, "again"))
+
+        rest = self.store.browse(QUEUE, JobFilter(states=(State.DEAD,)), limit=10, cursor=first.cursor)
+
+        assert [job.id for job in first.jobs] == ["c"]
+        assert [job.id for job in rest.jobs] == ["b", "a"]

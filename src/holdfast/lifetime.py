@@ -40,6 +40,9 @@ class Part(Protocol):
     def renew(self) -> object:
         """Begin afresh, in the child of a fork; return what belongs to the parent and is to be kept as it is."""
 
+    def restore(self, kept: object) -> None:
+        """Go on with what ``renew`` returned."""
+
 
 class Lifetime:
     """``open_store`` opens the store; ``parts`` end before it. Every method may be called from any thread."""
@@ -116,11 +119,14 @@ class Lifetime:
             before = (self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed)
             self.clock, self._store, self._tidying, self._heartbeat = clock, store, None, None
             self._workers, self._closed = weakref.WeakSet(), False
+        kept = [part.renew() for part in self._parts]
         with self.link.renewed():
             try:
                 yield
             finally:
                 self.close()
+                for part, its in zip(self._parts, kept, strict=True):
+                    part.restore(its)
                 with self._lock:
                     self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed = before
 

@@ -13,6 +13,7 @@ from holdfast import (
     Bury,
     Cancel,
     Context,
+    Depends,
     Retry,
     RetryLater,
     State,
@@ -487,3 +488,60 @@ def test_a_run_whose_settlement_seemed_to_fail_happens_once(program, kit):
 
     assert program.seen == [(1, 1)]
     assert kit.jobs()[0].state is State.DONE
+
+
+# -- with everything else an App has ------------------------------------------------------------------------------
+
+
+def test_subscribers_run_and_are_seen(program, kit):
+    @program.app.on("user.created")
+    def add_to_crm(event: dict[str, int]) -> None:
+        program.seen.append(event)
+
+    program.app.publish("user.created", {"id": 7})
+    report = kit.drain()
+
+    assert (report.done, program.seen) == (2, [{"id": 7}])
+    assert [str(call) for call in kit.enqueued()] == [
+        "user.created(event={'id': 7})",
+        "user.created/add_to_crm(event={'id': 7})",
+    ]
+
+
+def test_dependencies_of_the_app_are_made_anew_and_cleaned_up_with_the_block(program):
+    made = []
+
+    def connection():
+        made.append("open")
+        yield len(made)
+        made.append("closed")
+
+    @program.app.task
+    def use(*, its: int = Depends(connection, scope="app")) -> None:
+        program.seen.append(its)
+
+    use()
+    with harness(program.app) as kit:
+        use.enqueue()
+        use.enqueue()
+        kit.drain()
+        assert made == ["open", "open"]
+    assert made == ["open", "open", "closed"]
+    use()
+    program.app.close()
+
+    assert program.seen == [1, 2, 2, 1]
+    assert made == ["open", "open", "closed", "closed"]
+
+
+def test_middleware_surrounds_runs_and_sends(program, kit):
+    @program.app.middleware.run
+    def around(ctx: Context):
+        program.seen.append("before")
+        yield
+        program.seen.append("after")
+
+    program.welcome.enqueue(1)
+    kit.drain()
+
+    assert program.seen == ["before", (1, 1), "after"]

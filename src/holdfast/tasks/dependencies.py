@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from holdfast.errors import UsageError
 from holdfast.tasks.depends import Dependency, called, read
@@ -149,6 +149,10 @@ class Dependencies:
             part.close()
         if (error := shelf.clear()) is not None:
             logger.error("a dependency of the App could not be cleaned up", exc_info=error)
+
+    def restore(self, kept: object) -> None:
+        """Go on with what ``renew`` returned."""
+        self.shelf, self._threads = cast("tuple[Shelf, tuple[Threads, Threads] | None]", kept)
 
     def renew(self) -> object:
         """Begin afresh, in the child of a fork; return what belongs to the parent and is to be left alone."""

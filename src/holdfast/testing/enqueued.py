@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from holdfast.clock import Clock
+from holdfast.codec import HEADER, choose
 from holdfast.message import Message, Stored, message
 from holdfast.stores.memory.backend import MemoryBackend
 from holdfast.stores.memory.queue import MemoryQueue
@@ -76,10 +77,12 @@ class RecordingStore(MemoryBackend):
 
 
 def enqueued(tasks: Registry, sent: Sent) -> Enqueued:
-    """Return a message as a call; the arguments of a kind that is no task here are empty."""
+    """Return a message as a call; an event is its one argument ``event``, and what is no task here has none."""
     its, arguments = sent.message, dict[str, Any]()
     if its.kind in tasks:
         arguments = tasks[its.kind].arguments(its)
+    elif its.kind in tasks.event_kinds:
+        arguments = {"event": choose(its.headers.get(HEADER, "json")).decoder(Any)(its.body)}
     due = sent.at + its.delay * 1000 if its.due is None else its.due
     return Enqueued(its.kind, arguments, sent.queue, its, max(0.0, (due - sent.at) / 1000))
 

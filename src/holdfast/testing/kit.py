@@ -201,7 +201,7 @@ class Kit:
 
     def _shift(self, most: int) -> Drained:
         """Let one worker run what is ready, until nothing is; without a run there was nothing."""
-        if not self._store.is_ready(list(self.app.tasks)):
+        if not self._store.is_ready([*self.app.tasks, *self.app.tasks.event_kinds]):
             return Drained()
         if most <= 0:
             raise AssertionError(f"jobs are still ready after {self._most} runs: does one send itself again?")

@@ -24,7 +24,6 @@ from holdfast.capabilities import (
 )
 from holdfast.clock import Clock
 from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
-from holdfast.errors import UsageError
 from holdfast.machine import replayed
 from holdfast.message import Level, Message, Stored
 from holdfast.stores.sqlite import jobs, reading, sends, upkeep

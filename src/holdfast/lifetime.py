@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from holdfast.clock import Clock
 from holdfast.contract import QueueBackend
@@ -39,6 +39,11 @@ class Part(Protocol):
 
     def renew(self) -> object:
         """Begin afresh, in the child of a fork; return what belongs to the parent and is to be kept as it is."""
+
+
+@runtime_checkable
+class Keeping(Part, Protocol):
+    """A part that keeps something of the store it is used with, or of what goes with that."""
 
     def restore(self, kept: object) -> None:
         """Go on with what ``renew`` returned."""
@@ -119,13 +124,13 @@ class Lifetime:
             before = (self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed)
             self.clock, self._store, self._tidying, self._heartbeat = clock, store, None, None
             self._workers, self._closed = weakref.WeakSet(), False
-        kept = [part.renew() for part in self._parts]
+        kept = [(part, part.renew()) for part in self._parts if isinstance(part, Keeping)]
         with self.link.renewed():
             try:
                 yield
             finally:
                 self.close()
-                for part, its in zip(self._parts, kept, strict=True):
+                for part, its in kept:
                     part.restore(its)
                 with self._lock:
                     self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed = before

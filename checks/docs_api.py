@@ -1,18 +1,34 @@
 """The reference of the Python API, from the docstrings of what is public."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from checks.docs_text import code, markdown
-from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Message, Retry, Stored, Task, Unique, Worker
+from holdfast import (
+    CONTEXT,
+    App,
+    Call,
+    Context,
+    Delivery,
+    Depends,
+    Job,
+    Message,
+    Retry,
+    Stored,
+    Task,
+    Unique,
+    Worker,
+)
 from holdfast import current_job as current_job_function
 from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
 from holdfast.delivery import JobView, QueueStats, Replayed
+from holdfast.middleware import Middleware, Sending
 from holdfast.queues import Deliveries, Place, Queue
+from holdfast.tasks.dependencies import Dependencies, Override
 from holdfast.worker import Stopped
 
 CLASSES: tuple[tuple[type, str], ...] = (
@@ -22,6 +38,10 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (Job, "holdfast"),
     (Context, "holdfast"),
     (Retry, "holdfast"),
+    (Dependencies, "holdfast.tasks.dependencies"),
+    (Override, "holdfast.tasks.dependencies"),
+    (Middleware, "holdfast.middleware"),
+    (Sending, "holdfast.middleware"),
     (Worker, "holdfast"),
     (Stopped, "holdfast.worker"),
     (Queue, "holdfast.queues"),
@@ -38,12 +58,21 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (QueueSettings, "holdfast.config"),
 )
 
+ONLY: Mapping[type, tuple[str, ...]] = {Dependencies: ("override",), Middleware: ("run", "send")}
+"""Members for users, of classes that have others for the App."""
+
 
 def api() -> str:
-    """Return the reference of every public class, and of ``current_job``."""
+    """Return the reference of every public class, and of the functions beside them."""
     assert isinstance(CONTEXT, Context)
     parts = [part for class_, home in CLASSES for part in _class(class_, home)]
-    return "\n\n".join([*parts, "## current_job", f"`current_job()` – {markdown(current_job_function.__doc__)}"])
+    functions = [
+        ("current_job()", current_job_function),
+        ('Depends(provider, *, scope="job")', Depends),
+    ]
+    for call, function in functions:
+        parts += [f"## {call.partition('(')[0]}", f"`{call}` – {markdown(function.__doc__)}"]
+    return "\n\n".join(parts)
 
 
 def _class(class_: type, home: str) -> Iterator[str]:
@@ -53,7 +82,10 @@ def _class(class_: type, home: str) -> Iterator[str]:
     if issubclass(class_, msgspec.Struct):
         names = [name for name in class_.__struct_fields__ if name != "follow_ups"]
         yield f"Fields: {', '.join(map(code, names))}."
-    members = [_member(name, value) for name, value in vars(class_).items() if _is_public(name, value)]
+    shown = ONLY.get(class_, tuple(vars(class_)))
+    members = [
+        _member(name, value) for name, value in vars(class_).items() if name in shown and _is_public(name, value)
+    ]
     if members:
         yield "\n".join(members)
 

@@ -30,6 +30,11 @@ new done
 made already: done
 made already: done
 """,
+    "dependencies.py": """\
+refused: CHECK constraint failed: number > 0
+rows kept: [('delivery note', 1), ('pears', 4)]
+in the fake: no such table: stock
+""",
     "crash.py": """\
 killed with work left: True
 every job is done: True

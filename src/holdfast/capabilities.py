@@ -6,14 +6,16 @@ return to the store's level, may be repeated, and ignores ids it does not know.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from hashlib import sha256
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
 from holdfast.errors import UsageError
-from holdfast.message import Message, Stored
+from holdfast.message import DEFAULT_ATTEMPTS, NO_HEADERS, Message, Stored
 
 REMOVABLE = frozenset(State) - {State.RUNNING}
 """The states whose jobs can be removed."""
@@ -213,3 +215,158 @@ class Every(msgspec.Struct, frozen=True, tag="every"):
 
 
 Rule = Cron | Every
+Missed = Literal["latest", "all", "skip"]
+"""What becomes of ticks that nobody fired in time: one run for the newest, a run for each, or none."""
+Overlap = Literal["allow", "skip", "replace"]
+"""What a tick does whose schedule has a job that has not ended: send beside it, send nothing, or cancel it and send."""
+Source = Literal["code", "manual"]
+"""Who keeps a schedule: the code of a deployment, which fires it while one of its workers lives, or nobody but the store."""
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """What a schedule sends at each tick; the fields are those of ``Message``."""
+
+    kind: str
+    body: bytes
+    headers: Mapping[str, str] = NO_HEADERS
+    key: str | None = None
+    priority: int = 0
+    expires_in: float | None = None
+    max_attempts: int | None = DEFAULT_ATTEMPTS
+    timeout: float | None = None
+
+    def message(self, job_id: str, due: int | None = None) -> Message:
+        """Return it as a message, to be run from ``due`` (ms) on, or at once."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return Message(id=job_id, due=due, **fields)
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """What a schedule was told. ``jitter`` is the seconds by which its jobs are spread; ticks themselves stand."""
+
+    rule: Rule
+    template: Template
+    missed: Missed = "latest"
+    overlap: Overlap = "skip"
+    jitter: float = 0.0
+    source: Source = "manual"
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule as its store has it. Instants are ms.
+
+    ``next`` is the tick that is to be fired next, None while it is paused and when its rule has no further one.
+    ``version`` rises at every change but a fire's. ``orphaned`` is filled in by the App: no live worker lists it, so
+    nobody fires it.
+    """
+
+    queue: str
+    name: str
+    definition: Definition
+    paused: bool = False
+    next: int | None = None
+    version: int = 0
+    created: int = 0
+    orphaned: bool = False
+
+
+class TickOutcome(enum.StrEnum):
+    """What became of a tick."""
+
+    SENT = "sent"
+    MISSED = "missed"
+    """Nobody fired it in time, and its schedule's policy sends nothing for it."""
+    SKIPPED = "skipped"
+    """The job of an earlier tick had not ended."""
+    FULL = "full"
+    """The queue was at its limit."""
+
+
+class Tick(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a schedule at ``tick`` (ms), written down ``at`` (ms); ``job`` is the id of what was sent."""
+
+    tick: int
+    outcome: TickOutcome
+    job: str | None = None
+    at: int
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A tick to be fired: its job runs from ``due`` on (ms). With ``send`` false it is written down as missed."""
+
+    tick: int
+    due: int
+    send: bool = True
+
+
+class Firing(msgspec.Struct, frozen=True, kw_only=True):
+    """One schedule's ticks, oldest first, and its ``next`` tick after them.
+
+    It is carried out only while the schedule is at ``version`` and its next tick is ``expected``.
+    """
+
+    queue: str
+    name: str
+    version: int
+    expected: int
+    ticks: tuple[Planned, ...]
+    next: int | None
+
+
+class DueSchedules(msgspec.Struct, frozen=True):
+    """Schedules whose next tick has come, the store's time ``now`` (ms), and the ``next`` tick of all others."""
+
+    schedules: tuple[Schedule, ...]
+    now: int
+    next: int | None
+
+
+def tick_id(queue: str, name: str, tick: int) -> str:
+    """Return the id of the job of a tick: one tick has one job for ever, whoever fires it."""
+    return sha256(f"{queue}\0{name}\0{tick}".encode()).hexdigest()[:32]
+
+
+def owned(queue: str, name: str) -> str:
+    """Return how ``HolderInfo.schedules`` names a schedule of code."""
+    return f"{queue}\x1f{name}"
+
+
+@runtime_checkable
+class Schedules(Protocol):
+    """Schedules are kept, and fired by whoever comes first.
+
+    A schedule is known by queue and name. Destroying the queue removes it, with its ticks. ``own`` names, as ``owned``
+    does, the code schedules that the asking process declares.
+    """
+
+    def save_schedule(self, schedule: Schedule, version: int) -> Schedule | None:
+        """Store ``schedule`` in place of its ``version``, 0 for none; return it with its new version.
+
+        None, and nothing is changed, when the stored version is another. The store sets ``version``, and ``created`` of
+        a new one. Makes the queue if need be. Raises ``BodyTooLarge`` for a body that the queue does not take.
+        """
+
+    def remove_schedule(self, queue: str, name: str) -> bool:
+        """Remove a schedule with its ticks; tell whether there was one. Its jobs stay."""
+
+    def find_schedules(
+        self, queue: str | None = None, name: str | None = None, *, limit: int = 1000, after: tuple[str, str] = ("", "")
+    ) -> list[Schedule]:
+        """Return schedules by queue and name, those of one queue or name if given; ``after`` is the last seen."""
+
+    def due_schedules(self, queues: Sequence[str], own: Collection[str] = (), *, limit: int = 100) -> DueSchedules:
+        """Return what these queues have to fire, oldest first: manual schedules and ``own`` ones. Changes nothing.
+
+        Costs one look-up in an index a queue, however many schedules there are.
+        """
+
+    def fire(self, firings: Sequence[Firing]) -> list[list[Tick] | None]:
+        """Carry out each firing, whole or not at all; return what became of its ticks, None when it came too late.
+
+        In one step the ticks are written down, jobs stored under their ``tick_id``, and the schedule's next tick set,
+        durable on return as a send is. Overlap is judged tick by tick, by jobs of earlier ticks that have not ended.
+        A tick that has been written down before is left out. Beyond the queue's ``ticks_most`` the oldest ticks go.
+        """
+
+    def ticks(self, queue: str, name: str, *, limit: int = 100, before: int | None = None) -> list[Tick]:
+        """Return up to ``limit`` ticks of a schedule, newest first, those before ``before`` (ms) if it is given."""

@@ -20,7 +20,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     Of ended jobs those are kept that are younger than ``…_for`` and among the newest ``…_most``; ``done_…`` holds for
     done, cancelled and expired jobs alike, ``dead_…`` for dead letters; 0 drops at the next tidy. A kept result
     keeps its job. ``dedupe_window`` is how long the id of an ended job is recognised at least. ``limit`` is how many
-    jobs may wait (scheduled and ready) before a send raises ``QueueFull``; None for no limit.
+    jobs may wait (scheduled and ready) before a send raises ``QueueFull``; None for no limit. Of each schedule the
+    newest ``ticks_most`` ticks are kept, and those younger than ``ticks_for``; None keeps all.
     """
 
     max_body: int = MIB
@@ -31,16 +32,21 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_most: int = 100_000
     dedupe_window: float = 3600.0
     limit: int | None = None
+    ticks_for: float | None = 30 * DAY
+    ticks_most: int | None = 1000
 
     def __post_init__(self) -> None:
-        for name in ("max_body", "min_body", "done_most", "dead_most"):
+        for name in ("max_body", "min_body", "done_most", "dead_most", "limit", "ticks_most"):
             number = getattr(self, name)
+            if number is None and name in ("limit", "ticks_most"):
+                continue
             if type(number) is not int or number < 0:
-                raise ConfigError(f"queue setting {name} must be a whole number, 0 or more, not {number!r}")
-        if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
-            raise ConfigError(f"queue setting limit must be a whole number, 0 or more, or None, not {self.limit!r}")
-        for name in ("done_for", "dead_for", "dedupe_window"):
+                also = ", or None" if name in ("limit", "ticks_most") else ""
+                raise ConfigError(f"queue setting {name} must be a whole number, 0 or more{also}, not {number!r}")
+        for name in ("done_for", "dead_for", "dedupe_window", "ticks_for"):
             length = getattr(self, name)
+            if length is None and name == "ticks_for":
+                continue
             if not 0 <= length <= CENTURY:
                 raise ConfigError(f"queue setting {name} must be 0 to {CENTURY:.0f} seconds, not {length!r}")
 

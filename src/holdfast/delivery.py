@@ -261,7 +261,8 @@ class HolderInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ttl`` is the seconds after the last beat at which its jobs may be taken back. ``host`` and ``boot`` say on
     which machine, boot and process namespace ``pid`` means something; ``pid_start`` tells a reused pid from it.
-    ``queues`` are those it may hold leases in, ``kinds`` those it has handlers for.
+    ``queues`` are those it may hold leases in, ``kinds`` those it has handlers for, ``schedules`` those its code
+    declares, each as ``capabilities.owned`` names it.
     """
 
     id: str
@@ -272,6 +273,7 @@ class HolderInfo(msgspec.Struct, frozen=True, kw_only=True):
     pid_start: int = 0
     queues: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -285,12 +287,15 @@ class Beat(msgspec.Struct, frozen=True):
     ``cancels`` are running jobs of this holder that somebody asked to cancel, ``paused`` its paused queues.
     ``soonest`` is the seconds until the first of all other holders falls silent if it does not beat before, 0 when one
     has and nobody noticed, None when there is no other: then a round of ``tidy`` takes its jobs back.
+    ``next_tick`` is in how many seconds a schedule of its queues, manual or its own, ticks next: negative when that is
+    overdue, None for never.
     """
 
     alive: bool
     cancels: tuple[Receipt, ...] = ()
     paused: frozenset[str] = frozenset()
     soonest: float | None = None
+    next_tick: float | None = None
 
 
 class Tidied(msgspec.Struct, frozen=True):

@@ -114,6 +114,30 @@ class Retired(Event, frozen=True):
     jobs: int
 
 
+# -- schedules ------------------------------------------------------------------------------------------------
+
+
+class Ticked(Event, frozen=True):
+    """A schedule has ticked at ``tick`` (ms), fired by this process: ``sent`` (as ``job``), ``missed``, ``skipped`` or
+    ``full``, as ``TickOutcome`` says.
+    """
+
+    queue: str
+    schedule: str
+    tick: int
+    outcome: str
+    job: str | None
+
+
+class ScheduleFailed(Event, frozen=True):
+    """A schedule could not be registered or fired here; the others go on, and it is tried again in ``delay`` seconds."""
+
+    queue: str
+    schedule: str
+    error: BaseException
+    delay: float
+
+
 # -- one worker -----------------------------------------------------------------------------------------------
 
 
@@ -216,6 +240,7 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (Stalled, logging.ERROR, "worker {holder} has been unable to lease for {seconds:.3g} s: {error!r}"),
     (Recovered, logging.WARNING, "worker {holder} leases again after {seconds:.3g} s"),
     (LoopBlocked, logging.WARNING, "an async handler has blocked the event loop for {seconds:.3g} s\n{stack}"),
+    (ScheduleFailed, logging.ERROR, "schedule {schedule} of queue {queue} failed; again in {delay:.3g} s: {error!r}"),
     (HolderLost, logging.WARNING, "holder {holder} lost its heartbeat: its leases are void"),
 )
 

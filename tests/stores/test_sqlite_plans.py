@@ -10,13 +10,13 @@ from holdfast.stores import open_store
 from holdfast.stores.sqlite.connection import Connection, Location
 from holdfast.stores.sqlite.statements import statements
 
-JOBS, UPKEEP, PLACES, READING, SLOTS = (
-    statements(f"{name}.sql") for name in ("jobs", "upkeep", "places", "reading", "slots")
+JOBS, UPKEEP, PLACES, READING, SLOTS, SCHEDULES = (
+    statements(f"{name}.sql") for name in ("jobs", "upkeep", "places", "reading", "slots", "schedules")
 )
 
 PLANS = {
     "ready": (JOBS["ready"], 2, ["SEARCH job USING INDEX holdfast_job_ready (lane=?)", "SEARCH body USING INTEGER"]),
-    "due": (JOBS["due"], 3, ["SEARCH holdfast_job USING INDEX holdfast_job_scheduled (queue=? AND due<?)"]),
+    "due jobs": (JOBS["due"], 3, ["SEARCH holdfast_job USING INDEX holdfast_job_scheduled (queue=? AND due<?)"]),
     "over": (JOBS["over"], 3, ["INDEX holdfast_job_expiring (queue=? AND expires>? AND expires<?)"]),
     "front": (JOBS["front"], 2, ["SEARCH holdfast_job USING INDEX holdfast_job_line (queue=? AND key=?"]),
     "known_ids": (
@@ -86,6 +86,18 @@ PLANS = {
         ],
     ),
     "oldest_ready": (PLACES["oldest_ready"], 1, ["holdfast_job_ready (lane=? AND priority<?)"]),
+    "due": (SCHEDULES["due"], 4, ["INDEX holdfast_schedule_next (queue=? AND next<?)"]),
+    "next": (SCHEDULES["next"], 3, ["COVERING INDEX holdfast_schedule_next (queue=? AND next>?)"]),
+    "find schedule": (SCHEDULES["find"], 2, ["SEARCH holdfast_schedule USING INDEX"]),
+    "open": (
+        SCHEDULES["open"],
+        3,
+        ["INDEX holdfast_tick_open (schedule=?)", "INDEX holdfast_job_id (queue=? AND id=?)"],
+    ),
+    "known_ticks": (SCHEDULES["known_ticks"], 2, ["USING PRIMARY KEY (schedule=? AND tick=?)"]),
+    "prune": (SCHEDULES["prune"], 2, ["USING PRIMARY KEY (schedule=?"]),
+    "aged ticks": (SCHEDULES["aged"], 3, ["INDEX holdfast_tick_age (queue=? AND tick<?)"]),
+    "ticks": (SCHEDULES["ticks"], 4, ["USING PRIMARY KEY (schedule=? AND tick<?)"]),
     "chance": (
         READING["chance"],
         3,

@@ -28,6 +28,7 @@ from holdfast.machine import charged_runs, next_change, queue_full
 from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
 from holdfast.stores.memory.queue import MemoryQueue
+from holdfast.stores.memory.schedules import KeptSchedules, QueueSchedules
 from holdfast.stores.waiting import Waiting
 
 MAX_BODY = 1 << 30
@@ -46,7 +47,7 @@ class _Holder:
         self.ended: int | None = None
 
 
-class MemoryBackend(Operations, QueueBackend):
+class MemoryBackend(Operations, KeptSchedules, QueueBackend):
     """Queues in the memory of this process. ``max_jobs`` and ``max_bytes`` (of bodies) bound it: ``QueueFull``."""
 
     features = Features(level=Level.MEMORY, durable=False, multi_process=False, multi_host=False, max_body=MAX_BODY)
@@ -62,6 +63,7 @@ class MemoryBackend(Operations, QueueBackend):
         self._seq = itertools.count(1)
         self._bytes = 0
         self._places: dict[str, MemoryQueue] = {}
+        self._schedules: dict[str, QueueSchedules] = {}
         self._tokens: dict[str, int] = {}
         self._holders: dict[str, _Holder] = {}
         self._watches: set[MemoryWatch] = set()
@@ -89,6 +91,7 @@ class MemoryBackend(Operations, QueueBackend):
     def destroy(self, queue: str) -> int:
         with self._open():
             place = self._places.pop(queue, None)
+            self._schedules.pop(queue, None)
             if place is None:
                 return 0
             heads = place.machine.heads
@@ -114,14 +117,24 @@ class MemoryBackend(Operations, QueueBackend):
         self._bytes += gained
         return [Stored(queue, job_id, Level.MEMORY, duplicate) for job_id, duplicate in answers]
 
+    def _send_tick(self, queue: str, message: Message) -> None:
+        place, now = self._place(queue), self._clock.wall()
+        self._make_room(queue, place, [message], now)
+        self._store(queue, place, [message], now)
+
     def _check_room(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> None:
-        settings = place.machine.settings
         for message in messages:
-            if not settings.min_body <= len(message.body) <= settings.max_body:
-                raise BodyTooLarge(
-                    f"queue {queue!r}: a body of {len(message.body)} bytes is outside {settings.min_body} … "
-                    f"{settings.max_body}; store it elsewhere and send its address, or raise max_body"
-                )
+            self._check_body(queue, place.machine.settings, message.body)
+        self._make_room(queue, place, messages, now)
+
+    def _check_body(self, queue: str, settings: QueueSettings, body: bytes) -> None:
+        if not settings.min_body <= len(body) <= settings.max_body:
+            raise BodyTooLarge(
+                f"queue {queue!r}: a body of {len(body)} bytes is outside {settings.min_body} … "
+                f"{settings.max_body}; store it elsewhere and send its address, or raise max_body"
+            )
+
+    def _make_room(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> None:
         self._check_limit(queue, place, messages, now)
         if self._has_room(messages):
             return
@@ -221,7 +234,8 @@ class MemoryBackend(Operations, QueueBackend):
             ]
             mine = [name for name in holder.queues if name in self._places]
             paused = frozenset(name for name in mine if self._places[name].machine.paused)
-            return Beat(alive=True, cancels=tuple(cancels), paused=paused, soonest=self._soonest(holder.id))
+            next_tick = self._next_tick(holder.queues, holder.schedules)
+            return Beat(alive=True, cancels=tuple(cancels), paused=paused, soonest=self._soonest(holder.id), next_tick=next_tick)
 
     def _soonest(self, holder: str) -> float | None:
         """Return the seconds until the first of the other holders falls silent."""
@@ -269,7 +283,8 @@ class MemoryBackend(Operations, QueueBackend):
         over, due = place.machine.advance(now, limit)
         self._tell_watches(queue, [head.id for head in over])
         lapsed, states = self._drop(place, now, limit)
-        more = max(len(over), due, lapsed, *(states.count(state) for state in ENDED)) >= limit
+        ticks = self._drop_ticks(queue, place.machine.settings.ticks_for, now, limit)
+        more = max(len(over), due, lapsed, ticks, *(states.count(state) for state in ENDED)) >= limit
         return Tidied(0, len(over), due, len(states), states.count(State.DEAD), more)
 
     def _rescue(self, limit: int) -> int:

@@ -21,6 +21,7 @@ from holdfast.stores.sqlite.file import OpenFile, Reader
 from holdfast.stores.sqlite.lending import Lender
 from holdfast.stores.sqlite.operations import Operations
 from holdfast.stores.sqlite.orders import advance
+from holdfast.stores.sqlite.schedules import KeptSchedules
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import HELD, QueueRow, Transaction, Writer, queue_row
@@ -34,7 +35,7 @@ _PLACES = statements("places.sql")
 _UPKEEP = statements("upkeep.sql")
 
 
-class SqliteBackend(Operations, QueueBackend):
+class SqliteBackend(Operations, KeptSchedules, QueueBackend):
     """Queues in a SQLite file in WAL mode. Any number of processes of one machine may have it open."""
 
     def __init__(self, place: Location, clock: Clock = SYSTEM) -> None:

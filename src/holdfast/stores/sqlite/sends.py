@@ -24,20 +24,27 @@ def send(tx: Transaction, name: str, messages: Sequence[Message], level: Level) 
     """Store messages; see ``QueueBackend.send``."""
     queue = tx.declared(name)
     for message in messages:
-        if not queue.settings.min_body <= len(message.body) <= queue.settings.max_body:
-            raise BodyTooLarge(
-                f"queue {name!r}: a body of {len(message.body)} bytes is outside {queue.settings.min_body} … "
-                f"{queue.settings.max_body}; store it elsewhere and send its address, or raise max_body"
-            )
+        check_body(queue, message.body)
+    return store(tx, queue, messages, level, limited=True)
+
+
+def check_body(queue: QueueRow, body: bytes) -> None:
+    """Raise ``BodyTooLarge`` when the queue does not take a body of this size."""
+    if not queue.settings.min_body <= len(body) <= queue.settings.max_body:
+        raise BodyTooLarge(
+            f"queue {queue.name!r}: a body of {len(body)} bytes is outside {queue.settings.min_body} … "
+            f"{queue.settings.max_body}; store it elsewhere and send its address, or raise max_body"
+        )
+
+
+def store(
+    tx: Transaction, queue: QueueRow, messages: Sequence[Message], level: Level, *, limited: bool = False
+) -> list[Stored]:
+    """Store messages whatever their size, as follow-ups are; ``QueueFull`` only when they are ``limited``."""
     plan = _plan(tx, queue, messages)
-    if queue.settings.limit is not None and plan.new:
+    if limited and queue.settings.limit is not None and plan.new:
         _check_limit(tx, queue, queue.settings.limit, len(plan.new))
     return _carry_out(tx, queue, plan, level)
-
-
-def store(tx: Transaction, queue: QueueRow, messages: Sequence[Message], level: Level) -> list[Stored]:
-    """Store messages whatever their size and number, as follow-ups are."""
-    return _carry_out(tx, queue, _plan(tx, queue, messages), level)
 
 
 def _plan(tx: Transaction, queue: QueueRow, messages: Sequence[Message]) -> Plan:

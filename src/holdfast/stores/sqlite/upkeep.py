@@ -10,6 +10,7 @@ import msgspec
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, Beat, HolderInfo, Receipt, State, Tidied
+from holdfast.stores.sqlite import schedules
 from holdfast.stores.sqlite.connection import Connection, Row
 from holdfast.stores.sqlite.jobs import take_back
 from holdfast.stores.sqlite.orders import advance, free, json_list
@@ -37,7 +38,8 @@ def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> Beat:
     paused = frozenset(row[0] for row in tx.execute(_SQL["paused"])) & frozenset(holder.queues)
     expires = tx.execute(_SQL["soonest"], (holder.id, boot_id))[0][0]
     soonest = None if expires is None else max(0, expires - tx.boot) / 1000
-    return Beat(alive=True, cancels=cancels, paused=paused, soonest=soonest)
+    next_tick = schedules.next_tick(tx, holder.queues, holder.schedules)
+    return Beat(alive=True, cancels=cancels, paused=paused, soonest=soonest, next_tick=next_tick)
 
 
 def end_holder(tx: Transaction, holder: str) -> bool:
@@ -110,8 +112,8 @@ def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
         tx.execute(_PLACES["raise_token"], (queue.number, max(tokens)[0]))
         tx.altered(name)
     tx.execute(_SLOTS["delete_left"], (queue.number, tx.now, limit))
-    gone = sum(dropped.values())
-    more = max(expired, promoted, lapsed, len(tokens), *dropped.values()) >= limit
+    gone, ticks = sum(dropped.values()), schedules.drop_ticks(tx, queue, limit)
+    more = max(expired, promoted, lapsed, len(tokens), ticks, *dropped.values()) >= limit
     return Tidied(0, expired, promoted, gone, dropped[State.DEAD], more)
 
 
@@ -203,6 +205,7 @@ def destroy(tx: Transaction, name: str) -> int:
     if queue is None:
         return 0
     jobs, token = tx.execute(_SQL["jobs_of_queue"], (queue.number,))[0]
+    schedules.destroy(tx, queue)
     for what in ("bodies", "results", "runs", "progress", "jobs", "counts", "lanes", "queue"):
         tx.execute(_SQL[f"destroy_{what}"], (queue.number,))
     tx.execute(_SLOTS["destroy_slots"], (queue.number,))

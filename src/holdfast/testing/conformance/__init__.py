@@ -31,6 +31,15 @@ from holdfast.testing.conformance.progressing import ProgressCases
 from holdfast.testing.conformance.reentering import ReentryCases, UniquePowersCases
 from holdfast.testing.conformance.replaying import ReplayCases, ReplayPagesCases, ReviveCases
 from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
+from holdfast.testing.conformance.scheduling import (
+    DueCases,
+    DurableScheduleCases,
+    FireCases,
+    HandleScheduleCases,
+    OverlapCases,
+    ScheduleCases,
+    TickCases,
+)
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
 from holdfast.testing.conformance.settling import FollowUpCases, RetryCases, SettleCases
 from holdfast.testing.conformance.threads import ThreadCases
@@ -53,16 +62,20 @@ __all__ = [
     "DebounceCases",
     "DelayCases",
     "DestroyCases",
+    "DueCases",
     "DurableCases",
     "DurablePowersCases",
+    "DurableScheduleCases",
     "ExpiryCases",
     "FilterCases",
+    "FireCases",
     "FlushCases",
     "FollowUpCases",
     "GetCases",
     "GiveBackCases",
     "HandleCases",
     "HandlePowersCases",
+    "HandleScheduleCases",
     "Harness",
     "HeldCases",
     "HolderCases",
@@ -74,6 +87,7 @@ __all__ = [
     "ModelCases",
     "OrderCases",
     "OutcomeCases",
+    "OverlapCases",
     "PauseCases",
     "ProgressCases",
     "QueueCases",
@@ -88,12 +102,14 @@ __all__ = [
     "RetryCases",
     "ReviveCases",
     "RunCases",
+    "ScheduleCases",
     "SendCases",
     "SendInCases",
     "SettleCases",
     "SettleInCases",
     "StatsCases",
     "ThreadCases",
+    "TickCases",
     "TidyCases",
     "UniqueBatchCases",
     "UniqueCases",

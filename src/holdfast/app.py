@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 import msgspec
 
-from holdfast.capabilities import Inspectable
+from holdfast.capabilities import Inspectable, Schedules
 from holdfast.clock import SYSTEM, Clock
 from holdfast.codec import Codec, choose
 from holdfast.config import parse_url
@@ -31,8 +31,13 @@ from holdfast.tasks.subscribers import EVENTS_QUEUE, Function, SubscriberOptions
 from holdfast.tasks.task import CoroutineTask, FunctionTask, Task
 from holdfast.worker import Context, Handler, Lane, Worker, WorkerOptions
 
+if TYPE_CHECKING:
+    from holdfast.schedule.book import AppSchedules
+    from holdfast.schedule.schedule import DeclaredOptions
+
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bound=Task[..., Any])
 E = TypeVar("E", bound=Event)
 W = TypeVar("W", bound=Worker)
 
@@ -54,6 +59,12 @@ class EmbeddedOptions(TypedDict, total=False):
     drain: bool
     max_jobs: int | None
     lanes: Sequence[Lane]
+
+
+def _schedules_of(app: App) -> AppSchedules:
+    from holdfast.schedule.book import AppSchedules  # most programs only send, and need no zones and no rules
+
+    return AppSchedules(app._link.sender, app._life.store, app.events, lambda: app._clock)
 
 
 class App:
@@ -98,6 +109,9 @@ class App:
         """The declared tasks by name, subscribers included; an unknown name raises ``UnknownTask``."""
         self._subscribers = Subscribers(self.tasks, self._link, codec=chosen)
 
+    schedules = cached_property(_schedules_of)
+    """The schedules of this App's store, to add, list, edit, pause and run."""
+
     def __repr__(self) -> str:
         return f"<App {self.name or self.url.text!r}>"
 
@@ -123,6 +137,21 @@ class App:
         if function is None:
             return Declaration(self.tasks, options)
         return self.tasks.declare(function, options)
+
+    def schedule(self, **options: Unpack[DeclaredOptions]) -> Callable[[T], T]:
+        """Declare that a task is sent at times: ``@app.schedule(cron="0 9 * * MON-FRI", tz="Europe/Paris")`` above
+        ``@app.task``. Touches no store; workers that start store it, and it ticks while one of them lives.
+
+        ``every=`` in place of ``cron=`` is an interval; see ``ScheduleOptions`` for the others. ``UsageError`` names
+        the option that does not fit.
+        """
+
+        def declare(task: T) -> T:
+            if not isinstance(task, Task):
+                raise UsageError(f"{task!r:.80} is no task: put @app.schedule(…) above @app.task, not below it")
+            return self.schedules.declare(task, options, self.tasks.get)
+
+        return declare
 
     def enqueue_many(self, calls: Iterable[Call[R]], *, connection: object = None) -> list[Job[R]]:
         """Send calls of any tasks, one round trip a queue, and return their jobs in order.
@@ -172,26 +201,31 @@ class App:
     def worker(self, queues: Sequence[str] | None = None, **options: Unpack[EmbeddedOptions]) -> Worker:
         """Return a worker for this process, not started: ``with app.worker(concurrency=4):`` works until its end.
 
-        It takes the declared tasks from ``queues``, by default every queue that one of them names. Tasks declared
-        later are not among them. ``close`` stops it, and so does the end of the program's main thread. ``UsageError``
-        names an option that is unknown.
+        It takes the declared tasks from ``queues``, by default every queue that one of them or a declared schedule
+        names, and fires the schedules of those queues. What is declared later is not among them. ``close`` stops it,
+        and so does the end of the program's main thread. ``UsageError`` names an option that is unknown.
         """
-        return self._worker(Worker, queues, options)
+        return self._worker(Worker, queues, options, ticking=True)
 
-    def _worker(self, make: type[W], queues: Sequence[str] | None, options: EmbeddedOptions) -> W:
+    def _worker(
+        self, make: type[W], queues: Sequence[str] | None, options: EmbeddedOptions, *, ticking: bool = False
+    ) -> W:
         if isinstance(queues, str):
             raise UsageError(f"the queues of a worker are several texts: app.worker([{queues!r}])")
         known = WorkerOptions.__struct_fields__
         if unknown := min(options.keys() - set(known), default=None):
             raise UsageError(f"unknown worker option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
-        tasks, scope = self.tasks.values(), self.dependencies.worker()
+        tasks, scope, store = self.tasks.values(), self.dependencies.worker(), self.backend
+        if queues is None:
+            queues = list(dict.fromkeys([*(task.queue for task in tasks), *self.schedules.queues()]))
         worker = make(
-            self.backend,
-            list(dict.fromkeys(task.queue for task in tasks) if queues is None else queues),
+            store,
+            queues,
             [*(self._handler(task, scope) for task in tasks), *self._subscribers.handlers()],
             events=self.events,
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
             clock=self._clock,
+            services=[self.schedules.ticker(queues)] if ticking and isinstance(store, Schedules) else [],
         )
         self._life.add(worker)
         return worker

@@ -218,9 +218,9 @@ Rule = Cron | Every
 Missed = Literal["latest", "all", "skip"]
 """What becomes of ticks that nobody fired in time: one run for the newest, a run for each, or none."""
 Overlap = Literal["allow", "skip", "replace"]
-"""What a tick does whose schedule has a job that has not ended: send beside it, send nothing, or cancel it and send."""
+"""What a tick does while a job of an earlier one has not ended: send beside it, send nothing, or cancel it and send."""
 Source = Literal["code", "manual"]
-"""Who keeps a schedule: the code of a deployment, which fires it while one of its workers lives, or nobody but the store."""
+"""What a schedule belongs to: code, whose workers fire it while one of them lives, or nothing but its store."""
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):

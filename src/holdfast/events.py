@@ -130,7 +130,7 @@ class Ticked(Event, frozen=True):
 
 
 class ScheduleFailed(Event, frozen=True):
-    """A schedule could not be registered or fired here; the others go on, and it is tried again in ``delay`` seconds."""
+    """A schedule could not be registered or fired here; others go on, and it is tried again in ``delay`` seconds."""
 
     queue: str
     schedule: str

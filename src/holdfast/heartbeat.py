@@ -18,7 +18,7 @@ import msgspec
 
 from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.contract import QueueBackend
-from holdfast.delivery import GiveBack, HolderInfo, Receipt, Settlement
+from holdfast.delivery import Beat, GiveBack, HolderInfo, Receipt, Settlement
 from holdfast.errors import BackendError, Closed, LeaseLost
 
 logger = logging.getLogger("holdfast")
@@ -37,6 +37,9 @@ class Owner:
     def busy(self) -> bool:
         """Tell whether jobs are held, so that requests to cancel them are asked for once a second."""
         return False
+
+    def beaten(self, answer: Beat) -> None:
+        """Hear what the store answered to a beat of a holder that lives."""
 
     def cancels(self, receipts: Sequence[Receipt]) -> None:
         """Hear which of the jobs held are to be cancelled; comes with every beat until they are settled."""
@@ -142,6 +145,7 @@ class Heartbeat:
         if not answer.alive:
             self._die(incarnation)
             return
+        self._owner.beaten(answer)
         if answer.cancels:
             self._owner.cancels(answer.cancels)
         if answer.paused:

@@ -83,6 +83,10 @@ class Registry:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def get(self, name: str) -> Task[..., Any] | None:
+        """Return the task of that name, None when there is none."""
+        return self._tasks.get(name)
+
     def values(self) -> list[Task[..., Any]]:
         """Return the tasks in the order of their declaration."""
         return list(self._tasks.values())

@@ -26,8 +26,10 @@ class MovableClock:
         self.ticking = ticking
         self._callbacks: list[Callable[[], Callable[[], None] | None]] = []
         self._lock = threading.Lock()
-        wall = 0 if start is None else start - SYSTEM.wall()
-        self._set_up(_now(wall) if not ticking else (wall, 0))
+        if ticking:
+            self._set_up((0 if start is None else start - SYSTEM.wall(), 0))
+        else:
+            self._set_up((SYSTEM.wall() if start is None else start, SYSTEM.boot()))
 
     def wall(self) -> int:
         """Return milliseconds of UTC since 1970, as moved."""
@@ -102,7 +104,3 @@ class SharedClock(MovableClock):
 
 def _itself(moved: Callable[[], None]) -> Callable[[], None]:
     return moved
-
-
-def _now(ahead: int) -> tuple[int, int]:
-    return SYSTEM.wall() + ahead, SYSTEM.boot()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from holdfast.delivery import Cancellation, Receipt
+from holdfast.delivery import Beat, Cancellation, Receipt
 from holdfast.events import Events, HolderLost
 from holdfast.heartbeat import Owner
 from holdfast.worker.crew import Crew
@@ -13,9 +13,20 @@ from holdfast.worker.settler import Settler
 
 
 class Orders(Owner):
-    """The owner of a worker's heartbeat. Every method may be called from any thread and returns quickly."""
+    """The owner of a worker's heartbeat. Every method may be called from any thread and returns quickly.
 
-    def __init__(self, crew: Crew, settler: Settler, handlers: Mapping[str, Handler], events: Events) -> None:
+    ``heard`` is told every answer, for what runs beside the jobs.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        settler: Settler,
+        handlers: Mapping[str, Handler],
+        events: Events,
+        heard: Callable[[Beat], None],
+    ) -> None:
+        self._heard = heard
         self._crew = crew
         self._settler = settler
         self._handlers = handlers
@@ -23,6 +34,9 @@ class Orders(Owner):
 
     def busy(self) -> bool:
         return self._crew.busy()
+
+    def beaten(self, answer: Beat) -> None:
+        self._heard(answer)
 
     def cancels(self, receipts: Sequence[Receipt]) -> None:
         asked = {(receipt.id, receipt.token) for receipt in receipts}

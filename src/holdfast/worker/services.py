@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from holdfast.delivery import Beat, HolderInfo
 
 logger = logging.getLogger("holdfast")
 
@@ -23,12 +25,36 @@ class Service(Protocol):
         """Wait for its threads to end, at most ``timeout`` seconds; tell whether they have."""
 
 
+@runtime_checkable
+class Beating(Protocol):
+    """A service that takes part in the worker's heartbeat, from whose thread ``heard`` is called."""
+
+    def introduce(self, holder: HolderInfo) -> HolderInfo:
+        """Return the holder as the store is to know it."""
+
+    def heard(self, beat: Beat) -> None:
+        """Hear what a heartbeat was answered; return quickly."""
+
+
 class Services:
-    """The services of one worker. Belongs to the worker's own thread."""
+    """The services of one worker. Belongs to the worker's own thread, but for what a heartbeat calls."""
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
         self._started: list[Service] = []
+
+    def introduce(self, holder: HolderInfo) -> HolderInfo:
+        """Return the worker's holder as its services want the store to know it."""
+        for service in self._services:
+            if isinstance(service, Beating):
+                holder = service.introduce(holder)
+        return holder
+
+    def heard(self, beat: Beat) -> None:
+        """Pass on what a heartbeat was answered."""
+        for service in self._services:
+            if isinstance(service, Beating):
+                service.heard(beat)
 
     def start(self) -> None:
         """Start all of them, in order; raises what the first that cannot start raises."""

@@ -90,8 +90,9 @@ class Worker:
         runners = self._hire(desk)
         self._crew = Crew(runners, settler, prefetch, clock, serve_lanes(options.lanes, queues, runners, desk))
         self._opening = Opening(handlers.values(), self._crew, self._call)
-        orders = Orders(self._crew, settler, handlers, events)
-        self._heartbeat = Heartbeat(backend, this_process(options.name, options.ttl), owner=orders, clock=clock)
+        orders = Orders(self._crew, settler, handlers, events, self._services.heard)
+        holder = self._services.introduce(this_process(options.name, options.ttl))
+        self._heartbeat = Heartbeat(backend, holder, owner=orders, clock=clock)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
         self._fetcher = Fetcher(
             leases=self._leases,

@@ -235,7 +235,9 @@ class MemoryBackend(Operations, KeptSchedules, QueueBackend):
             mine = [name for name in holder.queues if name in self._places]
             paused = frozenset(name for name in mine if self._places[name].machine.paused)
             next_tick = self._next_tick(holder.queues, holder.schedules)
-            return Beat(alive=True, cancels=tuple(cancels), paused=paused, soonest=self._soonest(holder.id), next_tick=next_tick)
+            return Beat(
+                alive=True, cancels=tuple(cancels), paused=paused, soonest=self._soonest(holder.id), next_tick=next_tick
+            )
 
     def _soonest(self, holder: str) -> float | None:
         """Return the seconds until the first of the other holders falls silent."""

@@ -13,6 +13,7 @@ from holdfast.testing.conformance.counting import StatsCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
 from holdfast.testing.conformance.expiring import ExpiryCases
 from holdfast.testing.conformance.filtering import FilterCases
+from holdfast.testing.conformance.firing import FireCases, OverlapCases, TickCases
 from holdfast.testing.conformance.flushing import FlushCases, RemoveCases
 from holdfast.testing.conformance.harness import Caller, Harness
 from holdfast.testing.conformance.holding import BeatCases, CrashCases, HolderCases, RetireCases
@@ -31,15 +32,7 @@ from holdfast.testing.conformance.progressing import ProgressCases
 from holdfast.testing.conformance.reentering import ReentryCases, UniquePowersCases
 from holdfast.testing.conformance.replaying import ReplayCases, ReplayPagesCases, ReviveCases
 from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
-from holdfast.testing.conformance.scheduling import (
-    DueCases,
-    DurableScheduleCases,
-    FireCases,
-    HandleScheduleCases,
-    OverlapCases,
-    ScheduleCases,
-    TickCases,
-)
+from holdfast.testing.conformance.scheduling import DueCases, DurableScheduleCases, HandleScheduleCases, ScheduleCases
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
 from holdfast.testing.conformance.settling import FollowUpCases, RetryCases, SettleCases
 from holdfast.testing.conformance.threads import ThreadCases

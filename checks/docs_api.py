@@ -23,11 +23,13 @@ from holdfast import (
     Worker,
 )
 from holdfast import current_job as current_job_function
-from holdfast.capabilities import JobFilter
+from holdfast.capabilities import Definition, JobFilter, Schedule, Tick
 from holdfast.config import QueueSettings
 from holdfast.delivery import JobView, QueueStats, Replayed
 from holdfast.middleware import Middleware, Sending
 from holdfast.queues import Deliveries, Place, Queue
+from holdfast.schedule.book import AppSchedules
+from holdfast.schedule.schedule import ScheduleOptions
 from holdfast.tasks.dependencies import Dependencies, Override
 from holdfast.worker import Stopped
 
@@ -44,6 +46,11 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (Sending, "holdfast.middleware"),
     (Worker, "holdfast"),
     (Stopped, "holdfast.worker"),
+    (AppSchedules, "holdfast.schedule.book"),
+    (ScheduleOptions, "holdfast.schedule.schedule"),
+    (Schedule, "holdfast.capabilities"),
+    (Definition, "holdfast.capabilities"),
+    (Tick, "holdfast.capabilities"),
     (Queue, "holdfast.queues"),
     (Place, "holdfast.queues"),
     (Deliveries, "holdfast.queues"),

@@ -61,6 +61,8 @@ def queue_settings() -> str:
             "dead_most": "how many of the newest dead letters are kept",
             "dedupe_window": "how long the id of an ended job is recognised at least",
             "limit": "how many jobs may wait, scheduled and ready; beyond, sends raise `QueueFull`; `None`: no limit",
+            "ticks_for": "how long the ticks of schedules are kept; `None`: for ever",
+            "ticks_most": "how many of the newest ticks are kept, for each schedule; `None`: all",
         },
     )
 

@@ -141,6 +141,8 @@ def template_of(call: Sendable) -> Template:
     message = call.message
     if message.delay or message.due is not None:
         raise UsageError("the call of a schedule has no delay and no run_at: the schedule says when it runs")
+    if message.unique is not None:
+        raise UsageError("the call of a schedule is not unique: overlap= says what becomes of jobs that meet")
     return Template(**{name: getattr(message, name) for name in Template.__struct_fields__})
 
 

@@ -66,7 +66,7 @@ def signs(connection: Connection, *, boot_id: str, now: int, boot: int) -> Signs
 
 
 def _has_signs(text: str, row: Sequence[Any], now: int) -> bool:
-    expires, due, forgotten, done, dead, counted = row
+    expires, due, forgotten, done, dead, tick, counted = row
     settings = msgspec.json.decode(text, type=QueueSettings)
     here: Counter[str] = Counter()
     for state, jobs in msgspec.json.decode(counted, type=list[tuple[str, int]]):
@@ -78,6 +78,7 @@ def _has_signs(text: str, row: Sequence[Any], now: int) -> bool:
         (forgotten, settings.dedupe_window),
         (done, settings.done_for),
         (dead, settings.dead_for),
+        (tick if settings.ticks_for is not None else None, settings.ticks_for or 0.0),
     )
     return (
         any(instant is not None and instant <= now - int(wait * 1000) for instant, wait in first)

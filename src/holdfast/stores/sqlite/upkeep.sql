@@ -31,7 +31,8 @@ SELECT EXISTS (
        EXISTS (SELECT 1 FROM holdfast_job WHERE kept > 0 AND kept <= ?4)
 
 -- name: signs_of_queues
--- Of each queue the first expiry, due time and ends of those jobs that retention may look at, and its counts by lane.
+-- Of each queue the first expiry, due time and ends of those jobs that retention may look at, the first
+-- tick, and its counts by lane.
 SELECT queue.name, queue.settings,
        (
            SELECT min(expires) FROM holdfast_job
@@ -52,6 +53,7 @@ SELECT queue.name, queue.settings,
             WHERE queue = queue.number AND state = 'dead' AND kept = 0
               AND state IN ('done', 'dead', 'cancelled', 'expired')
        ),
+       (SELECT min(tick) FROM holdfast_tick WHERE queue = queue.number AND open = 0),
        (
            SELECT json_group_array(json_array(count.state, count.jobs))
              FROM holdfast_lane AS lane

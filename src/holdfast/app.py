@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import msgspec
 
@@ -16,8 +17,9 @@ from holdfast.codec import Codec, choose
 from holdfast.config import parse_url
 from holdfast.contract import QueueBackend
 from holdfast.errors import JobError, NotSupported, UsageError, nearest
-from holdfast.events import Event, Events
+from holdfast.events import LOGGER, Event, Events, is_coroutine_function
 from holdfast.lifetime import Lifetime
+from holdfast.listeners import AsyncListener, AsyncListeners
 from holdfast.message import SendOptions
 from holdfast.middleware import Middleware
 from holdfast.queues import Queue
@@ -75,7 +77,8 @@ class App:
     thread, except that declaring tasks is for one at a time.
 
     ``codec`` writes arguments and results of tasks that choose none: ``json``, ``msgpack``, or a ``Codec``;
-    ``pickle`` needs ``allow_pickle=True``, for writing as for reading.
+    ``pickle`` needs ``allow_pickle=True``, for writing as for reading. ``logger`` is where the library's own lines go,
+    and what ``ctx.logger`` builds on; None silences both. ``events`` brings a logger of its own.
     """
 
     def __init__(
@@ -87,21 +90,23 @@ class App:
         codec: str | Codec = "json",
         allow_pickle: bool = False,
         events: Events | None = None,
+        logger: logging.Logger | None = LOGGER,
     ) -> None:
         self.url = parse_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         self.name = name
-        self.events = events or Events()
+        self.events = events or Events(logger)
         self.middleware: Middleware[Context] = Middleware()
         """What surrounds every run of a handler, and every send: ``@app.middleware.run``, ``@app.middleware.send``."""
-        self.dependencies = Dependencies()
+        self.dependencies = Dependencies(self.events.logger)
         """What handlers are given by ``Depends``; ``app.dependencies.override`` replaces a provider in tests."""
+        self._listeners = AsyncListeners(self.events.logger)
         self._life = Lifetime(
             partial(open_store, self.url, clock=clock),
             name=name or self.url.text,
             events=self.events,
             middleware=self.middleware,
             clock=clock,
-            parts=(self.dependencies,),
+            parts=(self.dependencies, self._listeners),
         )
         self._link = self._life.link
         chosen = choose(codec, allow_pickle=allow_pickle)
@@ -269,11 +274,27 @@ class App:
         """Take back the jobs of holders that have gone silent, and return how many; workers do it by themselves."""
         return self._life.rescue()
 
-    def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
-        """Call ``listener`` with every event of this type that happens in this process, in the thread where it
-        happens; the returned function ends that.
+    @overload
+    def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]: ...
+    @overload
+    def listen(self, event_type: type[E]) -> Callable[[Callable[[E], R]], Callable[[E], R]]: ...
+    def listen(self, event_type: type[E], listener: Callable[[E], object] | None = None) -> Any:
+        """Call ``listener`` with every event of this type that happens in this process; the returned function ends
+        that. With no listener, return a decorator for one.
+
+        A function is called in the thread where the event happens, and should return quickly. A coroutine function is
+        awaited on a loop of its own thread, one event after the other, and delays no job; when 10 000 events wait for
+        it, further ones are dropped, and that is logged. ``close`` gives it 5 seconds for what still waits.
         """
+        if listener is None:
+            return partial(self._listening, event_type)
+        if is_coroutine_function(listener):
+            listener = self._listeners.listener(cast(AsyncListener, listener))
         return self.events.listen(event_type, listener)
+
+    def _listening(self, event_type: type[E], listener: Callable[[E], R]) -> Callable[[E], R]:
+        self.listen(event_type, listener)
+        return listener
 
     # -- open and close -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ that emitted the event and should return quickly; one that raises is logged and 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections.abc import Callable
@@ -15,9 +16,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdfast.delivery import Delivery, HolderInfo
+from holdfast.errors import UsageError
 from holdfast.message import Message, Stored
 
-logger = logging.getLogger("holdfast")
+LOGGER = logging.getLogger("holdfast")
+"""Where the library's lines go unless somebody says otherwise."""
+_SILENT = logging.Logger("holdfast.silent")
+_SILENT.disabled = True
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -178,11 +183,14 @@ Listener = Callable[[Any], object]
 class Events:
     """Carries events to listeners. Every method may be called from any thread.
 
-    Whoever passes a ``logger`` hears of failures there: a WARNING for each failed attempt and each oddity, an ERROR
-    for each dead letter and each stall.
+    ``logger`` is where all lines of the library go that are about this bus's App or worker: a WARNING for each failed
+    attempt and each oddity, an ERROR for each dead letter and each stall. None silences them.
     """
 
-    def __init__(self, logger: logging.Logger | None = logger) -> None:
+    def __init__(self, logger: logging.Logger | None = LOGGER) -> None:
+        self.logger = _SILENT if logger is None else logger
+        self.job_logger = _below(self.logger)
+        """What ``ctx.logger`` writes to."""
         self._lock = threading.Lock()
         self._listeners: tuple[tuple[type[Event], Listener], ...] = ()
         self._routes: dict[type[Event], tuple[Listener, ...]] = {}
@@ -191,6 +199,8 @@ class Events:
 
     def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
         """Call ``listener`` with every event of this type and its subtypes; the returned function ends that."""
+        if is_coroutine_function(listener):
+            raise UsageError(f"{listener!r} is a coroutine function, which only app.listen takes: a bus has no loop")
         entry = (event_type, listener)
         with self._lock:
             self._listeners += (entry,)
@@ -214,7 +224,7 @@ class Events:
             except BaseException as error:  # SystemExit too, which would end the thread of whoever emits
                 if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                     raise  # Ctrl-C, which came while the listener ran
-                logger.exception("a listener to %s events failed; the job goes on", type(event).__name__)
+                self.logger.exception("a listener to %s events failed; the job goes on", type(event).__name__)
 
     def _route(self, event_type: type[Event]) -> tuple[Listener, ...]:
         routes = self._routes  # a new dictionary whenever the listeners change, so a late write spoils nothing
@@ -224,6 +234,12 @@ class Events:
                 listener for wanted, listener in self._listeners if issubclass(event_type, wanted)
             )
         return route
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Tell whether calling it makes a coroutine, also for a partial and for an object with such a ``__call__``."""
+    called = getattr(type(function), "__call__", None)  # noqa: B004 - the method is wanted, not whether there is one
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 # -- what goes into the logs ----------------------------------------------------------------------------------
@@ -243,6 +259,11 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (ScheduleFailed, logging.ERROR, "schedule {schedule} of queue {queue} failed; again in {delay:.3g} s: {error!r}"),
     (HolderLost, logging.WARNING, "holder {holder} lost its heartbeat: its leases are void"),
 )
+
+
+def _below(logger: logging.Logger) -> logging.Logger:
+    """Return the logger ``job`` below this one, if it stands where loggers are looked up by name."""
+    return logger.getChild("job") if logging.root.manager.loggerDict.get(logger.name) is logger else logger
 
 
 def log_to(logger: logging.Logger, events: Events) -> None:

@@ -20,8 +20,7 @@ from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Beat, GiveBack, HolderInfo, Receipt, Settlement
 from holdfast.errors import BackendError, Closed, LeaseLost
-
-logger = logging.getLogger("holdfast")
+from holdfast.events import LOGGER
 
 EMBEDDED_TTL = 30.0
 BEATS_PER_TTL = 3
@@ -70,9 +69,16 @@ class Heartbeat:
     """
 
     def __init__(
-        self, backend: QueueBackend, template: HolderInfo, *, owner: Owner | None = None, clock: Clock = SYSTEM
+        self,
+        backend: QueueBackend,
+        template: HolderInfo,
+        *,
+        owner: Owner | None = None,
+        clock: Clock = SYSTEM,
+        logger: logging.Logger = LOGGER,
     ) -> None:
         self.clock = clock
+        self._logger = logger
         self._backend = backend
         self._owner = owner or Owner()
         self._incarnation = _Incarnation(template)
@@ -219,7 +225,7 @@ class Heartbeat:
         except (BackendError, Closed):
             raise
         except Exception:
-            logger.exception("this cannot be settled, so its job goes back: %r", settlement)
+            self._logger.exception("this cannot be settled, so its job goes back: %r", settlement)
             if not isinstance(settlement, GiveBack):
                 self._backend.settle([GiveBack(settlement.receipt)])
 
@@ -260,7 +266,9 @@ class Heartbeat:
         except Exception as error:
             level = logging.DEBUG if quiet else logging.WARNING
             known = isinstance(error, BackendError)
-            logger.log(level, "a heartbeat of %s failed: %s", self.holder, error, exc_info=None if known else error)
+            self._logger.log(
+                level, "a heartbeat of %s failed: %s", self.holder, error, exc_info=None if known else error
+            )
             return False
         return True
 

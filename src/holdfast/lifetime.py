@@ -5,7 +5,6 @@ and of the program's end.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import weakref
@@ -24,8 +23,6 @@ from holdfast.sending import Sender
 from holdfast.tasks.link import Link
 from holdfast.worker import Context, Worker
 from holdfast.worker.tidying import Tidying, tidy_all
-
-logger = logging.getLogger("holdfast")
 
 LAST_BEAT = 5.0
 """Seconds that a closing App gives its heartbeat to hand back what is still leased."""
@@ -87,7 +84,7 @@ class Lifetime:
                 raise self._refusal()
             if self._store is None:
                 self._store = self._open_store()
-                self._tidying = Tidying(self)
+                self._tidying = Tidying(self, self._events.logger)
             return self._store
 
     def heartbeat(self) -> Heartbeat:
@@ -97,7 +94,9 @@ class Lifetime:
             if self._store is not store:
                 raise self._refusal()  # closed since, and maybe opened again: leases here would be of the old store
             if self._heartbeat is None:
-                self._heartbeat = Heartbeat(store, this_process(self._name), clock=self.clock)
+                self._heartbeat = Heartbeat(
+                    store, this_process(self._name), clock=self.clock, logger=self._events.logger
+                )
             return self._heartbeat
 
     def _refusal(self) -> Closed:
@@ -194,7 +193,7 @@ class Lifetime:
         try:
             report = worker.join()
         except Exception:  # what ended it was logged then, and the others must end too
-            logger.debug("a worker of %r had ended with an error", self._name, exc_info=True)
+            self._events.logger.debug("a worker of %r had ended with an error", self._name, exc_info=True)
             return False
         return report is not None and report.abandoned > 0 and not worker.linger(0)
 

@@ -6,7 +6,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from holdfast import CONTEXT, App, Call, Context, Job, Retry, State, Stored, Task, Unique
+from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Retry, State, Stored, Task, Unique
 from holdfast.events import Done
 
 app = App("memory:")
@@ -155,3 +155,27 @@ app.worker(concurrency="4")  # type: ignore[arg-type]
 app.worker(concurency=4)  # type: ignore[call-arg]
 assert_type(app.tasks["x"], Task[..., Any])
 assert_type(app.rescue(), int)
+
+
+# -- listeners -------------------------------------------------------------------------------------------------
+
+
+async def heard(event: Done) -> None: ...
+
+
+@app.listen(Done)
+def noted(event: Done) -> str:
+    return event.job.id
+
+
+assert_type(noted(Done(Delivery(queue="", id="", token=1, attempt=1, body=b""))), str)
+app.listen(Done, heard)()
+
+
+def of_a_number(number: int) -> None: ...
+
+
+app.listen(Done, of_a_number)  # type: ignore[arg-type]
+app.listen(Done)(of_a_number)  # type: ignore[arg-type]
+app.listen(int)  # type: ignore[type-var]
+App("memory:", logger="holdfast")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.delivery import Delivery, HolderInfo
 from holdfast.events import (
+    LOGGER,
     BeforeBury,
     BeforeRetry,
     Done,
@@ -29,7 +30,9 @@ JOB = Delivery(queue="mail", id="42", token=1, attempt=2, body=b"", kind="send")
 
 @pytest.fixture
 def events():
-    return Events(logger=None)
+    events = Events(logger=None)
+    events.logger = LOGGER  # it hears nothing, and writes what goes wrong
+    return events
 
 
 def test_a_listener_hears_the_events_it_asked_for(events):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from holdfast.events import Event, Events
+from holdfast.events import LOGGER, Event, Events
 from holdfast.message import Message
 from holdfast.retry import Retry
 from holdfast.stores.memory import MemoryBackend
@@ -75,7 +75,9 @@ def store(clock):
 
 @pytest.fixture
 def events():
-    return Events(logger=None)
+    events = Events(logger=None)
+    events.logger = LOGGER  # some tests read what workers write; what events write has tests of its own
+    return events
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from holdfast.errors import UsageError
+from holdfast.events import LOGGER
 from holdfast.tasks.depends import Dependency, called, read
 from holdfast.tasks.making import Needs, Plan, Shelf, Supplied, WorkerScope
 from holdfast.worker.context import CONTEXT
 
 if TYPE_CHECKING:
     from holdfast.tasks.threads import Threads
-
-logger = logging.getLogger("holdfast")
 
 
 class Override:
@@ -42,7 +41,8 @@ class Override:
 class Dependencies:
     """The providers of one App, and what was made for all of it. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, logger: logging.Logger = LOGGER) -> None:
+        self.logger = logger
         self._lock = threading.Lock()
         self._overrides: tuple[Override, ...] = ()
         self._plans: dict[Dependency, Plan] = {}
@@ -148,7 +148,7 @@ class Dependencies:
         for part in threads or ():
             part.close()
         if (error := shelf.clear()) is not None:
-            logger.error("a dependency of the App could not be cleaned up", exc_info=error)
+            self.logger.error("a dependency of the App could not be cleaned up", exc_info=error)
 
     def restore(self, kept: object) -> None:
         """Go on with what ``renew`` returned."""

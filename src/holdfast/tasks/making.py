@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from holdfast.tasks.threads import Threads
 
-logger = logging.getLogger("holdfast")
-
 Needs = tuple[tuple[str, Dependency], ...]
 Supplied = Mapping[str, Any]
 Key = tuple[Callable[..., Any], Scope]
@@ -71,6 +69,7 @@ class Home(Protocol):
     """Where providers are looked up, and what was made for the whole App is kept."""
 
     shelf: Shelf
+    logger: logging.Logger
 
     @property
     def entering(self) -> Threads:
@@ -124,10 +123,14 @@ class WorkerScope:
                 await making.get_soon(need)
             yield
         finally:
-            _report(await making.leave(self.loop_exits, None))
+            self._report(await making.leave(self.loop_exits, None))
 
     def close(self) -> None:
-        _report(self.shelf.clear())
+        self._report(self.shelf.clear())
+
+    def _report(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.home.logger.error("a dependency of the worker could not be cleaned up", exc_info=error)
 
     def _lasting(self, needs: Iterable[Dependency]) -> Iterator[Dependency]:
         """Yield what is to live as long as the worker, wherever in the tree it is needed."""
@@ -262,8 +265,3 @@ def _raise(error: BaseException | None) -> None:
             raise error
     finally:
         del error  # or it would hold this frame, which holds it
-
-
-def _report(error: BaseException | None) -> None:
-    if error is not None:
-        logger.error("a dependency of the worker could not be cleaned up", exc_info=error)

@@ -15,7 +15,7 @@ from holdfast.delivery import Delivery, Report, clean
 from holdfast.errors import UsageError
 from holdfast.message import Message
 
-logger = logging.getLogger("holdfast.job")
+LOGGER = logging.getLogger("holdfast.job")
 
 MAX_NOTE = 500
 """Characters of a note on progress that are kept."""
@@ -48,7 +48,7 @@ class Context(msgspec.Struct, eq=False):
 
     ``started`` is when a run with a timeout began, in ms of the boot clock; ask ``remaining`` or ``deadline`` instead.
     ``origin`` stands for the App of the job's task, ``follow_ups`` are what ``then`` was given, ``reporter`` takes what
-    ``progress`` says, ``complete`` acks the job for ``ack_in``.
+    ``progress`` says, ``complete`` acks the job for ``ack_in``, ``log`` is what ``logger`` writes to.
     """
 
     delivery: Delivery
@@ -62,6 +62,7 @@ class Context(msgspec.Struct, eq=False):
     follow_ups: list[Message] = []
     reporter: Callable[[Report], None] | None = None
     complete: Callable[[Context, object, Any], None] | None = None
+    log: logging.Logger = LOGGER
 
     def then(self, *calls: FollowUp) -> None:
         """Let these calls follow: ``ctx.then(task.call(…))``. They are stored in the step that acknowledges this run,
@@ -163,9 +164,11 @@ class Context(msgspec.Struct, eq=False):
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose lines name the job; they carry ``job_id``, ``job_kind`` and ``queue`` as extra fields."""
+        """A logger, below that of the App, whose lines name the job; they carry ``job_id``, ``job_kind`` and ``queue``
+        as extra fields.
+        """
         extra = {"job_id": self.id, "job_kind": self.kind, "queue": self.queue, "attempt": self.attempt}
-        return _JobLogger(logger, extra)
+        return _JobLogger(self.log, extra)
 
 
 def overran(context: Context) -> bool:

@@ -17,8 +17,6 @@ from holdfast.worker.options import WorkerOptions
 from holdfast.worker.settler import RECONNECT, Settler
 from holdfast.worker.wanting import Place, Want, Wanting, covers, places
 
-logger = logging.getLogger("holdfast")
-
 SLICE = 0.1
 """Seconds for which one of several places is waited for at a time, where one wait cannot name them all."""
 
@@ -118,7 +116,9 @@ class Fetcher:
         self._in_store_wait = False
         self._failures += 1
         self.error = error
-        logger.log(logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error)
+        self._leases.logger.log(
+            logging.WARNING if self._failures == 1 else logging.DEBUG, "nothing can be leased: %s", error
+        )
         self._rest(RECONNECT.delay(self._failures))
         self._has_stirred(True)  # whatever happened meanwhile
 

@@ -6,16 +6,12 @@ heartbeat, and whose process has gone from this machine's table of processes.
 
 from __future__ import annotations
 
-import logging
-
 from holdfast.clock import Clock
 from holdfast.contract import QueueBackend
 from holdfast.delivery import HolderInfo, Tidied
 from holdfast.errors import BackendError
 from holdfast.events import Dropped, Events, Expired, Rescued, Retired
 from holdfast.heartbeat import Heartbeat, gone_holders
-
-logger = logging.getLogger("holdfast")
 
 TIDY_EVERY = 1.0
 """Seconds between two rounds while there is work; a silent holder's jobs are back that long after its ttl."""
@@ -73,7 +69,7 @@ class Housekeeping:
                 self._look_for_the_gone()
         except BackendError as error:
             self._tidied, self._put_off = self._clock.boot(), True
-            logger.debug("housekeeping is put off: %s", error)
+            self._events.logger.debug("housekeeping is put off: %s", error)
 
     def _is_time_to_tidy(self) -> bool:
         if self._tidied is None:

@@ -28,6 +28,7 @@ class Leases:
         self._backend = backend
         self._heartbeat = heartbeat
         self._events = events
+        self.logger = events.logger
         self._kinds = kinds
         self._turns: dict[Place, deque[str]] = {}
 

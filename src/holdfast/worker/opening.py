@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable
 from holdfast.worker.crew import Crew
 from holdfast.worker.handler import Handler, Lifespan, lifespans
 
-logger = logging.getLogger("holdfast")
-
 
 class Opening:
     """Opens lifespans and then the crew, in a thread of its own, so that one that hangs does not keep a worker from
     ending. ``called`` is called when that is done, or has failed.
     """
 
-    def __init__(self, handlers: Iterable[Handler], crew: Crew, called: Callable[[], None]) -> None:
+    def __init__(
+        self, handlers: Iterable[Handler], crew: Crew, called: Callable[[], None], logger: logging.Logger
+    ) -> None:
+        self._logger = logger
         self._lifespans = lifespans(handlers)
         self._crew = crew
         self._called = called
@@ -70,11 +71,13 @@ class Opening:
             closing.start()
             closing.join(timeout)
             if closing.is_alive():
-                logger.warning("the cleanup of what a worker's jobs depended on goes on after the worker has ended")
+                self._logger.warning(
+                    "the cleanup of what a worker's jobs depended on goes on after the worker has ended"
+                )
 
     def _close(self) -> None:
         for lifespan in reversed(self._begun):
             try:
                 lifespan.close()
             except BaseException:
-                logger.exception("%r could not be closed", lifespan)
+                self._logger.exception("%r could not be closed", lifespan)

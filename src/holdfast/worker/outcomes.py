@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,8 +15,6 @@ from holdfast.retry import Retry, wished_delay
 from holdfast.transactions import ack_in
 from holdfast.worker.context import Context, overran
 from holdfast.worker.handler import DEFAULT_RETRY, Handler, Misfit
-
-logger = logging.getLogger("holdfast")
 
 MOST_DELAY = 10 * 365 * 86_400.0
 
@@ -110,7 +107,9 @@ class Outcomes:
 
     def broken(self, delivery: Delivery, error: BaseException) -> Settlement:
         """Return what settles a run whose end could not be judged because of ``error``: it has failed, and waits."""
-        logger.error("job %s of queue %s could not be settled as it ended", delivery.id, delivery.queue, exc_info=error)
+        self._events.logger.error(
+            "job %s of queue %s could not be settled as it ended", delivery.id, delivery.queue, exc_info=error
+        )
         return delivery.failure(DEFAULT_RETRY.delay(delivery.attempt, draw=self._draw), ErrorInfo.of(error))
 
     def _failed(self, delivery: Delivery, handler: Handler, error: BaseException) -> Settlement:
@@ -148,7 +147,9 @@ class Outcomes:
         try:
             return retry.wants(error, age=(self._clock.wall() - delivery.sent) / 1000)
         except Exception:
-            logger.exception("the retry predicate of kind %r failed; the job is tried again", delivery.kind)
+            self._events.logger.exception(
+                "the retry predicate of kind %r failed; the job is tried again", delivery.kind
+            )
             return True
 
     def _delay(self, delivery: Delivery, retry: Retry, error: BaseException) -> float:

@@ -12,8 +12,6 @@ from holdfast.contract import QueueBackend
 from holdfast.delivery import Receipt, Report
 from holdfast.errors import BackendError, NotSupported
 
-logger = logging.getLogger("holdfast")
-
 REPORT_EVERY = 0.5
 """Seconds between two writes of what goes on; what a run said last is also written just before it is settled."""
 
@@ -21,7 +19,8 @@ REPORT_EVERY = 0.5
 class Reports:
     """``put`` may be called from any thread and never waits for the store; the rest belongs to the settler's thread."""
 
-    def __init__(self, backend: QueueBackend) -> None:
+    def __init__(self, backend: QueueBackend, logger: logging.Logger) -> None:
+        self._logger = logger
         self._backend = backend
         self._lock = threading.Lock()
         self._latest: dict[Receipt, Report] = {}
@@ -58,8 +57,8 @@ class Reports:
         try:
             self._backend.report(list(reports.values()))
         except BackendError as error:
-            logger.debug("progress cannot be written yet: %s", error)
+            self._logger.debug("progress cannot be written yet: %s", error)
             with self._lock:
                 self._latest = reports | self._latest
         except Exception:
-            logger.exception("progress of %d jobs is lost: the store's code failed", len(reports))
+            self._logger.exception("progress of %d jobs is lost: the store's code failed", len(reports))

@@ -9,8 +9,6 @@ from typing import Protocol, runtime_checkable
 
 from holdfast.delivery import Beat, HolderInfo
 
-logger = logging.getLogger("holdfast")
-
 
 class Service(Protocol):
     """Has threads of its own. Its methods are called once each, in this order, from the worker's own thread."""
@@ -39,7 +37,8 @@ class Beating(Protocol):
 class Services:
     """The services of one worker. Belongs to the worker's own thread, but for what a heartbeat calls."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(self, services: Sequence[Service], logger: logging.Logger) -> None:
+        self._logger = logger
         self._services = services
         self._started: list[Service] = []
 
@@ -68,7 +67,7 @@ class Services:
             try:
                 service.stop()
             except Exception:
-                logger.exception("%r could not be stopped", service)
+                self._logger.exception("%r could not be stopped", service)
 
     def join(self, until: float) -> None:
         """Wait for them to end, until ``until`` (``time.monotonic``) at the latest."""
@@ -76,7 +75,7 @@ class Services:
             try:
                 ended = service.join(max(0.0, until - time.monotonic()))
             except Exception:
-                logger.exception("%r could not be joined", service)
+                self._logger.exception("%r could not be joined", service)
             else:
                 if not ended:
-                    logger.warning("%r goes on after its worker has ended", service)
+                    self._logger.warning("%r goes on after its worker has ended", service)

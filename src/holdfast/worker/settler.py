@@ -18,8 +18,6 @@ from holdfast.retry import Retry
 from holdfast.transactions import is_done
 from holdfast.worker.reporting import Reports
 
-logger = logging.getLogger("holdfast")
-
 LARGEST_BATCH = 1000
 MOST_TRIES = 3
 """So often one settlement is tried that breaks the store's code, before the job is buried instead."""
@@ -58,7 +56,7 @@ class Settler:
         self._line: SimpleQueue[Delivery | _Note] = SimpleQueue()
         self._marks: set[_Note] = set()
         self._batch: Sequence[Delivery | _Note] = ()
-        self._reports = Reports(backend)
+        self._reports = Reports(backend, events.logger)
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-settler", daemon=True)
         self.put: Callable[[Delivery], None] = self._line.put
@@ -195,7 +193,8 @@ class Settler:
     def _complain(self, error: Exception, attempt: int, results: int) -> None:
         level = logging.WARNING if attempt == 1 else logging.DEBUG
         known = isinstance(error, BackendError)
-        logger.log(level, "%d results cannot be settled yet: %s", results, error, exc_info=None if known else error)
+        trace = None if known else error
+        self._events.logger.log(level, "%d results cannot be settled yet: %s", results, error, exc_info=trace)
 
     # -- what has been settled ------------------------------------------------------------------------------------
 
@@ -224,7 +223,7 @@ class Settler:
         try:
             return is_done(self._backend, delivery)
         except Exception as error:
-            logger.warning("job %s: taken to be done, as its own transaction said: %s", delivery.id, error)
+            self._events.logger.warning("job %s: taken to be done, as its own transaction said: %s", delivery.id, error)
             return True
 
     def _report_lost(self, deliveries: Sequence[Delivery]) -> None:

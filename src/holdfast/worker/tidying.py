@@ -12,8 +12,6 @@ from holdfast.errors import BackendError, Closed
 from holdfast.events import Events
 from holdfast.worker.housekeeping import tidy
 
-logger = logging.getLogger("holdfast")
-
 TIDY_EVERY = 60.0
 
 
@@ -37,10 +35,10 @@ def tidy_all(store: QueueBackend, events: Events, stop: threading.Event) -> int:
 class Tidying:
     """Tidies once a minute, from a thread of its own, until it is stopped or ``owner`` has gone."""
 
-    def __init__(self, owner: Rescuing) -> None:
+    def __init__(self, owner: Rescuing, logger: logging.Logger) -> None:
         self._stop = threading.Event()
         # The thread holds its owner weakly, or an App that nobody closes would live as long as the program.
-        arguments = (weakref.ref(owner), self._stop)
+        arguments = (weakref.ref(owner), self._stop, logger)
         self._thread = threading.Thread(target=_keep_tidy, args=arguments, name="holdfast-tidy", daemon=True)
         self._thread.start()
 
@@ -50,7 +48,7 @@ class Tidying:
         self._thread.join()
 
 
-def _keep_tidy(owner: weakref.ref[Rescuing], stop: threading.Event) -> None:
+def _keep_tidy(owner: weakref.ref[Rescuing], stop: threading.Event, logger: logging.Logger) -> None:
     while not stop.wait(TIDY_EVERY):
         held = owner()
         if held is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -36,8 +35,6 @@ from holdfast.worker.services import Service, Services
 from holdfast.worker.settler import Settler
 from holdfast.worker.watchdog import Watchdog
 
-logger = logging.getLogger("holdfast")
-
 LOOK_EVERY = 1.0
 LAST_CALL = 1.8
 """Seconds left, when the grace is over, for what was cancelled to end, results to settle and the holder to retire."""
@@ -70,8 +67,10 @@ class Worker:
         self._backend = backend
         self._clock = clock
         self._options = options or WorkerOptions()
-        self._services = Services(services)
-        self._build(list(queues), by_kind, events or Events())
+        events = events or Events()
+        self._logger = events.logger
+        self._services = Services(services, events.logger)
+        self._build(list(queues), by_kind, events)
         self._started = self._stopping = self._hurried = False
         self._error: BaseException | None = None
         self._report: Stopped | None = None
@@ -89,10 +88,10 @@ class Worker:
         prefetch = 0.0 if options.embedded else options.prefetch
         runners = self._hire(desk)
         self._crew = Crew(runners, settler, prefetch, clock, serve_lanes(options.lanes, queues, runners, desk))
-        self._opening = Opening(handlers.values(), self._crew, self._call)
+        self._opening = Opening(handlers.values(), self._crew, self._call, events.logger)
         orders = Orders(self._crew, settler, handlers, events, self._services.heard)
         holder = self._services.introduce(this_process(options.name, options.ttl))
-        self._heartbeat = Heartbeat(backend, holder, owner=orders, clock=clock)
+        self._heartbeat = Heartbeat(backend, holder, owner=orders, clock=clock, logger=events.logger)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
         self._fetcher = Fetcher(
             leases=self._leases,
@@ -199,7 +198,7 @@ class Worker:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        logger.error("worker %s must end", self.holder, exc_info=error)
+        self._logger.error("worker %s must end", self.holder, exc_info=error)
         if not isinstance(error, Exception):  # SystemExit and its like must not end whoever joins this worker
             wrapped = HoldfastError(f"worker {self.holder} was ended by {error!r}")
             wrapped.__cause__, error = error, wrapped
@@ -278,7 +277,7 @@ class Worker:
         if abandoned:
             self._settler.mark().wait(_until(last_call))
             names = ", ".join(f"{context.kind} {context.id}" for context in self._crew.running())
-            logger.warning("worker %s has stopped, but jobs still run and stay leased: %s", self.holder, names)
+            self._logger.warning("worker %s has stopped, but jobs still run and stay leased: %s", self.holder, names)
         else:
             self._settler.stop()
             self._settler.join(_until(last_call))

@@ -21,8 +21,6 @@ from holdfast.worker.inbox import Inbox
 from holdfast.worker.outcomes import HandlerTimeout
 from holdfast.worker.runners.runner import Desk, Tally, stack_of
 
-logger = logging.getLogger("holdfast")
-
 BLOCKED_MS = 1000
 """A loop that has not turned for so long is blocked by a handler, and all others wait."""
 STUBBORN_S = 1.0
@@ -106,7 +104,7 @@ class EventLoop:
                 loop = runner.get_loop()
                 serving = self._serving = loop.create_task(self._serve())
                 while not serving.done():
-                    _turn(loop, serving)
+                    _turn(loop, serving, self._desk.events.logger)
                 serving.result()
         except BaseException as error:
             self._failure = error
@@ -270,7 +268,7 @@ class LoopRunner:
         return outcomes.returned(delivery, handler, context, value)
 
 
-def _turn(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None]) -> None:
+def _turn(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None], logger: logging.Logger) -> None:
     """Run the loop until ``serving`` is done, or a task that a handler made ends with what stops a loop."""
     try:
         loop.run_until_complete(serving)

@@ -58,6 +58,7 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
             origin=handler.origin,
             reporter=self.report,
             complete=self.complete,
+            log=self.events.job_logger,
         )
 
 

@@ -6,9 +6,11 @@ import pytest
 
 from holdfast.app import App
 from holdfast.capabilities import JobFilter
+from holdfast.delivery import State
 from holdfast.demo import run as course_of
 from holdfast.demo.checks import attempts_used, check
 from holdfast.demo.plan import bring, make_plan, standard_library
+from holdfast.demo.progress import NAME, PROGRESS
 from holdfast.demo.run import run
 from holdfast.demo.survey import QUEUE, Survey, survey, survey_file
 from holdfast.events import Events
@@ -89,7 +91,8 @@ def test_the_demo_ends_by_itself_keeps_its_promises_and_leaves_nothing_behind(ho
         "done after two retries          1",
     ]
     assert "dead letters                    2  repaired, replayed: 2" in answer.out
-    assert answer.out.count("kept  ") == 6
+    assert "ticks, one a second " in answer.out
+    assert answer.out.count("kept  ") == 7
     assert list(place.iterdir()) == []
 
 
@@ -99,6 +102,7 @@ def test_the_demo_tells_the_same_as_json(holdfast, sources, place):
     assert document["ok"] is True
     assert document["done_in_attempt"] == {"1": 95, "2": 3, "3": 1}
     assert (document["dead"], document["replayed"]) == (2, 2)
+    assert len(document["done_at_ticks"]) == document["ticks"]
     assert document["top_imports"][0] == {"module": "os", "count": 101}
     assert all(check["kept"] for check in document["checks"])
     assert document["url"] is None
@@ -151,7 +155,7 @@ def course(app, sources, place):
 
     class Done:
         plan = make_plan(sources, place)
-        course = run(app, plan)
+        course = run(app, plan, period=0.05)
 
         def against(self):
             return [text for check_ in check(app, self.plan, self.course) for text in check_.against]
@@ -162,6 +166,37 @@ def course(app, sources, place):
 def test_nothing_speaks_against_a_demo_that_went_well(app, course):
     assert course.against() == []
     assert attempts_used(app, course.course) == {1: 95, 2: 3, 3: 1}
+
+
+def test_the_schedule_ticked_while_the_demo_ran_and_no_longer(app, course):
+    ticks = course.course.progress.ticks
+
+    assert len(ticks) >= 5  # the retries alone take 0.6 s
+    assert len(course.course.progress.done) == len(ticks)
+    assert app.schedules.get(NAME).paused
+
+
+def test_a_tick_whose_job_is_gone_is_noticed(app, course):
+    app.backend.flush(PROGRESS, State.DONE)
+
+    assert len(course.against()) == len(course.course.progress.ticks)
+    assert course.against()[0].endswith("was sent; its job is not there")
+
+
+def test_a_job_of_no_tick_is_noticed(app, course):
+    [extra] = app.schedules.run(NAME)
+
+    assert course.against() == [f"job {extra.id} is no tick's"]
+
+
+def test_a_tick_left_out_is_noticed(course):
+    ticks = list(course.course.progress.ticks)
+    del ticks[1]
+    course.course = msgspec.structs.replace(
+        course.course, progress=msgspec.structs.replace(course.course.progress, ticks=ticks)
+    )
+
+    assert "a tick was left out" in course.against()
 
 
 def test_a_job_too_many_is_noticed(app, course):

@@ -57,6 +57,19 @@ def test_the_environment_wins_over_the_file_and_an_option_over_both(holdfast, sh
     assert (policy["queues"], policy["concurrency"], policy["grace"]) == (["mail", "images"], 5, 6.0)
 
 
+def test_lanes_come_from_the_file(holdfast, shop):
+    shop('[tool.holdfast]\napp = "shop:app"\nlanes = { mail = 2, images = 1 }\n')
+
+    assert holdfast("worker", "--drain", "--json").document["lanes"] == {"mail": 2, "images": 1}
+
+
+def test_lanes_of_the_environment_win(holdfast, shop, monkeypatch):
+    shop('[tool.holdfast]\napp = "shop:app"\nlanes = { mail = 2 }\n')
+    monkeypatch.setenv("HOLDFAST_LANES", "mail=3 images=1")
+
+    assert holdfast("worker", "--drain", "--json").document["lanes"] == {"mail": 3, "images": 1}
+
+
 def test_without_a_file_the_defaults_hold(holdfast, shop, project):
     project("shop.py", SHOP)
 
@@ -202,6 +215,7 @@ def test_one_store_written_in_two_ways_is_not_warned_of(holdfast, shop, tmp_path
         ),
         ("[tool.holdfast]\nconcurrency = '3'", "concurrency: expected `int | null`, got `str`"),
         ("[tool.holdfast]\nconcurrency = 0", "concurrency: expected `int` >= 1"),
+        ("[tool.holdfast]\nlanes.mail = 0", "lanes"),
         ("[tool.holdfast]\ngrace = -1", "grace: expected `float` >= 0"),
         ("[tool.holdfast]\ntasks = 'shop'", "tasks: expected `array`, got `str`"),
         ("[tool.holdfast]\nurl = 'jobs.db'", "url: 'jobs.db' is not a store URL; write for example"),

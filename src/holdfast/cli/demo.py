@@ -35,7 +35,8 @@ def demo(source: Path | None, folder: Path | None, out: Output, *, keep: bool) -
     """Run one job per file of the standard library, and check that nothing was lost.
 
     Each job parses a file and counts lines, names and imports. Some fail in their first attempts on purpose and are
-    tried again; two become dead letters, are repaired and replayed. The store is a SQLite file.
+    tried again; two become dead letters, are repaired and replayed. A schedule records every second how far it is. The
+    store is a SQLite file.
     """
     for given, option in ((source, "--source"), (folder, "--dir")):
         if given is not None and not given.is_dir():
@@ -111,6 +112,8 @@ def _document(shown: Shown, url: str | None) -> dict[str, Any]:
         "done_in_attempt": {str(attempt): number for attempt, number in shown.attempts.items()},
         "dead": len(course.dead),
         "replayed": len(course.replayed),
+        "ticks": len(course.progress.ticks),
+        "done_at_ticks": list(course.progress.done),
         "seconds": round(course.seconds, 3),
         "jobs_per_second": round(len(plan) / course.seconds, 1),
         "checks": [
@@ -132,6 +135,7 @@ def _summary(shown: Shown) -> Iterator[str | Table]:
     for attempt, number in shown.attempts.items():
         yield f"{_DONE_IN.get(attempt, f'done in attempt {attempt}'):<25}  {number:>6,}"
     yield f"dead letters               {len(course.dead):>6,}  repaired, replayed: {len(course.replayed)}"
+    yield f"ticks, one a second        {len(course.progress.ticks):>6,}{_at_ticks(course.progress.done)}"
     yield f"time                       {length(course.seconds):>8}, {len(plan) / course.seconds:,.0f} jobs/s"
     yield ""
     for check in shown.checks:
@@ -139,6 +143,13 @@ def _summary(shown: Shown) -> Iterator[str | Table]:
         yield from (f"          {text}" for text in check.against[:FEW])
         if len(check.against) > FEW:
             yield f"          and {len(check.against) - FEW} more"
+
+
+def _at_ticks(done: Sequence[int]) -> str:
+    if not done:
+        return ""
+    shown = ", ".join(f"{number:,}" for number in done[:TOP])
+    return f"  files done at each: {shown}{', …' if len(done) > TOP else ''}"
 
 
 _DONE_IN = {1: "done at the first attempt", 2: "done after one retry", 3: "done after two retries"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -21,6 +21,9 @@ from holdfast.config import StoreURL, parse_url
 from holdfast.contract import QueueBackend
 from holdfast.delivery import State
 from holdfast.errors import ConfigError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from holdfast.app import App
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,16 +41,21 @@ def json_option(command: F) -> F:
     return cast("F", click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(run))
 
 
+def store_options(command: F) -> F:
+    """Give a command ``--url`` and ``--app``."""
+    command = click.option("--app", metavar="PKG.MOD:APP", help="Use the store of this App.")(command)
+    return click.option("--url", help="The store, such as sqlite:///jobs.db.")(command)
+
+
 def on_store(command: F) -> F:
     """Give a command ``--url``, ``--app`` and ``--json``, and its function an open ``store`` and ``out``."""
 
     @functools.wraps(command)
     def run(*args: Any, url: str | None, app: str | None, **given: Any) -> Any:
-        with opened(url, app) as store:
+        with opened(url, app) as (store, _):
             return command(*args, store=store, **given)
 
-    run = click.option("--app", metavar="PKG.MOD:APP", help="Use the store of this App.")(json_option(run))
-    return cast("F", click.option("--url", help="The store, such as sqlite:///jobs.db.")(run))
+    return store_options(cast("F", json_option(run)))
 
 
 queues_option = click.option("--queue", "-q", "queues", multiple=True, help="In this queue; may be repeated.")
@@ -126,8 +134,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @contextmanager
-def opened(url: str | None, app: str | None) -> Iterator[QueueBackend]:
-    """Open the store that a URL, an App or the environment names, for a command that looks at it from outside."""
+def opened(url: str | None, app: str | None) -> Iterator[tuple[QueueBackend, App | None]]:
+    """Open the store that a URL, an App, the environment or the project's file names, for a command that looks at it
+    from outside; yield it with its App, if one was named.
+    """
     if url is not None and app is not None:
         raise click.UsageError("Give --url or --app, not both.")
     folder, by_default = None, False
@@ -141,7 +151,7 @@ def opened(url: str | None, app: str | None) -> Iterator[QueueBackend]:
         found = find_app(app, folder)
         _check_place(found.url)
         with found:
-            yield _shared(found.backend, found.url)
+            yield _shared(found.backend, found.url), found
         return
     parsed = parsed or parse_url(DEFAULT_URL)
     _check_place(parsed, by_default=by_default)
@@ -149,7 +159,7 @@ def opened(url: str | None, app: str | None) -> Iterator[QueueBackend]:
 
     store = open_store(parsed)
     try:
-        yield _shared(store, parsed)
+        yield _shared(store, parsed), None
     finally:
         store.close()
 

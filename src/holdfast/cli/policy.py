@@ -50,6 +50,7 @@ def policy_of(app: App, name: str, orders: Orders, queues: Sequence[str]) -> dic
         "grace": orders.grace,
         "drain": orders.drain,
         "max_jobs": orders.max_jobs,
+        "schedules": _schedules(app),
         "tasks": [
             {
                 "name": task.name,
@@ -67,6 +68,15 @@ def policy_of(app: App, name: str, orders: Orders, queues: Sequence[str]) -> dic
     }
 
 
+def _schedules(app: App) -> list[dict[str, Any]]:
+    from holdfast.cli.schedules import rule_in_words
+
+    return [
+        {"name": one.name, "queues": list(one.queues), "rule": rule_in_words(one.definition.rule)}
+        for one in app.schedules.of_code()
+    ]
+
+
 def show(policy: dict[str, Any], orders: Orders, out: Output) -> None:
     """Print what is in force, for people."""
     from holdfast import __version__
@@ -81,12 +91,20 @@ def show(policy: dict[str, Any], orders: Orders, out: Output) -> None:
         "",
         Table(["task", "queue", "retry", "timeout", "result"], [_task_row(task) for task in policy["tasks"]]),
         "",
+        *_schedule_table(policy["schedules"]),
     )
     sys.stdout.flush()
 
 
 def _lanes(lanes: dict[str, int]) -> str:
     return ", ".join(f"{count(slots, 'slot')} for {queue}" for queue, slots in lanes.items())
+
+
+def _schedule_table(schedules: list[dict[str, Any]]) -> list[Table | str]:
+    if not schedules:
+        return []
+    rows = [[one["name"], one["rule"], ", ".join(one["queues"])] for one in schedules]
+    return [Table(["schedule", "rule", "queues"], rows), ""]
 
 
 def _task_row(task: dict[str, Any]) -> list[object]:

@@ -26,13 +26,14 @@ class _Table(msgspec.Struct, frozen=True):
     tasks: tuple[str, ...] = ()
     queues: tuple[str, ...] | dict[str, dict[str, Any]] = ()
     concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    lanes: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = {}
     grace: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     """What one file says. ``queues`` are those to work on, ``settings`` what queues are told; a file has one of both.
 
-    ``tasks`` are the packages to discover, as ``PACKAGE`` or ``PACKAGE:PATTERN``.
+    ``lanes`` are written as on the command line, and so are ``tasks``, the packages to discover.
     """
 
     file: Path
@@ -42,6 +43,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...]
     settings: Mapping[str, QueueSettings]
     concurrency: int | None
+    lanes: tuple[str, ...]
     grace: float | None
 
     @property
@@ -51,7 +53,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def defaults(self) -> dict[str, Any]:
         """Return what the file says of options, by their parameters' names."""
-        said = {name: getattr(self, name) for name in ("app", "tasks", "queues", "concurrency", "grace")}
+        said = {name: getattr(self, name) for name in ("app", "tasks", "queues", "concurrency", "lanes", "grace")}
         return {name: value for name, value in said.items() if value not in (None, ())}
 
 
@@ -133,6 +135,7 @@ def _read(file: Path, table: Mapping[str, Any]) -> Project:
         queues=queues,
         settings={name: _settings(f"{file}: [{TABLE}.queues.{name}]", told) for name, told in settings.items()},
         concurrency=read.concurrency,
+        lanes=tuple(f"{queue}={slots}" for queue, slots in read.lanes.items()),
         grace=read.grace,
     )
 

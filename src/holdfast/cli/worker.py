@@ -77,6 +77,7 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     "lanes",
     multiple=True,
     metavar="QUEUE=SLOTS",
+    envvar="HOLDFAST_LANES",
     callback=_lanes,
     help="Slots of its own for a queue, beside --concurrency; again for another queue.",
 )
@@ -209,12 +210,13 @@ def _work(app: App, named: Named, orders: Orders, out: Output) -> Stopped:
             f"{name} has no tasks: declare one with @app.task, and import its module in {name.partition(':')[0]}, "
             "or let --discover find it"
         )
-    queues = orders.queues or tuple(dict.fromkeys(task.queue for task in tasks))
+    known = tuple(dict.fromkeys([*(task.queue for task in tasks), *app.schedules.queues()]))
+    queues = orders.queues or known
     policy = policy_of(app, name, orders, queues) | {"project": project and str(project.file)}
     show(policy, orders, out)
-    _warn(app, queues, [task.queue for task in tasks])
+    _warn(app, queues, known)
     if project is not None:
-        _settle_queues(app, project, [*queues, *(task.queue for task in tasks)])
+        _settle_queues(app, project, [*queues, *known])
     from holdfast.worker import Lane
 
     runner = app.worker(

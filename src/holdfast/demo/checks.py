@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from holdfast.app import App
-from holdfast.capabilities import JobFilter
+from holdfast.capabilities import JobFilter, TickOutcome
 from holdfast.delivery import JobView, State
 from holdfast.demo.plan import Planned
+from holdfast.demo.progress import PROGRESS, Progress
 from holdfast.demo.run import Course
 from holdfast.demo.survey import QUEUE, Survey, add_up, survey
 from holdfast.queues import Place
@@ -41,6 +43,7 @@ def check(app: App, plan: Sequence[Planned], course: Course, tell: Callable[[int
         ("nothing is left waiting, running or dead", _left_over(place)),
         ("the store counts as many done jobs as there are files", _counts(plan, place)),
         ("the dead letters were those planned, and all were replayed", _dead(plan, course)),
+        ("each tick of the schedule has made exactly one job, and it is done", _ticks(course.progress, app)),
         ("the results add up to what counting without a queue finds", _recount(plan, course, tell)),
     ]
     return [Check(promise, tuple(against)) for promise, against in promises]
@@ -107,6 +110,18 @@ def _dead(plan: Sequence[Planned], course: Course) -> Iterator[str]:
         yield f"{len(course.dead)} jobs were dead, {len(missing)} were meant to be"
     if sorted(course.replayed) != sorted(course.dead):
         yield f"{len(course.replayed)} of {len(course.dead)} dead letters were replayed"
+
+
+def _ticks(progress: Progress, app: App) -> Iterator[str]:
+    jobs = {job.id: job.state for job in _all_jobs(Place(PROGRESS, lambda: app.backend))}
+    for tick in progress.ticks:
+        if tick.outcome is not TickOutcome.SENT or jobs.get(tick.job or "") is not State.DONE:
+            yield f"the tick at {tick.tick} was {tick.outcome}; its job is {jobs.get(tick.job or '', 'not there')}"
+    of_ticks = Counter(tick.job for tick in progress.ticks)
+    yield from (f"{number} ticks have the job {job}" for job, number in of_ticks.items() if number > 1)
+    yield from (f"job {job} is no tick's" for job in jobs.keys() - of_ticks.keys())
+    if len({later.tick - earlier.tick for earlier, later in pairwise(progress.ticks)}) > 1:
+        yield "a tick was left out"
 
 
 def _recount(plan: Sequence[Planned], course: Course, tell: Callable[[int], object]) -> Iterator[str]:

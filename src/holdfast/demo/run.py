@@ -1,4 +1,6 @@
-"""The demo's course: send a job per file, work, wait for every result, repair what failed, and replay it."""
+"""The demo's course: send a job per file, work, wait for every result, repair what failed, and replay it. A schedule
+ticks meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import msgspec
 from holdfast.app import App
 from holdfast.capabilities import JobFilter
 from holdfast.delivery import State
+from holdfast.demo import progress
 from holdfast.demo.plan import Planned, bring
+from holdfast.demo.progress import PROGRESS, Progress
 from holdfast.demo.survey import QUEUE, Survey, add_up, declare
 from holdfast.errors import JobError, JobFailed
 from holdfast.queues import Place
@@ -25,12 +29,13 @@ Tell = Callable[[int], object]
 
 
 class Course(msgspec.Struct, frozen=True):
-    """What happened: the jobs in the order of the plan, their results by id, and what was replayed."""
+    """What happened: the jobs in the order of the plan, their results by id, what was replayed, and what ticked."""
 
     jobs: Sequence[Job[Survey]]
     results: dict[str, Survey]
     dead: Sequence[str]
     replayed: Sequence[str]
+    progress: Progress
     seconds: float
 
     @property
@@ -39,18 +44,24 @@ class Course(msgspec.Struct, frozen=True):
         return add_up(self.results.values())
 
 
-def run(app: App, plan: Sequence[Planned], tell: Tell = lambda more: None) -> Course:
-    """Survey every planned file with a worker in this process; ``JobError`` if a job never ends."""
+def run(app: App, plan: Sequence[Planned], tell: Tell = lambda more: None, period: float = progress.PERIOD) -> Course:
+    """Survey every planned file with a worker in this process, recording progress every ``period`` seconds.
+
+    ``JobError`` if a job never ends.
+    """
     started = time.monotonic()
     task = declare(app)
+    progress.declare(app, period)
     jobs = task.enqueue_many(task.call(str(one.path), fail=one.fail) for one in plan)
-    with app.worker([QUEUE], concurrency=CONCURRENCY, embedded=False):
+    with app.worker([QUEUE, PROGRESS], concurrency=CONCURRENCY, embedded=False):
         results = _wait_for(jobs, tell)
         dead = [job for job in jobs if job.id not in results]
         bring(plan)
         replayed = replay_dead(app)
         results |= _wait_for([job for job in dead if job.id in replayed], tell)
-    return Course(jobs, results, [job.id for job in dead], replayed, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        ticked = progress.finish(app, PATIENCE)
+    return Course(jobs, results, [job.id for job in dead], replayed, ticked, seconds)
 
 
 def _wait_for(jobs: Sequence[Job[Survey]], tell: Tell) -> dict[str, Survey]:

@@ -77,24 +77,25 @@ class AppSchedules:
 
     def queues(self) -> builtins.list[str]:
         """Return the queues of what code declares. Touches no store."""
-        return [queue for one in self._of_code() for queue in one.queues]
+        return [queue for one in self.of_code() for queue in one.queues]
 
     def register(self) -> builtins.list[Schedule]:
         """Store the schedules that code declares, as workers do when they start; return them as they are stored.
 
         Repeating it changes nothing. They are fired while a live worker declares them.
         """
-        found = [register(self._store, queue, one) for one in self._of_code() for queue in one.queues]
+        found = [register(self._store, queue, one) for one in self.of_code() for queue in one.queues]
         self._changed()
         return found
 
     def ticker(self, queues: Sequence[str]) -> Ticker:
         """Return what fires the schedules of these queues, not started. Workers of this App have one each."""
-        ticker = Ticker(self._store, queues, self._of_code(), events=self._events, clock=self._clock())
+        ticker = Ticker(self._store, queues, self.of_code(), events=self._events, clock=self._clock())
         self._tickers.add(ticker)
         return ticker
 
-    def _of_code(self) -> builtins.list[Declared]:
+    def of_code(self) -> builtins.list[Declared]:
+        """Return what code declares, as it was told. Touches no store."""
         return [schedule for _, schedule in self._declared.values()]
 
     # -- looking --------------------------------------------------------------------------------------------------

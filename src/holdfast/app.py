@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 
 import msgspec
 
+from holdfast.aio import Aio
 from holdfast.capabilities import Inspectable, Schedules
 from holdfast.clock import SYSTEM, Clock
 from holdfast.codec import Codec, choose
@@ -24,7 +25,7 @@ from holdfast.message import SendOptions
 from holdfast.middleware import Middleware
 from holdfast.queues import Queue
 from holdfast.stores import open_store
-from holdfast.tasks.calls import Call, send_calls, send_calls_soon
+from holdfast.tasks.calls import Call, send_calls
 from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.job import Job
 from holdfast.tasks.making import WorkerScope
@@ -100,7 +101,7 @@ class App:
         self.dependencies = Dependencies(self.events.logger)
         """What handlers are given by ``Depends``; ``app.dependencies.override`` replaces a provider in tests."""
         self._listeners = AsyncListeners(self.events.logger)
-        self._life = Lifetime(
+        self._life = life = Lifetime(
             partial(open_store, self.url, clock=clock),
             name=name or self.url.text,
             events=self.events,
@@ -113,6 +114,16 @@ class App:
         self.tasks = Registry(self._link, self.dependencies, codec=chosen, allow_pickle=allow_pickle)
         """The declared tasks by name, subscribers included; an unknown name raises ``UnknownTask``."""
         self._subscribers = Subscribers(self.tasks, self._link, codec=chosen)
+        self.aio = Aio(
+            link=self._link,
+            threads=lambda: life.threads,
+            subscribers=self._subscribers,
+            queue=self.queue,
+            queues=self.queues,
+            job=self.job,
+            rescue=self.rescue,
+        )
+        """What the App offers, to be awaited."""
 
     schedules = cached_property(_schedules_of)
     """The schedules of this App's store, to add, list, edit, pause and run."""
@@ -165,10 +176,6 @@ class App:
         ``connection`` they are stored when the transaction there commits.
         """
         return send_calls(self._link, list(calls), connection)
-
-    async def aenqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
-        """Do as ``enqueue_many`` does, blocking no event loop."""
-        return await send_calls_soon(self._link, list(calls))
 
     # -- events ---------------------------------------------------------------------------------------------------
 

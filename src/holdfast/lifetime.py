@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Protocol, runtime_checkable
 
+from holdfast.aio.threads import Threads
 from holdfast.clock import Clock
 from holdfast.contract import QueueBackend
 from holdfast.errors import Closed
@@ -63,6 +64,7 @@ class Lifetime:
         self._name, self._events, self._parts = name, events, parts
         self.clock = clock
         self.link = Link(self.store, Sender(self.store, events, middleware))
+        self.threads = Threads(self.store)
         self._lock = threading.Lock()
         self._store: QueueBackend | None = None
         self._tidying: Tidying | None = None
@@ -121,6 +123,7 @@ class Lifetime:
         """
         with self._lock:
             before = (self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed)
+            threads, self.threads = self.threads, Threads(self.store)
             self.clock, self._store, self._tidying, self._heartbeat = clock, store, None, None
             self._workers, self._closed = weakref.WeakSet(), False
         kept = [(part, part.renew()) for part in self._parts if isinstance(part, Keeping)]
@@ -133,6 +136,7 @@ class Lifetime:
                     part.restore(its)
                 with self._lock:
                     self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed = before
+                    self.threads = threads
 
     # -- its end --------------------------------------------------------------------------------------------------
 
@@ -142,6 +146,7 @@ class Lifetime:
             if self._closed:
                 self._closed = False
                 self.link.renew()
+                self.threads = Threads(self.store)
         self.store()
 
     def close(self) -> int:
@@ -150,6 +155,7 @@ class Lifetime:
         if not lingering:
             self._close_parts()
         self.link.close()
+        self.threads.close()
         with self._lock:
             self._closed = True
             store, self._store = self._store, None
@@ -203,7 +209,9 @@ class Lifetime:
         for worker in workers:
             worker.forget()
         parts = [part.renew() for part in self._parts]
-        _ABANDONED.append((self._store, self._tidying, self._heartbeat, self.link.waiters, workers, parts))
+        inherited = (self._store, self._tidying, self._heartbeat, self.link.waiters, self.threads, workers, parts)
+        _ABANDONED.append(inherited)
+        self.threads = Threads(self.store)
         self._workers = weakref.WeakSet()
         self._lock = threading.Lock()
         self._store = self._tidying = self._heartbeat = None

@@ -190,17 +190,22 @@ class Queue(Place):
 
         With ``connection=`` it is stored when the transaction there commits.
         """
-        return self._send([self._message(body, options)], options)[0]
+        return self._send(self._messages([body], options), options)[0]
 
     def send_many(self, bodies: Iterable[bytes | Message], **options: Unpack[SendOptions]) -> list[Stored]:
         """Store messages in one call; return one receipt each, in order.
 
         The options are those of every ``bytes``; a :class:`Message` carries its own.
         """
+        return self._send(self._messages(bodies, options), options)
+
+    # What begins with an underscore here is also used by the awaited face, holdfast.aio.
+
+    def _messages(self, bodies: Iterable[bytes | Message], options: SendOptions) -> list[Message]:
         given = list(bodies)
         if "id" in options and sum(not isinstance(body, Message) for body in given) > 1:
             raise UsageError(f"queue {self.name!r}: one id cannot be that of several messages; send Messages instead")
-        return self._send([self._message(body, options) for body in given], options)
+        return [self._message(body, options) for body in given]
 
     def _message(self, body: bytes | Message, options: SendOptions) -> Message:
         if not isinstance(body, (Message, bytes, bytearray, memoryview)):
@@ -227,10 +232,7 @@ class Queue(Place):
         ends with an exception, that is nacked with it, or buried when its attempts are used. When the store cannot
         settle, its error is raised here, and the heartbeat settles as soon as it can.
         """
-        if not isinstance(limit, int) or not 1 <= limit <= MOST_LEASED:
-            raise UsageError(f"queue {self.name!r}: limit is a whole number from 1 to {MOST_LEASED}, not {limit!r}")
-        if isinstance(kinds, str):
-            raise UsageError(f"queue {self.name!r}: kinds are several texts: kinds=[{kinds!r}]")
+        self._check_lease(limit, kinds)
         granted = self._wait_and_lease(limit, kinds, wait)
         for delivery in granted:
             delivery.complete = self._ack_in
@@ -254,12 +256,21 @@ class Queue(Place):
             taken = granted[0]
             lost = self._settle([Ack(taken.receipt)], otherwise=[GiveBack(taken.receipt)])
             if not lost:
-                return _message_of(taken)
+                return message_of(taken)
         return None
 
+    def _check_lease(self, limit: int, kinds: Collection[str]) -> None:
+        if not isinstance(limit, int) or not 1 <= limit <= MOST_LEASED:
+            raise UsageError(f"queue {self.name!r}: limit is a whole number from 1 to {MOST_LEASED}, not {limit!r}")
+        if isinstance(kinds, str):
+            raise UsageError(f"queue {self.name!r}: kinds are several texts: kinds=[{kinds!r}]")
+
+    def _patience(self, wait: Seconds | None) -> float | None:
+        return None if wait is None else seconds(wait, f"queue {self.name!r}: the time to wait")
+
     def _wait_and_lease(self, limit: int, kinds: Collection[str], wait: Seconds | None) -> list[Delivery]:
-        clock = self._heartbeat().clock
-        end = None if wait is None else clock.boot() + seconds(wait, f"queue {self.name!r}: the time to wait") * 1000
+        clock, patience = self._heartbeat().clock, self._patience(wait)
+        end = None if patience is None else clock.boot() + patience * 1000
         while not (granted := self._insist(limit, kinds)):
             left = POLL if end is None else (end - clock.boot()) / 1000
             if left <= 0:
@@ -386,7 +397,8 @@ class Deliveries:
                 self._events.emit(BeforeBury(delivery, error, reason))
 
 
-def _message_of(delivery: Delivery) -> Message:
+def message_of(delivery: Delivery) -> Message:
+    """Return the message that a delivery hands over."""
     return Message(
         body=delivery.body,
         id=delivery.id,

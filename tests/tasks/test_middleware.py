@@ -378,7 +378,7 @@ async def _aenqueue(app, task):
 
 
 async def _aenqueue_many(app, task):
-    return (await app.aenqueue_many([task.call(1)]))[0].id
+    return (await app.aio.enqueue_many([task.call(1)]))[0].id
 
 
 WAYS = {

@@ -184,7 +184,7 @@ def test_awaited_sends_of_many_tasks_share_round_trips(app, add, sends):
 def test_many_calls_can_be_awaited_too(app, add, sends):
     async def main():
         calls = [add.call(1), add.using(queue="other").call(2), add.call(3)]
-        return [job.queue for job in [*await app.aenqueue_many(calls), *await add.aenqueue_many(calls)]]
+        return [job.queue for job in [*await app.aio.enqueue_many(calls), *await add.aenqueue_many(calls)]]
 
     assert asyncio.run(main()) == ["sums", "other", "sums"] * 2
     assert [number for _, number in sends] == [2, 1, 2, 1]

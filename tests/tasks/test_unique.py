@@ -199,7 +199,7 @@ def test_awaited_calls_are_sent_all_the_same(app, add, other):
     first = strict.enqueue(1)
 
     with pytest.raises(Duplicate) as caught:
-        asyncio.run(app.aenqueue_many([strict.call(2), other.call(3)]))
+        asyncio.run(app.aio.enqueue_many([strict.call(2), other.call(3)]))
 
     assert caught.value.existing == first.id
     assert app.queue("others").depth() == 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast.delivery import State
+from holdfast.delivery import HolderInfo, Report, State
 from holdfast.message import Message, Unique
 from tests.cli.conftest import PROGRAM
 
@@ -34,7 +34,7 @@ def test_a_listed_job_has_these_keys_and_no_others(holdfast, url, send):
     assert set(job) == {
         "queue", "id", "kind", "state", "reason", "attempts", "max_attempts", "crashes", "token", "key", "held",
         "priority", "timeout", "sent", "due", "expires", "started", "ended", "holder", "cancel_requested", "format",
-        "headers", "arguments", "body_base64",
+        "progress", "headers", "arguments", "body_base64",
     }  # fmt: skip
 
 
@@ -296,3 +296,21 @@ def test_an_output_that_nobody_reads_to_its_end_is_no_error(url, send):
 
     os.close(writing)
     assert ended.stderr == b""
+
+
+# -- progress ---------------------------------------------------------------------------------------------------
+
+
+def test_how_far_a_running_job_is_can_be_seen(holdfast, app, url, send):
+    job = send.enqueue(1)
+    app.backend.beat(HolderInfo(id="me#1", ttl=60))
+    [running] = app.backend.lease("mail", "me#1", "lease", limit=1, kinds=["mail.send"], max_format=1)
+    app.backend.report([Report(running.receipt, 0.425, "page 4")])
+
+    listed = holdfast("jobs", "list", "--url", url).out
+    shown = holdfast("jobs", "show", job.id, "--url", url).out
+    [document] = holdfast("jobs", "list", "--url", url, "--json").document["jobs"]
+
+    assert "running 42%" in listed
+    assert re.search(r"progress +42%, page 4 \(\d+ s ago\)", shown)
+    assert (document["progress"]["fraction"], document["progress"]["note"]) == (0.425, "page 4")

@@ -10,7 +10,8 @@ VERDICTS = {"met", "differs", "planned", "left out"}
 
 
 @pytest.mark.parametrize(
-    ("page", "letter", "features"), [("from-gofastr.md", "G", 24), ("from-core-queue.md", "C", 14)]
+    ("page", "letter", "features"),
+    [("from-gofastr.md", "G", 24), ("from-core-queue.md", "C", 14), ("from-streamfleet.md", "S", 14)],
 )
 def test_every_feature_has_its_row(page: str, letter: str, features: int) -> None:
     text = (ROOT / "docs/explanation" / page).read_text(encoding="utf-8")

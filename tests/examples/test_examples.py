@@ -35,6 +35,17 @@ refused: CHECK constraint failed: number > 0
 rows kept: [('delivery note', 1), ('pears', 4)]
 in the fake: no such table: stock
 """,
+    "subscribers.py": """\
+charge 3
+invoice 7 over 12.50 1
+reserve 1
+thank 1
+""",
+    "progress.py": """\
+copied 100 pages
+seen on the way: True and in order: True
+the last word: page 100
+""",
     "crash.py": """\
 killed with work left: True
 every job is done: True

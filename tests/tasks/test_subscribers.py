@@ -1,5 +1,6 @@
 """Events: published once, handed to each subscriber as a job of its own, or run here and now."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import date
 
@@ -7,8 +8,9 @@ import msgspec
 import pydantic
 import pytest
 
-from holdfast import CONTEXT, App, Bury, Context, Delivery, Retry, State, UsageError
+from holdfast import CONTEXT, App, Bury, Context, Delivery, Depends, Retry, State, UsageError
 from holdfast.tasks.subscribers import joined
+from holdfast.testing import harness
 
 AT_ONCE = Retry(attempts=5, base=0, jitter="none")
 
@@ -232,6 +234,30 @@ def test_ids_too_long_for_a_store_are_shortened_the_same_way_each_time():
 
     assert len(long) <= 255
     assert long == joined("e" * 255, "name") != joined("e" * 255, "other")
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["thread", "loop"])
+def test_a_subscriber_gets_what_it_depends_on_here_and_in_a_worker(app, heard, work, is_async):
+    def connect():
+        heard.append("open")
+        yield "connection"
+        heard.append("closed")
+
+    def note(event: int, *, connection: str = Depends(connect)) -> None:
+        heard.append((event, connection))
+
+    async def note_soon(event: int, *, connection: str = Depends(connect)) -> None:
+        heard.append((event, connection))
+
+    app.on("x", name="note")(note_soon if is_async else note)
+    app.publish("x", 1)
+    work()
+    if is_async:
+        asyncio.run(app.aio.publish_now("x", 2))
+    else:
+        app.publish_now("x", 2)
+
+    assert heard == ["open", (1, "connection"), "closed", "open", (2, "connection"), "closed"]
 
 
 # -- options ---------------------------------------------------------------------------------------------------
@@ -480,3 +506,16 @@ def test_a_type_that_cannot_be_decoded_is_refused_where_it_is_subscribed(app):
 def test_the_codecs_header_is_not_for_publishers(app):
     with pytest.raises(UsageError, match="'codec'"):
         app.publish("x", 1, headers={"codec": "pickle"})
+
+
+# -- in tests --------------------------------------------------------------------------------------------------
+
+
+def test_the_test_kit_hands_events_out_too(app, two, heard):
+    with harness(app) as kit:
+        app.publish("user.created", EVENT)
+        report = kit.drain()
+
+        assert report.done == 3
+        assert kit.enqueued("user.created/greet")[0].arguments == {"event": EVENT}
+    assert sorted(heard) == [("crm", EVENT), ("greet", EVENT)]

@@ -293,3 +293,27 @@ def test_what_is_to_follow_is_stored_by_the_handlers_commit(app, connect):
 
     first.enqueue()
     assert work(app).done == 2
+
+
+# -- events ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_an_event_is_published_if_the_transaction_commits(app, connection, commits):
+    heard = []
+
+    @app.on("user.created")
+    def note(event: int) -> None:
+        heard.append(event)
+
+    connection.execute("CREATE TABLE account (number INTEGER)")
+    with suppress(ZeroDivisionError), connection:
+        connection.execute("INSERT INTO account VALUES (1)")
+        app.publish("user.created", 1, connection=connection)
+        if not commits:
+            raise ZeroDivisionError
+    with app.worker(drain=True) as worker:
+        worker.join(20)
+
+    assert heard == [1] * commits
+    assert len(connection.execute("SELECT * FROM account").fetchall()) == commits

@@ -6,7 +6,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Retry, State, Stored, Task, Unique
+from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Message, Retry, State, Stored, Task, Unique
 from holdfast.events import Done
 
 app = App("memory:")
@@ -66,6 +66,13 @@ async def awaited() -> None:
     job = await fetch.aenqueue("x", times=2)
     assert_type(await job.aresult(timeout=5), bytes)
     assert_type(await send.aenqueue_many([send.call(1)]), list[Job[str]])
+    assert_type(await app.aio.enqueue_many([send.call(1)]), list[Job[str]])
+    assert_type(await app.aio.publish("user.created", 42, priority=5), Job[None])
+    assert_type(await app.aio.queue("images").pop(timeout=1), Message | None)
+    async with app.aio.queue("images").lease(limit=5) as deliveries:
+        assert_type([delivery.body for delivery in deliveries], list[bytes])
+    async for awaited_report in job.aprogress():
+        assert_type(awaited_report.fraction, float)
     await send.aenqueue("42")  # type: ignore[arg-type]
     await fetch.aenqueue(uri="x")  # type: ignore[call-arg]
     assert_type(await fetch("x"), bytes)
@@ -113,6 +120,42 @@ send.enqueue_many([fetch.call("x")])  # type: ignore[list-item]
 app.task(que="mail")  # type: ignore[call-overload]
 app.task(retry="often")  # type: ignore[call-overload]
 app.task(7)  # type: ignore[call-overload]
+
+# -- what follows a run, and how far it is ----------------------------------------------------------------------
+
+
+@app.task
+def chained(number: int, *, ctx: Context = CONTEXT) -> None:
+    ctx.then(bare.call(number), send.using(delay=5).call(number))
+    ctx.then(bare)  # type: ignore[arg-type]
+    ctx.then(bare.enqueue(1))  # type: ignore[arg-type]
+    ctx.progress(0.5, "half")
+    ctx.progress("half")  # type: ignore[arg-type]
+
+
+for report in send.enqueue(42).progress(every=timedelta(seconds=1)):
+    assert_type(report.note, str)
+
+# -- events ----------------------------------------------------------------------------------------------------
+
+
+@app.on("user.created", retry=3, timeout=timedelta(minutes=1))
+def subscriber(event: int, *, ctx: Context = CONTEXT) -> str:
+    return f"{event} {ctx.id}"
+
+
+@app.on("user.created")
+async def awaited_subscriber(event: int) -> None: ...
+
+
+assert_type(subscriber(42), str)
+subscriber("42")  # type: ignore[arg-type]
+app.on("user.created", result=60)  # type: ignore[call-arg]
+app.on(subscriber)  # type: ignore[arg-type]
+assert_type(app.publish("user.created", 42, queue="users", key="42", delay=5), Job[None])
+app.publish("user.created", 42, dealy=5)  # type: ignore[call-arg]
+app.publish("user.created")  # type: ignore[call-arg]
+app.publish_now("user.created", 42)
 
 # -- tasks and jobs as values ----------------------------------------------------------------------------------
 

@@ -161,6 +161,12 @@ def test_a_call_of_another_app_is_refused_and_enqueue_suggested(worker, send, st
     assert "enqueue" in said
 
 
+def test_a_call_with_a_connection_of_its_own_is_refused(worker, send, store):
+    bound = Call("q", Message(id="next", body=b""), lambda body: body, None, object())
+
+    assert "transaction" in refusal(worker, send, store, bound)
+
+
 def test_what_is_no_call_is_refused(worker, send, store):
     assert "task.call(…)" in refusal(worker, send, store, "next")
 

@@ -12,7 +12,7 @@ import msgspec
 from holdfast.cli.groups import one_line
 from holdfast.cli.output import Table, ago, count, iso, length
 from holdfast.codec import HEADER
-from holdfast.delivery import Attempt, JobView, Outcome, State
+from holdfast.delivery import Attempt, JobView, Outcome, Reported, State
 
 UNREADABLE = object()
 
@@ -41,11 +41,17 @@ def job_document(job: JobView) -> dict[str, Any]:
         "ended": iso(job.ended),
         "holder": job.holder,
         "cancel_requested": job.cancel_requested,
+        "progress": None if job.progress is None else progress_document(job.progress),
         "format": job.format,
         "headers": dict(job.headers),
         "arguments": None if arguments is UNREADABLE else arguments,
         "body_base64": base64.b64encode(job.body).decode() if arguments is UNREADABLE else None,
     }
+
+
+def progress_document(progress: Reported) -> dict[str, Any]:
+    """Return what a run said last of its progress as JSON."""
+    return {"fraction": progress.fraction, "note": progress.note, "at": iso(progress.at)}
 
 
 def run_document(run: Attempt) -> dict[str, Any]:
@@ -68,7 +74,8 @@ def job_table(jobs: list[JobView], errors: Mapping[str, str] | None = None) -> T
 
 
 def _row(job: JobView) -> list[object]:
-    return [job.id, job.queue, job.kind, job.state.value, attempts(job), ago(job.sent)]
+    far = f" {job.progress.fraction:.0%}" if job.progress is not None and job.state is State.RUNNING else ""
+    return [job.id, job.queue, job.kind, f"{job.state.value}{far}", attempts(job), ago(job.sent)]
 
 
 def attempts(job: JobView) -> str:
@@ -117,6 +124,7 @@ def _facts(job: JobView) -> Iterator[tuple[str, str | None]]:
         yield name, iso(instant)
     for name, instant in (("started", job.started), ("ended", job.ended)):
         yield name, iso(instant)
+    yield "progress", None if job.progress is None else _how_far(job.progress)
     yield "worker", job.holder
     yield "headers", json.dumps(dict(job.headers)) if job.headers else None
 
@@ -125,6 +133,10 @@ def _because(job: JobView) -> str:
     if job.state is State.RUNNING and job.cancel_requested:
         return " (asked to cancel)"
     return f": {job.reason}" if job.reason and job.reason != job.state else ""
+
+
+def _how_far(progress: Reported) -> str:
+    return f"{progress.fraction:.0%}{', ' if progress.note else ''}{progress.note} ({ago(progress.at)} ago)"
 
 
 def _run_row(run: Attempt) -> list[object]:

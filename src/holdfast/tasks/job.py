@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from holdfast.capabilities import Cancellable, Inspectable
-from holdfast.delivery import JobView, Outcome, State
+from holdfast.delivery import ENDED, JobView, Outcome, Reported, State
 from holdfast.errors import (
     HoldfastError,
     JobCancelled,
@@ -19,7 +20,7 @@ from holdfast.errors import (
     Undecodable,
     UsageError,
 )
-from holdfast.message import Seconds, Stored
+from holdfast.message import Seconds, Stored, seconds
 from holdfast.tasks.link import Link
 
 R_co = TypeVar("R_co", covariant=True)
@@ -80,13 +81,46 @@ class Job(Generic[R_co]):
 
     def refresh(self) -> Job[R_co]:
         """Return this job with its ``view`` as of now; ``JobError`` when the store does not know it any more."""
+        return Job(self._link, self.queue, self.id, self._decode, stored=self._stored, view=self._look())
+
+    def _look(self) -> JobView:
         store = self._link.store()
         if not isinstance(store, Inspectable):
             raise NotSupported(f"{type(store).__name__} cannot look at jobs")
         view = store.get(self.queue, self.id)
         if view is None:
             raise self._unknown()
-        return Job(self._link, self.queue, self.id, self._decode, stored=self._stored, view=view)
+        return view
+
+    def progress(self, *, every: Seconds = 1.0) -> Iterator[Reported]:
+        """Yield what the job's runs report of their progress, as it comes to be seen, until the job has ended.
+
+        Looks every so many seconds, and when the job ends; blocks between. Reports that came in between are not seen,
+        the last one always is. ``JobError`` when the store does not know the job any more.
+        """
+        last, pause = None, seconds(every, "every")
+        while True:
+            view = self._look()
+            if view.progress is not None and not _same(view.progress, last):
+                yield (last := view.progress)
+            if view.state in ENDED:
+                return
+            with suppress(TimeoutError):
+                self._link.waiters.wait((self.queue, self.id), pause)
+
+    async def aprogress(self, *, every: Seconds = 1.0) -> AsyncIterator[Reported]:
+        """Do as ``progress`` does, blocking no event loop: ``async for reported in job.aprogress():``."""
+        from asyncio import to_thread
+
+        last, pause = None, seconds(every, "every")
+        while True:
+            view = await to_thread(self._look)
+            if view.progress is not None and not _same(view.progress, last):
+                yield (last := view.progress)
+            if view.state in ENDED:
+                return
+            with suppress(TimeoutError):
+                await self._link.waiters.wait_async((self.queue, self.id), pause)
 
     def cancel(self, reason: str = "cancelled") -> State:
         """Cancel the job if it waits, ask its worker to stop it if it runs; return the state it is in then.
@@ -126,6 +160,10 @@ class Job(Generic[R_co]):
             return failed(f"{job} failed: {outcome.reason}", job_id=self.id)
         why = f"{error.type}: {error.message}" if error.type else error.message
         return failed(f"{job} failed: {why}", job_id=self.id, error_type=error.type, traceback=error.traceback)
+
+
+def _same(one: Reported, other: Reported | None) -> bool:
+    return other is not None and (one.fraction, one.note) == (other.fraction, other.note)
 
 
 def _length(timeout: Seconds | None) -> float | None:

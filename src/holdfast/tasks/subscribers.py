@@ -158,12 +158,13 @@ class Subscribers:
 
     def publish(self, kind: str, event: object, queue: str, options: SendOptions) -> Job[None]:
         """Store the event, and return its job: done once every subscriber has one."""
-        return self._published(self._link.send(queue, (self._message(kind, event, queue, options),))[0])
+        message = self._message(kind, event, queue, options)
+        return self._published(self._link.send(queue, (message,), connection=options.get("connection"))[0])
 
     async def publish_soon(self, kind: str, event: object, queue: str, options: SendOptions) -> Job[None]:
         """Do as ``publish`` does, blocking no event loop."""
         message = self._message(kind, event, queue, options)
-        return self._published((await self._link.send_soon(queue, (message,)))[0])
+        return self._published((await self._link.send_soon(queue, (message,), connection=options.get("connection")))[0])
 
     def publish_now(self, kind: str, event: object) -> None:
         """Call the subscribers here, one after the other, until one raises."""

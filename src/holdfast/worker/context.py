@@ -33,6 +33,10 @@ class FollowUp(Protocol):
         """What would be sent."""
 
     @property
+    def connection(self) -> object:
+        """The connection whose transaction it would be sent in, None without one."""
+
+    @property
     def origin(self) -> object:
         """What stands for its App: the same object for all that one App makes."""
 
@@ -68,9 +72,9 @@ class Context(msgspec.Struct, eq=False):
         """Let these calls follow: ``ctx.then(task.call(…))``. They are stored in the step that acknowledges this run,
         and only if it is: when the run fails, is cancelled or loses its lease, none of them is. Touches no store.
 
-        ``UsageError`` when a call is for another queue or another App, since no single step could store it: use
-        ``enqueue`` there; and when no job runs here. Their bodies, and their number, are not held to the queue's
-        limits. May be called again, from any thread, until the run ends.
+        ``UsageError`` when a call is for another queue, another App or a connection, since no single step could store
+        it: use ``enqueue`` there; and when no job runs here. The queue's limits on size and number do not hold for
+        what follows. May be called again, from any thread, until the run ends.
         """
         if not self.delivery.id:
             raise UsageError("ctx.then: no job runs here, so nothing could follow it; send the call with enqueue")
@@ -184,6 +188,10 @@ def _check_follow_up(call: FollowUp, context: Context) -> None:
         raise UsageError(
             f"ctx.then: {call!r} is for queue {call.queue!r}, and this job is of queue {context.queue!r}: they cannot "
             "be stored in one step; send it with enqueue, or give its task the same queue"
+        )
+    if call.connection is not None:
+        raise UsageError(
+            f"ctx.then: {call!r} is to be sent in a transaction of its own connection; use enqueue for that"
         )
     if context.origin is not None and call.origin is not context.origin:
         raise UsageError(f"ctx.then: {call!r} belongs to another App than this job; send it with enqueue")

@@ -152,9 +152,10 @@ def test_a_block_that_fails_nacks_what_it_left(queue):
         with pytest.raises(ValueError, match="no"):
             async with queue.lease():
                 raise ValueError("no")
-        return await queue.stats()
+        return (await queue.browse()).jobs[0]
 
-    assert run(main()).scheduled == 1
+    job = run(main())
+    assert (job.attempts, job.state in (State.SCHEDULED, State.READY)) == (1, True)
 
 
 def test_what_is_marked_can_be_settled_at_once(queue):

@@ -549,6 +549,30 @@ def test_a_cleanup_of_a_worker_that_fails_is_logged_and_the_worker_ends_well(app
     assert "cannot close" in caplog.text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_cleanup_of_a_worker_that_hangs_does_not_keep_the_worker_from_ending(app, caplog, is_async):
+    go_on = threading.Event()
+
+    def hanging():
+        yield
+        go_on.wait(PATIENCE)
+
+    async def ahanging():
+        yield
+        await asyncio.to_thread(go_on.wait, PATIENCE)
+
+    @app.task
+    async def uses(*, it=Depends(ahanging if is_async else hanging, scope="worker")): ...
+
+    uses.enqueue()
+    worker = app.worker(drain=True)
+    worker.start()
+
+    assert worker.join(PATIENCE).done == 1
+    go_on.set()
+
+
 def test_what_is_made_for_the_app_is_made_at_first_need_and_closed_with_it(app, work, declare, seen):
     task = declare(Depends(session(seen, "engine"), scope="app"))
     work()
@@ -601,6 +625,12 @@ def test_what_a_longer_life_depends_on_lives_as_long(app, work, declare, seen):
 # -- what is refused ---------------------------------------------------------------------------------------------
 
 
+class Unhashable:
+    __hash__ = None
+
+    def __call__(self): ...
+
+
 def of_something(x): ...
 
 
@@ -625,6 +655,7 @@ cycle_a.__defaults__ = (Depends(cycle_b),)
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
+        (lambda: Depends(Unhashable()), "Depends takes the function that makes the value"),
         (lambda: Depends(7), "Depends takes the function that makes the value, not 7"),
         (lambda: Depends(make, scope="request"), "the scope of a dependency is one of job, worker, app, not 'request'"),
         (lambda: Depends(of_something), r"provider of_something: nothing would fill its parameter 'x'.*Depends\(…\)"),
@@ -667,6 +698,37 @@ def test_a_plain_call_is_given_what_it_passes_and_else_what_the_provider_makes(a
     assert seen == ["open session", "open pool", "commit session", "close session", "commit pool", "close pool"]
     assert asyncio.run(later(2, db="mine")) == (2, 1, "mine")
     assert asyncio.run(later(2)) == (2, 1, "session")
+
+
+def test_subscribers_have_dependencies_and_middleware_too(app, work, seen):
+    @app.middleware.run
+    def around(ctx):
+        seen.append(ctx.kind)
+        yield
+
+    @app.on("user.created")
+    def note(name: str, *, it: str = Depends(session(seen))) -> None:
+        seen.append((name, it))
+
+    app.publish("user.created", "ann")
+    work()
+    told = ["open session", ("ann", "session"), "commit session", "close session"]
+    assert seen == ["user.created/note", *told]
+
+    seen.clear()
+    app.publish_now("user.created", "ann")
+    assert seen == told
+
+
+def test_the_test_kit_gives_handlers_what_they_need(app, declare, seen):
+    from holdfast.testing import harness
+
+    task = declare(Depends(session(seen, "pool"), scope="worker"))
+    with harness(app) as kit:
+        task.enqueue()
+        assert kit.drain().done == 1
+
+    assert seen == ["open pool", ("run", "pool"), "commit pool", "close pool"]
 
 
 # -- overrides ---------------------------------------------------------------------------------------------------

@@ -25,8 +25,6 @@ from holdfast.retry import Retry
 from holdfast.schedule.planning import plan
 from holdfast.schedule.schedule import Declared, register
 
-logger = logging.getLogger("holdfast")
-
 BATCH = 100
 """How many schedules are looked up, and fired in one transaction, at the most."""
 AGAIN = Retry(base=1.0, cap=60.0)
@@ -219,7 +217,9 @@ class Ticker:
                 pause = AGAIN.delay(failures)
                 level = logging.WARNING if failures == 1 else logging.DEBUG
                 known = isinstance(error, BackendError)
-                logger.log(level, "schedules cannot be fired: %s", error, exc_info=None if known else error)
+                self._events.logger.log(
+                    level, "schedules cannot be fired: %s", error, exc_info=None if known else error
+                )
             self._wakes_at = self._clock.boot() + pause * 1000
             if not self._stopping:
                 self._wake.wait(pause)

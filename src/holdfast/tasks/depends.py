@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 
 # What the decorators of contextlib return. The general types would take any object with such methods for one of
 # these: a lock, of which `with` yields a bool, or a connection.
@@ -49,7 +49,7 @@ def Depends(provider: Callable[..., Any], /, *, scope: Scope = "job") -> Any:
     is called once for a run, a worker or the App, as ``scope`` says; what it depends on lives as long as it does.
     ``UsageError`` when it is not callable or the scope is unknown.
     """
-    if not callable(provider):
+    if not callable(provider) or not isinstance(provider, Hashable):
         raise UsageError(f"Depends takes the function that makes the value, not {provider!r:.80}")
     if scope not in SCOPES:
         raise UsageError(f"the scope of a dependency is one of {', '.join(SCOPES)}, not {scope!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from holdfast.worker.crew import Crew
@@ -60,16 +61,16 @@ class Opening:
             self._crew.start()
         self._crew.opened()
 
-    def close(self, timeout: float | None) -> None:
-        """Close what was opened once the crew has ended, waiting ``timeout`` seconds at the most for each of both."""
+    def close(self, until: float | None = None) -> None:
+        """Close what was opened once the crew has ended; wait for that until ``until`` (``time.monotonic``) at most."""
         with self._lock:
             self._abandoned = not self.done
         if self._begun and self.done:
             if self._has_crew:
-                self._crew.join(timeout)
+                self._crew.join(_left(until))
             closing = threading.Thread(target=self._close, name="holdfast-closing", daemon=True)
             closing.start()
-            closing.join(timeout)
+            closing.join(_left(until))
             if closing.is_alive():
                 self._logger.warning(
                     "the cleanup of what a worker's jobs depended on goes on after the worker has ended"
@@ -81,3 +82,8 @@ class Opening:
                 lifespan.close()
             except BaseException:
                 self._logger.exception("%r could not be closed", lifespan)
+
+
+def _left(until: float | None) -> float | None:
+    """Return the seconds until then, but at least the moment that what ends at once needs."""
+    return None if until is None else max(0.05, until - time.monotonic())

@@ -284,7 +284,7 @@ class Worker:
             self._settler.give_up()
             self._heartbeat.stop()
             self._heartbeat.join(_until(last_call))
-            self._opening.close(_until(last_call))
+            self._opening.close(last_call)
         self._report = self._counted(abandoned)
 
     def _stay_for_abandoned(self) -> None:
@@ -294,7 +294,7 @@ class Worker:
             self._settler.join()
             self._heartbeat.stop()
             self._heartbeat.join()
-            self._opening.close(None)
+            self._opening.close()
 
     def _counted(self, abandoned: int) -> Stopped:
         counts = self._settler.counts

@@ -290,7 +290,18 @@ def test_a_mistyped_queue_is_told_the_nearest_and_nothing_is_made(holdfast, app,
     assert list(app.backend.queues()) == ["mail"]
 
 
-@pytest.mark.parametrize("command", ["jobs list", "dead list", "dead replay --all", "dead purge --yes"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "schedules list",
+        "schedules show daily",
+        "schedules pause daily",
+        "jobs list",
+        "dead list",
+        "dead replay --all",
+        "dead purge --yes",
+    ],
+)
 def test_a_mistyped_queue_as_an_option_is_told_the_nearest(holdfast, url, send, command):
     send.enqueue(1)
 
@@ -354,6 +365,31 @@ def test_replaying_jobs_that_have_not_ended_is_refused(holdfast, url, send):
     said = holdfast("jobs", "replay", "--state", "ready", "--url", url).misuse
 
     assert "Only dead, cancelled, expired jobs can be replayed." in said
+
+
+# -- schedules --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["show", "next", "pause", "resume", "run", "remove --yes"])
+def test_a_mistyped_schedule_is_told_the_nearest(holdfast, app, url, send, command):
+    app.schedules.add(send.call(1), name="daily", every=60)
+
+    said = holdfast("schedules", *command.split(), "dayly", "--url", url).complaint
+
+    assert "no schedule is called 'dayly' (did you mean 'daily'?)" in said
+
+
+def test_a_schedule_looked_for_in_another_queue_is_said_not_to_be_there(holdfast, app, url, send):
+    app.schedules.add(send.call(1), name="daily", every=60)
+    app.queue("news").send(b"")
+
+    said = holdfast("schedules", "show", "daily", "--queue", "news", "--url", url).complaint
+
+    assert "no schedule is called 'daily' in queue 'news'" in said
+
+
+def test_a_count_of_no_ticks_is_refused(holdfast, url):
+    assert "0 is not in the range" in holdfast("schedules", "next", "daily", "-n", 0, "--url", url).misuse
 
 
 # -- the demo ---------------------------------------------------------------------------------------------------

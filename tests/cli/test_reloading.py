@@ -6,12 +6,14 @@ Every module of these tests tells over a pipe that it is being imported, so nobo
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
+from importlib import import_module
 
 import pytest
 
 from holdfast.app import App
-from holdfast.cli.watching import Watch
+from holdfast.cli.watching import Watch, imported_files
 from tests.cli.conftest import PROGRAM
 
 SHOP = """
@@ -241,6 +243,25 @@ def test_stopping_while_nothing_can_be_imported_ends_with_the_error(start, shop)
     assert process.returncode == 1
 
 
+@pytest.mark.slow
+def test_the_projects_file_is_watched_too(start, imported, tasks, tmp_path):
+    file = tmp_path / "pyproject.toml"
+    file.write_text("[tool.holdfast]\nconcurrency = 2\n")
+    process = start()
+    imported()
+    tasks["tell"].enqueue().result(timeout=30)
+
+    file.write_text("[tool.holdfast]\nconcurrency = 30\n")
+    say(process, "pyproject.toml changed")
+    imported()
+    tasks["tell"].enqueue().result(timeout=30)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=30)
+
+    policies = [line for line in said.splitlines() if line.startswith("concurrency")]
+    assert [policy.split(",")[0].split()[1] for policy in policies] == ["2", "30"]
+
+
 # -- seeing changes ---------------------------------------------------------------------------------------------
 
 
@@ -309,6 +330,17 @@ def test_a_file_elsewhere_is_watched_by_name(tmp_path):
     file.write_text("a = 1")
 
     assert seen(watch) == [str(file)]
+
+
+def test_of_the_imported_modules_only_those_of_users_are_told(project):
+    file = project("mine.py", "")
+    sys.path.insert(0, str(file.parent))
+    import_module("mine")
+
+    files = imported_files()
+
+    assert str(file) in files
+    assert not any(name in files for name in (os.__file__, pytest.__file__))
 
 
 def test_a_folder_too_large_for_a_project_is_not_looked_into(tmp_path):

@@ -52,6 +52,7 @@ def run(app: App, plan: Sequence[Planned], tell: Tell = lambda more: None, perio
     started = time.monotonic()
     task = declare(app)
     progress.declare(app, period)
+    app.schedules.register()  # a worker would do it in its own time, and a short demo be over before
     jobs = task.enqueue_many(task.call(str(one.path), fail=one.fail) for one in plan)
     with app.worker([QUEUE, PROGRESS], concurrency=CONCURRENCY, embedded=False):
         results = _wait_for(jobs, tell)

@@ -9,6 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 PRINTED = {
+    "schedules.py": """\
+report: 29 Mar 07:00 UTC, 30 Mar 07:00 UTC, 31 Mar 07:00 UTC
+cache is paused: True
+jobs sent: 5
+schedules.report: 29 Mar 07:00 UTC sent
+tidy up: 28 Mar 14:00 UTC sent, 28 Mar 20:00 UTC sent, 29 Mar 02:00 UTC sent, 29 Mar 08:00 UTC sent
+""",
     "thumbnails.py": """\
 8.png in attempt 1
 9.png in attempt 2

@@ -15,6 +15,7 @@ from holdfast.config import parse_url
 from holdfast.delivery import Ack, GiveBack, HolderInfo, Nack
 from holdfast.message import Message, Unique
 from holdfast.stores import open_store
+from holdfast.testing import SharedClock
 
 QUEUE = "work"
 
@@ -99,7 +100,15 @@ def serve(url, stop):
     say(turns=turn)
 
 
-PROGRAMS = {program.__name__: program for program in (trade, pour, labour, insist, serve)}
+def tick(url, clock):
+    """Fire what is due whenever a line comes in; say how many jobs that sent."""
+    app = App(url, clock=SharedClock(Path(clock), ticking=False))
+    ticker = app.schedules.ticker([QUEUE])
+    for _ in sys.stdin:
+        say(sent=ticker.tick())
+
+
+PROGRAMS = {program.__name__: program for program in (trade, pour, labour, insist, serve, tick)}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

@@ -438,7 +438,7 @@ def test_a_beat_wakes_it_for_what_another_process_has_changed(app, step, ticker,
     assert heard.acquire(timeout=PATIENCE)
 
 
-def test_a_store_that_is_away_is_asked_again(clock, events, started, caplog):
+def test_a_store_that_is_away_is_asked_again(clock, caplog):
     class Away(MemoryBackend):
         failures = 3
 
@@ -452,7 +452,13 @@ def test_a_store_that_is_away_is_asked_again(clock, events, started, caplog):
     definition = Definition(rule=Cron("* * * * *"), template=Template(kind="step", body=b"{}"))
     store.save_schedule(Schedule(queue="q", name="s", definition=definition, next=clock.wall()), 0)
 
-    assert started(Ticker(store, ["q"], events=events, clock=clock)).acquire(timeout=PATIENCE)
+    events, fired = Events(), threading.Event()
+    events.listen(Ticked, lambda _: fired.set())
+    ticker = Ticker(store, ["q"], events=events, clock=clock)
+    ticker.start()
+    assert fired.wait(PATIENCE)
+    ticker.stop()
+    assert ticker.join(PATIENCE)
     assert "schedules cannot be fired: away" in caplog.text
 
 

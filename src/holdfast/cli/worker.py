@@ -248,8 +248,10 @@ def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
 
 def _settle_queues(app: App, project: Project, known: Sequence[str]) -> None:
     """Tell the queues what the project's file says of them, and warn where file and App seem to mean another place."""
+    there = app.backend.queues()
     for queue, settings in project.settings.items():
-        app.backend.declare(queue, settings)
+        if there.get(queue) != settings:
+            app.backend.declare(queue, settings)
         if queue not in known:
             click.echo(f"holdfast: {project.file}: no task names queue {queue!r}{nearest(queue, known)}", err=True)
     if project.url is not None and not same_place(project.url, app.url):

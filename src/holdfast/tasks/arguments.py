@@ -7,7 +7,6 @@ so the default is that of the worker's code. ``*args`` and ``**kwargs`` travel u
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ import msgspec
 
 from holdfast.codec import Arguments, given
 from holdfast.errors import UsageError, nearest
-from holdfast.tasks.depends import Dependency
+from holdfast.tasks.depends import Dependency, signature
 from holdfast.worker.context import CONTEXT, Context
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -32,7 +31,7 @@ class Parameters:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        declared = _signature(function)
+        declared = signature(function)
         self.context = _context(declared)
         self.needs = _needs(declared)
         self._supplied = {self.context, *(name for name, _ in self.needs)}
@@ -75,7 +74,7 @@ class Parameters:
 
 def result_type(function: Callable[..., Any]) -> Any:
     """Return the resolved return annotation, ``Any`` without one; ``UsageError`` when it does not resolve."""
-    annotation = _signature(function).return_annotation
+    annotation = signature(function).return_annotation
     return Any if annotation is inspect.Signature.empty else _resolve(function, annotation)
 
 
@@ -115,14 +114,6 @@ def naming(what: str) -> Iterator[None]:
 
 
 # -- reading the signature -------------------------------------------------------------------------------------
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-    return inspect.signature(function)
 
 
 def _context(signature: inspect.Signature) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 
 # What the decorators of contextlib return. The general types would take any object with such methods for one of
@@ -120,9 +121,18 @@ def read(function: Callable[..., Any], scope: Scope) -> Provider:
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature; annotations may name what is there for type checkers only."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(function)
+
+
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(signature(function).parameters.values())
     except ValueError:  # some of C's own have no signature, and need no arguments
         return []
     for parameter in parameters:

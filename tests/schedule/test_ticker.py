@@ -28,7 +28,7 @@ def clock():
 
 @pytest.fixture
 def events():
-    return Events(logger=None)
+    return Events()
 
 
 @pytest.fixture

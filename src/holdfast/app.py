@@ -33,6 +33,7 @@ from holdfast.tasks.registry import Declaration, Registry, TaskOptions
 from holdfast.tasks.subscribers import EVENTS_QUEUE, Function, SubscriberOptions, Subscribers
 from holdfast.tasks.task import CoroutineTask, FunctionTask, Task
 from holdfast.worker import Context, Handler, Lane, Worker, WorkerOptions
+from holdfast.worker.gates import Gates
 
 if TYPE_CHECKING:
     from holdfast.schedule.book import AppSchedules
@@ -110,6 +111,8 @@ class App:
             parts=(self.dependencies, self._listeners),
         )
         self._link = self._life.link
+        self.gate = Gates()
+        """Holds kinds back: ``app.gate(task, predicate)``."""
         chosen = choose(codec, allow_pickle=allow_pickle)
         self.tasks = Registry(self._link, self.dependencies, codec=chosen, allow_pickle=allow_pickle)
         """The declared tasks by name, subscribers included; an unknown name raises ``UnknownTask``."""
@@ -239,6 +242,7 @@ class App:
             clock=self._clock,
             services=[self.schedules.ticker(queues)] if ticking and isinstance(store, Schedules) else [],
         )
+        worker.heed(self.gate)
         self._life.add(worker)
         return worker
 

@@ -154,6 +154,18 @@ class Stalled(Event, frozen=True):
     error: BaseException | None
 
 
+class GateClosed(Event, frozen=True):
+    """A worker of this process leases no jobs of ``kind`` any more: their gate says no."""
+
+    kind: str
+
+
+class GateOpened(Event, frozen=True):
+    """A worker of this process leases jobs of ``kind`` again."""
+
+    kind: str
+
+
 class Recovered(Event, frozen=True):
     """The worker ``holder`` can lease again after having been stalled for ``seconds``."""
 
@@ -255,6 +267,8 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (Retired, logging.WARNING, "holder {holder.id} retired, its process has gone; {jobs} jobs taken back"),
     (Stalled, logging.ERROR, "worker {holder} has been unable to lease for {seconds:.3g} s: {error!r}"),
     (Recovered, logging.WARNING, "worker {holder} leases again after {seconds:.3g} s"),
+    (GateClosed, logging.INFO, "jobs of {kind} wait: their gate is closed"),
+    (GateOpened, logging.INFO, "jobs of {kind} are run again: their gate is open"),
     (LoopBlocked, logging.WARNING, "an async handler has blocked the event loop for {seconds:.3g} s\n{stack}"),
     (ScheduleFailed, logging.ERROR, "schedule {schedule} of queue {queue} failed; again in {delay:.3g} s: {error!r}"),
     (HolderLost, logging.WARNING, "holder {holder} lost its heartbeat: its leases are void"),

@@ -53,6 +53,14 @@ copied 100 pages
 seen on the way: True and in order: True
 the last word: page 100
 """,
+    "gates.py": """\
+mail to 7
+charge: ready, 0 attempts
+the gate is open
+order 1 is paid
+order 2 is paid
+4 reports
+""",
     "crash.py": """\
 killed with work left: True
 every job is done: True

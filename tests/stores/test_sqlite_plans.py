@@ -68,6 +68,7 @@ PLANS = {
             "INDEX holdfast_job_scheduled (queue=?)",
             "INDEX holdfast_job_forgotten (queue=?)",
             "INDEX holdfast_job_ended (queue=? AND state=? AND kept=?)",
+            "INDEX holdfast_slot_left (queue=?)",
         ],
     ),
     "cancels": (UPKEEP["cancels"], 1, ["SEARCH job USING INDEX holdfast_job_running (holder=?)"]),

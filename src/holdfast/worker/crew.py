@@ -56,8 +56,11 @@ class Crew:
         settler: Settler,
         prefetch: float,
         clock: Clock,
+        *,
         lanes: Sequence[LaneRunner] = (),
+        closed: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
+        self._closed = closed
         self._settler = settler
         self._clock = clock
         self._lock = threading.Lock()
@@ -89,8 +92,9 @@ class Crew:
                 return []
             for post in self._lanes:
                 self._move_over(post)
-            rooms = [(post, post.pace.room) for post in self._posts]
-            return [Want(post.runner, room, post.runner.kinds, post.queues) for post, room in rooms if room > 0]
+            closed = self._closed()
+            rooms = ((post, post.pace.room, post.runner.kinds - closed) for post in self._posts)
+            return [Want(post.runner, room, kinds, post.queues) for post, room, kinds in rooms if room > 0 and kinds]
 
     def put(self, runner: Runner, deliveries: Sequence[Delivery]) -> None:
         """Let ``runner`` run these."""
@@ -99,6 +103,9 @@ class Crew:
                 self._settler.give_back(deliveries)
                 return
             post = next(post for post in self._posts if post.runner is runner)
+            if closed := self._closed():  # since the lease was asked for
+                self._settler.give_back([delivery for delivery in deliveries if delivery.kind in closed])
+                deliveries = [delivery for delivery in deliveries if delivery.kind not in closed]
             good = [delivery for delivery in deliveries if not delivery.crashes]
             if len(good) != len(deliveries):
                 self._alone = True

@@ -59,7 +59,7 @@ class Fetcher:
         """Since when (boot ms) the store has not done what it was asked; None while all is well."""
         self.error: BaseException | None = None
         """What the store last answered while it was troubled."""
-        clock.on_move(self._look_again)
+        clock.on_move(self.look_again)
 
     def start(self) -> None:
         """Start the thread."""
@@ -68,9 +68,10 @@ class Fetcher:
     def poke(self) -> None:
         """Look again soon: jobs have ended, so there may be room. Called once for a batch."""
         if self._lacks_room:
-            self._look_again()
+            self.look_again()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
+        """Look again now: what may be leased has changed."""
         self._wake.set()
         if self._in_store_wait:
             self._leases.interrupt()

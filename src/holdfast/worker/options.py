@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from holdfast.errors import UsageError
 from holdfast.heartbeat import EMBEDDED_TTL
-
-
-class Named(Protocol):
-    """A task, whose name is the kind of its jobs."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
+from holdfast.worker.gates import Named
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from holdfast.transactions import is_done
 from holdfast.worker.context import Context
 from holdfast.worker.crew import Crew
 from holdfast.worker.fetcher import Fetcher
+from holdfast.worker.gates import Gatekeeper, Gates
 from holdfast.worker.handler import Handler
 from holdfast.worker.hiring import hire, serve_lanes
 from holdfast.worker.housekeeping import Housekeeping
@@ -87,7 +88,9 @@ class Worker:
         desk = Desk(handlers, outcomes, events, clock, settler.put, self._fail, settler.report, complete)
         prefetch = 0.0 if options.embedded else options.prefetch
         runners = self._hire(desk)
-        self._crew = Crew(runners, settler, prefetch, clock, serve_lanes(options.lanes, queues, runners, desk))
+        lanes = serve_lanes(options.lanes, queues, runners, desk)
+        self._gatekeeper = Gatekeeper(handlers, events, self._gates_changed)
+        self._crew = Crew(runners, settler, prefetch, clock, lanes=lanes, closed=self._gatekeeper.closed)
         self._opening = Opening(handlers.values(), self._crew, self._call, events.logger)
         orders = Orders(self._crew, settler, handlers, events, self._services.heard)
         holder = self._services.introduce(this_process(options.name, options.ttl))
@@ -121,6 +124,10 @@ class Worker:
     def holder(self) -> str:
         """The id under which it holds leases now."""
         return self._heartbeat.holder
+
+    def heed(self, gates: Gates) -> None:
+        """Lease no kind whose gate there is closed. To be called before ``start``."""
+        self._gatekeeper.gates = gates
 
     def start(self) -> None:
         """Start working. Returns at once, whether or not the store can be reached."""
@@ -191,6 +198,10 @@ class Worker:
         if self._stopping:
             self._call()
 
+    def _gates_changed(self, closed: frozenset[str]) -> None:
+        self._settler.give_back(self._crew.take_back(lambda delivery: delivery.kind in closed))
+        self._fetcher.look_again()
+
     def _fetched(self, error: BaseException | None) -> None:
         if error is None:
             self.stop()
@@ -225,6 +236,7 @@ class Worker:
         self._settler.start()
         try:
             self._open()
+            self._gatekeeper.start()
             self._fetcher.start()  # ends at once after a stop
             if not self._stopping:
                 self._services.start()
@@ -245,6 +257,7 @@ class Worker:
     def _stop_leasing(self) -> None:
         self._fetcher.interrupt()
         self._services.stop()
+        self._gatekeeper.stop()
         self._crew.shut()
         self._tell_of_the_stop()
 
@@ -285,6 +298,7 @@ class Worker:
             self._heartbeat.stop()
             self._heartbeat.join(_until(last_call))
             self._opening.close(last_call)
+        self._gatekeeper.join(_until(last_call))
         self._report = self._counted(abandoned)
 
     def _stay_for_abandoned(self) -> None:

@@ -66,7 +66,7 @@ def signs(connection: Connection, *, boot_id: str, now: int, boot: int) -> Signs
 
 
 def _has_signs(text: str, row: Sequence[Any], now: int) -> bool:
-    expires, due, forgotten, done, dead, tick, counted = row
+    expires, due, forgotten, done, dead, tick, slot, counted = row
     settings = msgspec.json.decode(text, type=QueueSettings)
     here: Counter[str] = Counter()
     for state, jobs in msgspec.json.decode(counted, type=list[tuple[str, int]]):
@@ -75,6 +75,7 @@ def _has_signs(text: str, row: Sequence[Any], now: int) -> bool:
     first = (
         (expires, 0.0),
         (due, 0.0),
+        (slot, 0.0),
         (forgotten, settings.dedupe_window),
         (done, settings.done_for),
         (dead, settings.dead_for),

@@ -32,7 +32,7 @@ SELECT EXISTS (
 
 -- name: signs_of_queues
 -- Of each queue the first expiry, due time and ends of those jobs that retention may look at, the first
--- tick, and its counts by lane.
+-- tick, the first end of a slot without a job, and its counts by lane.
 SELECT queue.name, queue.settings,
        (
            SELECT min(expires) FROM holdfast_job
@@ -54,6 +54,7 @@ SELECT queue.name, queue.settings,
               AND state IN ('done', 'dead', 'cancelled', 'expired')
        ),
        (SELECT min(tick) FROM holdfast_tick WHERE queue = queue.number AND open = 0),
+       (SELECT min(lasts) FROM holdfast_slot WHERE queue = queue.number AND seq IS NULL),
        (
            SELECT json_group_array(json_array(count.state, count.jobs))
              FROM holdfast_lane AS lane

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from checks.docs_api import api
 from checks.docs_cli import cli
-from checks.docs_settings import limits, queue_settings, retry_settings, send_options, task_options, worker_options
+from checks.docs_settings import (
+    limits,
+    queue_settings,
+    retry_settings,
+    send_options,
+    subscriber_options,
+    task_options,
+    worker_options,
+)
 from checks.docs_tables import capabilities, errors, events, moves, promises, states, url_options
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -25,6 +33,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "queue settings": queue_settings,
     "retry settings": retry_settings,
     "send options": send_options,
+    "subscriber options": subscriber_options,
     "states": states,
     "task options": task_options,
     "url options": url_options,

@@ -23,9 +23,10 @@ from holdfast import (
     Worker,
 )
 from holdfast import current_job as current_job_function
+from holdfast.aio import Aio, AioDeliveries, AioPlace, AioQueue
 from holdfast.capabilities import Definition, JobFilter, Schedule, Tick
 from holdfast.config import QueueSettings
-from holdfast.delivery import JobView, QueueStats, Replayed
+from holdfast.delivery import JobView, QueueStats, Replayed, Reported
 from holdfast.middleware import Middleware, Sending
 from holdfast.queues import Deliveries, Place, Queue
 from holdfast.schedule.book import AppSchedules
@@ -54,11 +55,16 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (Queue, "holdfast.queues"),
     (Place, "holdfast.queues"),
     (Deliveries, "holdfast.queues"),
+    (Aio, "holdfast.aio"),
+    (AioQueue, "holdfast.aio"),
+    (AioPlace, "holdfast.aio"),
+    (AioDeliveries, "holdfast.aio"),
     (Delivery, "holdfast"),
     (Message, "holdfast"),
     (Unique, "holdfast"),
     (Stored, "holdfast"),
     (JobView, "holdfast.delivery"),
+    (Reported, "holdfast.delivery"),
     (Replayed, "holdfast.delivery"),
     (QueueStats, "holdfast.delivery"),
     (JobFilter, "holdfast.capabilities"),

@@ -13,6 +13,7 @@ from holdfast import delivery, heartbeat, message, queues
 from holdfast.config import QueueSettings
 from holdfast.retry import Retry
 from holdfast.tasks.registry import DEFAULT_QUEUE, TaskOptions
+from holdfast.tasks.subscribers import EVENTS_QUEUE, SubscriberOptions
 from holdfast.tasks.task import UsingOptions
 from holdfast.worker import WorkerOptions, housekeeping, tidying, watchdog
 from holdfast.worker.crew import PATIENCE_MS
@@ -127,6 +128,21 @@ def task_options() -> str:
             "stop_when_lost": "cancel a coroutine as soon as its lease is lost; by default it runs on, for nothing",
             "codec": '`"json"`, `"msgpack"`, `"pickle"` (only with `App(allow_pickle=True)`), or a `Codec`; '
             "by default the App's",
+        },
+    )
+
+
+def subscriber_options() -> str:
+    """Return the options of a subscription."""
+    return _typed(
+        SubscriberOptions,
+        {
+            "queue": f"one that its events are published to, so that workers serve it; by default {code(EVENTS_QUEUE)}",
+            "name": "the last part of its jobs' kind, after the event's; by default the function's own",
+            "retry": "a `Retry`, or a number of attempts; by default `Retry()`",
+            "timeout": "limit of each run; by default none",
+            "priority": "of its jobs, when the event was published without one; by default 0",
+            "stop_when_lost": "cancel a coroutine as soon as its lease is lost; by default it runs on, for nothing",
         },
     )
 

@@ -381,11 +381,17 @@ async def _aenqueue_many(app, task):
     return (await app.aio.enqueue_many([task.call(1)]))[0].id
 
 
+async def _asend(app):
+    return (await app.aio.queue("default").send(b"")).id
+
+
 WAYS = {
     "enqueue": lambda app, task: task.enqueue(1).id,
     "enqueue_many": lambda app, task: app.enqueue_many([task.call(1)])[0].id,
     "aenqueue": lambda app, task: asyncio.run(_aenqueue(app, task)),
     "aenqueue_many": lambda app, task: asyncio.run(_aenqueue_many(app, task)),
+    "publish": lambda app, task: app.publish("k", 1, queue="default", headers={"user": "bob"}).id,
+    "queue.send (awaited)": lambda app, task: asyncio.run(_asend(app)),
     "queue.send": lambda app, task: app.queue("default").send(b"").id,
     "queue.send_many": lambda app, task: app.queue("default").send_many([Message(body=b"")])[0].id,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -20,8 +19,6 @@ from holdfast.errors import Closed
 from holdfast.message import Message, Seconds, SendOptions, Stored, new_id
 from holdfast.queues import RAW, Deliveries, Queue, Which, message_of
 from holdfast.tasks.link import Link
-
-logger = logging.getLogger("holdfast")
 
 T = TypeVar("T")
 
@@ -169,7 +166,7 @@ class AioQueue(AioPlace):
         try:
             granted = leased.result()
         except Exception as error:
-            logger.debug("a lease that nobody waits for has failed: %s", error)
+            self._queue._events.logger.debug("a lease that nobody waits for has failed: %s", error)
             return
         if granted:
             self._queue._settle([GiveBack(delivery.receipt) for delivery in granted])

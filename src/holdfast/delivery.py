@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from holdfast.errors import UsageError
-from holdfast.message import NO_HEADERS, Message, Seconds, checked, seconds
+from holdfast.message import NO_HEADERS, Message, Seconds, Unique, checked, seconds
 
 MAX_CRASHES = 3
 """A job whose process died this often is buried, even if attempts are left."""
@@ -352,7 +352,8 @@ class Reported(msgspec.Struct, frozen=True, gc=False):
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as it stands at the instant of looking; instants are ms. ``held`` means behind the head of its key.
 
-    ``progress`` is what its newest run, which may have ended, reported last; None when it has reported nothing.
+    ``unique`` is what it was sent with; whether it has the slot now depends on who else was sent. ``progress`` is what
+    its newest run, which may have ended, reported last; None when it has reported nothing.
     """
 
     queue: str
@@ -378,6 +379,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     body: bytes
     headers: Mapping[str, str]
+    unique: Unique | None = None
     runs: tuple[Attempt, ...] = ()
     progress: Reported | None = None
 

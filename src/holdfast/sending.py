@@ -56,7 +56,7 @@ def accepted(messages: Sequence[Message], stored: Sequence[Stored]) -> list[Stor
     """
     for message, receipt in zip(messages, stored, strict=True):
         unique = message.unique
-        if unique is None or unique.on_conflict != "error" or not receipt.duplicate or receipt.id == message.id:
+        if not receipt.duplicate or unique is None or unique.on_conflict != "error" or receipt.id == message.id:
             continue
         raise Duplicate(
             f"job {receipt.id} of queue {receipt.queue!r} has the slot of unique key {unique.key!r}; nothing was "

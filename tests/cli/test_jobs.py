@@ -32,9 +32,9 @@ def test_a_listed_job_has_these_keys_and_no_others(holdfast, url, send):
     [job] = holdfast("jobs", "list", "--url", url, "--json").document["jobs"]
 
     assert set(job) == {
-        "queue", "id", "kind", "state", "reason", "attempts", "max_attempts", "crashes", "token", "key", "held",
-        "priority", "timeout", "sent", "due", "expires", "started", "ended", "holder", "cancel_requested", "format",
-        "progress", "headers", "arguments", "body_base64",
+        "queue", "id", "kind", "state", "reason", "attempts", "max_attempts", "crashes", "token", "key", "unique",
+        "held", "priority", "timeout", "sent", "due", "expires", "started", "ended", "holder", "cancel_requested",
+        "format", "progress", "headers", "arguments", "body_base64",
     }  # fmt: skip
 
 

@@ -31,6 +31,7 @@ def job_document(job: JobView) -> dict[str, Any]:
         "crashes": job.crashes,
         "token": job.token,
         "key": job.key,
+        "unique": None if job.unique is None else job.unique.key,
         "held": job.held,
         "priority": job.priority,
         "timeout": job.timeout,
@@ -118,6 +119,7 @@ def _facts(job: JobView) -> Iterator[tuple[str, str | None]]:
     yield "attempts", attempts(job)
     yield "crashes", str(job.crashes) if job.crashes else None
     yield "key", job.key and f"{job.key}{' (held: behind the head of its key)' if job.held else ''}"
+    yield "unique", None if job.unique is None else job.unique.key
     yield "priority", str(job.priority) if job.priority else None
     yield "timeout", length(job.timeout)
     for name, instant in (("sent", job.sent), ("due", job.due), ("expires", job.expires)):

@@ -43,8 +43,9 @@ class MemoryQueue:
 
     def send(self, messages: Sequence[Message], seqs: Iterator[int], now: int) -> tuple[list[tuple[str, bool]], int]:
         """Store messages; return for each the id of its job and whether that is a duplicate, and the bytes gained."""
-        if any(message.unique is not None for message in messages):
-            return self._send_unique(messages, seqs, now)
+        for message in messages:
+            if message.unique is not None:
+                return self._send_unique(messages, seqs, now)
         answers, gained = [], 0
         for message in messages:
             new = self.machine.send(message, next(seqs), now) is not None
@@ -179,6 +180,7 @@ class MemoryQueue:
             format=head.format,
             body=record.message.body,
             headers=record.message.headers,
+            unique=head.unique,
             runs=(*record.runs, *done) if runs else (),
             progress=record.progress[1] if record.progress and record.progress[0] == head.token else None,
         )

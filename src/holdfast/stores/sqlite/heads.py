@@ -14,7 +14,7 @@ from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import Transaction
 
 _SQL = statements("jobs.sql")
-_decode_unique = msgspec.json.Decoder(Unique).decode
+decode_unique = msgspec.json.Decoder(Unique).decode
 
 
 class JobRow(Head):
@@ -41,7 +41,7 @@ def _job(row: Sequence[Any]) -> JobRow:
     head = JobRow(*row)
     head.state, head.held = State(head.state), bool(head.held)
     if head.unique is not None:
-        head.unique = _decode_unique(row[_UNIQUE])
+        head.unique = decode_unique(row[_UNIQUE])
     return head
 
 

@@ -11,6 +11,7 @@ from holdfast.capabilities import JobFilter
 from holdfast.delivery import WAITING, Attempt, ErrorInfo, JobView, Outcome, Page, Reported, State
 from holdfast.message import FORMAT, NO_HEADERS
 from holdfast.stores.sqlite.connection import Connection, Row
+from holdfast.stores.sqlite.heads import decode_unique
 from holdfast.stores.sqlite.orders import json_list
 from holdfast.stores.sqlite.statements import statements
 
@@ -154,5 +155,6 @@ def _view(queue: str, row: Row) -> JobView:
         format=row[19],
         body=row[20],
         headers=NO_HEADERS if row[21] is None else msgspec.json.decode(row[21], type=dict[str, str]),
-        progress=None if row[22] is None else Reported(row[22], row[23], row[24]),
+        unique=None if row[22] is None else decode_unique(row[22]),
+        progress=None if row[23] is None else Reported(row[23], row[24], row[25]),
     )

@@ -3,7 +3,7 @@
 -- name: view
 WITH job AS (
     SELECT seq, queue, lane, id, key, priority, attempts, max_attempts, crashes, token, sent, due, expires, started,
-           ended, holder, held, cancel, reason, timeout,
+           ended, holder, held, cancel, reason, timeout, slot,
            CASE WHEN state IN ('scheduled', 'ready') AND expires <= :now THEN 'expired'
                 WHEN state = 'scheduled' AND due <= :now THEN 'ready'
                 ELSE state
@@ -13,8 +13,8 @@ WITH job AS (
 )
 SELECT job.id, lane.kind, job.state, job.key, job.priority, job.attempts, job.max_attempts, job.crashes, job.token,
        job.sent, job.due, job.expires, job.started, job.ended, job.holder, job.held, job.cancel IS NOT NULL, job.reason,
-       job.timeout, lane.format, coalesce(body.body, x''), body.headers, progress.fraction, progress.note, progress.at,
-       job.seq
+       job.timeout, lane.format, coalesce(body.body, x''), body.headers, job.slot, progress.fraction, progress.note,
+       progress.at, job.seq
   FROM job
   JOIN holdfast_lane AS lane ON lane.number = job.lane
   LEFT JOIN holdfast_body AS body ON :bodies AND body.seq = job.seq

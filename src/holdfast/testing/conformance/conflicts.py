@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
@@ -37,6 +38,17 @@ class ClashCases(Cases):
 
 class ConflictCases(ClashCases):
     """A job is changed only while it waits, and in a batch as if sent one after the other."""
+
+    @pytest.mark.parametrize("within", [60.0, timedelta(hours=1)])
+    def test_a_job_tells_how_it_was_sent(self, within: float | timedelta) -> None:
+        """Its key, until when, and for how long; not what a later send would have liked."""
+        unique = Unique("one", until="started", within=within, on_conflict="error")
+        self.send("job", unique=unique)
+        self.send("plain")
+        self._conflict("replace")
+
+        assert self._view().unique == unique
+        assert self._view("plain").unique is None
 
     def test_skip_changes_nothing(self) -> None:
         """The job stays as it was sent."""

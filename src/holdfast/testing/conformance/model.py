@@ -93,6 +93,10 @@ SETTLEMENTS: st.SearchStrategy[Settle] = st.one_of(
 )
 
 
+SETTLED: dict[str, Settle] = {"ack": Ack, "nack": Nack, "give back": GiveBack}
+"""How contenders for one slot are settled."""
+
+
 class ModelStore(QueueBackend, Inspectable, Cancellable, Replayable, Flushable, Pausable, Protocol):
     """A store with all the powers that the model drives."""
 
@@ -214,6 +218,27 @@ class Model(RuleBasedStateMachine):
         now, lease_id = self._now(), self.leases[-1 - back % len(self.leases)]
         self.judge.settle([GiveBack(queue=QUEUE, lease_id=lease_id)], now)
         assert self.store.settle([GiveBack(queue=self.queue, lease_id=lease_id)]) == []
+
+    @rule(
+        unique=UNIQUES,
+        slot=SLOTS,
+        steps=st.lists(
+            st.tuples(st.sampled_from(["send", "send", "lease", "lease", *SETTLED]), st.integers(0, 3)),
+            min_size=4,
+            max_size=8,
+        ),
+    )
+    def contend(self, unique: Unique, slot: str, steps: list[tuple[str, int]]) -> None:
+        """Let jobs of one unique key come, run and come back, closer together than chance would have it."""
+        for verb, back in steps:
+            running = self._running()
+            if verb == "send":
+                job_id = f"contender {next(self.numbers)}"
+                self.send([Message(id=job_id, body=b"", kind="x", priority=1, unique=unique)])
+            elif verb == "lease":
+                self._lease(slot, 1, ("x",), FORMAT)
+            elif running:
+                self._settle([(running[-1 - back % len(running)], SETTLED[verb])])
 
     # -- holders and time -----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast import Duplicate, Message, QueueFull, State, Unique, UsageError
+from holdfast import CONTEXT, Context, Duplicate, Message, QueueFull, State, Unique, UsageError
 from holdfast.config import ConfigError, QueueSettings
 from holdfast.events import Sent
 from holdfast.message import checked
@@ -229,3 +229,38 @@ def test_a_replay_tells_what_another_job_stands_for(app):
     replayed = queue.replay([f"job {number}" for number in range(3)])
 
     assert (replayed.moved, replayed.duplicates) == (("job 0", "job 1"), ("job 2",))
+
+
+# -- beside other features ------------------------------------------------------------------------------------
+
+
+def test_a_send_middleware_sees_the_receipts_and_no_error(app, add):
+    seen = []
+
+    @app.middleware.send
+    def look(sending):
+        yield
+        seen.append([one.duplicate for one in sending.stored])
+
+    add.using(unique=STRICT).enqueue(1)
+    with pytest.raises(Duplicate):
+        add.using(unique=STRICT).enqueue(2)
+    with pytest.raises(Duplicate):
+        asyncio.run(add.using(unique=STRICT).aenqueue(3))
+
+    assert seen == [[False], [True], [True]]
+
+
+def test_of_unique_follow_ups_one_is_stored(app, work):
+    @app.task(queue="sums")
+    def tidy_up(number: int) -> None: ...
+
+    @app.task(queue="sums")
+    def step(number: int, *, ctx: Context = CONTEXT) -> None:
+        ctx.then(tidy_up.using(unique=STRICT, delay=60).call(number))
+
+    step.enqueue_many([step.call(number) for number in range(3)])
+    work()
+
+    stats = app.queue("sums").stats()
+    assert (stats.done, stats.scheduled) == (3, 1)

@@ -314,11 +314,15 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueSchedules(msgspec.Struct, frozen=True):
-    """Schedules whose next tick has come, the store's time ``now`` (ms), and the ``next`` tick of all others."""
+    """Schedules whose next tick has come, the store's time ``now`` (ms), and the ``next`` tick of all others.
+
+    ``unreadable`` are due too, but what is stored of them is damaged: queue, name, and what is wrong.
+    """
 
     schedules: tuple[Schedule, ...]
     now: int
     next: int | None
+    unreadable: tuple[tuple[str, str, str], ...] = ()
 
 
 def tick_id(queue: str, name: str, tick: int) -> str:
@@ -352,7 +356,10 @@ class Schedules(Protocol):
     def find_schedules(
         self, queue: str | None = None, name: str | None = None, *, limit: int = 1000, after: tuple[str, str] = ("", "")
     ) -> list[Schedule]:
-        """Return schedules by queue and name, those of one queue or name if given; ``after`` is the last seen."""
+        """Return schedules by queue and name, those of one queue or name if given; ``after`` is the last seen.
+
+        One whose record is damaged is left out.
+        """
 
     def due_schedules(self, queues: Sequence[str], own: Collection[str] = (), *, limit: int = 100) -> DueSchedules:
         """Return what these queues have to fire, oldest first: manual schedules and ``own`` ones. Changes nothing.

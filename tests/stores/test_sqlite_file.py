@@ -93,6 +93,7 @@ def test_a_file_of_a_newer_release_is_left_alone(open_, path):
 
 
 def test_a_file_of_the_first_release_gets_the_tables_that_it_lacks(open_, path):
+    """G-T59: schedules come to a file that had none."""
     in_other_process(path, f"CREATE TABLE holdfast_meta {META}")
     for statement in migrate._statements(1)[1:]:
         in_other_process(path, statement)

@@ -2,9 +2,11 @@
 
 import pytest
 
+from holdfast import App
 from holdfast.capabilities import Definition, Every, Schedule, Template
 from holdfast.config import parse_url
 from holdfast.delivery import HolderInfo
+from holdfast.events import Events, ScheduleFailed
 from holdfast.stores import open_store
 from holdfast.stores.sqlite.connection import Connection, Location
 from holdfast.stores.sqlite.schedules import due
@@ -71,3 +73,25 @@ def test_a_beat_asks_one_more_question_whether_there_are_schedules_or_not(tmp_pa
 
     assert store.beat(HolderInfo(id="w#1", ttl=10.0, queues=("q", "r"))).next_tick is None
     store.close()
+
+
+def test_a_damaged_schedule_is_reported_and_stops_no_other(tmp_path):
+    """G-T61."""
+    clock, failed = MovableClock(ticking=False), []
+    events = Events(logger=None)
+    events.listen(ScheduleFailed, failed.append)
+    app = App(f"sqlite:///{tmp_path}/jobs.db", clock=clock, events=events)
+    step = app.task(queue="q", name="step")(lambda: None)
+    for name in ("good", "poison"):
+        app.schedules.add(step.call(), name=name, every=60)
+    app.backend._writer.run(lambda tx: tx.execute(DAMAGE))
+    clock.move(60)
+    ticker = app.schedules.ticker(["q"])
+
+    assert [ticker.tick(), ticker.tick()] == [1, 0]
+    assert [one.schedule for one in failed] == ["poison"]
+    assert [one.name for one in app.schedules.list()] == ["good"]
+    app.close()
+
+
+DAMAGE = "UPDATE holdfast_schedule SET definition = '{}' WHERE name = 'poison'"

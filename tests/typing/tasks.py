@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Message, Retry, State, Stored, Task, Unique
+from holdfast.capabilities import Schedule
 from holdfast.events import Done
 
 app = App("memory:")
@@ -222,3 +223,28 @@ app.listen(Done, of_a_number)  # type: ignore[arg-type]
 app.listen(Done)(of_a_number)  # type: ignore[arg-type]
 app.listen(int)  # type: ignore[type-var]
 App("memory:", logger="holdfast")  # type: ignore[arg-type]
+
+
+# -- schedules -------------------------------------------------------------------------------------------------
+
+
+@app.schedule(cron="0 9 * * MON-FRI", tz="Europe/Paris", kwargs={"text": "x"})
+@app.task(result=60)
+def counted(text: str) -> int:
+    return len(text)
+
+
+assert_type(counted.enqueue("x"), Job[int])
+
+
+@app.schedule(every=timedelta(minutes=5))  # type: ignore[type-var]
+def no_task() -> None: ...
+
+
+app.schedule(crom="0 9 * * *")  # type: ignore[call-arg]
+app.schedule(every="5")  # type: ignore[arg-type]
+app.schedule(every=60, missed="some")  # type: ignore[arg-type]
+assert_type(app.schedules.add(counted.call("x"), every=60, overlap="allow"), list[Schedule])
+app.schedules.add(counted, every=60)  # type: ignore[arg-type]
+app.schedules.edit("counted", jitter="5")  # type: ignore[arg-type]
+assert_type(app.schedules.next("counted"), list[datetime])

@@ -7,6 +7,7 @@ process (:meth:`Ticker.wake`), and by what the heartbeat tells of changes made i
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +19,7 @@ from holdfast.capabilities import DueSchedules, Firing, Schedule, Schedules, Tic
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Beat, HolderInfo
-from holdfast.errors import BackendError, Closed
+from holdfast.errors import BackendError, Closed, UsageError
 from holdfast.events import Events, ScheduleFailed, Sent, Ticked
 from holdfast.message import Stored
 from holdfast.retry import Retry
@@ -66,6 +67,7 @@ class Ticker:
         self._seen: DueSchedules | None = None
         self._wakes_at: float | None = None
         self._wake = threading.Event()
+        self._pid = os.getpid()
         self._stopping = False
         self._firing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -91,7 +93,8 @@ class Ticker:
 
     def wake(self) -> None:
         """Look again: schedules of this process have changed, or its clock was moved."""
-        self._wake.set()
+        if os.getpid() == self._pid:  # in the child of a fork it is the parent's, whose locks may never be let go
+            self._wake.set()
 
     def introduce(self, holder: HolderInfo) -> HolderInfo:
         """Return the worker's holder with the schedules that it declares: they are fired while one lists them."""
@@ -144,6 +147,9 @@ class Ticker:
     def _plan(self) -> list[Fired]:
         """Return the schedules that are due and well, with what fires them."""
         due = self._seen = self._look()
+        for queue, name, wrong in due.unreadable:
+            if not self._is_put_off((queue, name)):
+                self._safely((queue, name), partial(_refuse, wrong))
         planned: list[Fired] = []
         for schedule in due.schedules:
             place = (schedule.queue, schedule.name)
@@ -230,3 +236,7 @@ class Ticker:
         again = [(at - boot) / 1000 for _, at in self._failing.values()]
         ahead = [] if seen is None or seen.next is None else [(seen.next - seen.now) / 1000]
         return max(0.0, min((*again, *ahead, LONGEST)))
+
+
+def _refuse(wrong: str) -> None:
+    raise UsageError(f"what is stored of it is damaged: {wrong}; remove it, and add it again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 import msgspec
@@ -53,7 +53,7 @@ class KeptSchedules(Schedules):
         self, queue: str | None = None, name: str | None = None, *, limit: int = 1000, after: tuple[str, str] = ("", "")
     ) -> list[Schedule]:
         asked = (queue, name, *after, limit)
-        return self._reader.read(lambda connection: list(map(_schedule, connection.execute(_SQL["list"], asked))))
+        return _readable(self._reader.read(lambda connection: connection.execute(_SQL["list"], asked)))[0]
 
     def due_schedules(self, queues: Sequence[str], own: Collection[str] = (), *, limit: int = 100) -> DueSchedules:
         now = self._clock.wall()
@@ -109,13 +109,14 @@ def destroy(tx: Transaction, queue: QueueRow) -> None:
 
 def due(connection: Connection, queues: Sequence[str], own: Collection[str], limit: int, now: int) -> DueSchedules:
     """Return the schedules whose tick has come, and the next tick of the others."""
-    found: list[Schedule] = []
+    rows: list[Row] = []
     for queue in queues:
         names = json_list(one.removeprefix(owned(queue, "")) for one in own if one.startswith(owned(queue, "")))
-        found += map(_schedule, connection.execute(_SQL["due"], (queue, now, names, limit)))
+        rows += connection.execute(_SQL["due"], (queue, now, names, limit))
+    found, unreadable = _readable(rows)
     found.sort(key=lambda schedule: schedule.next or 0)
     following = connection.execute(_SQL["next"], (json_list(queues), json_list(own), now))[0][0]
-    return DueSchedules(tuple(found[:limit]), now, following)
+    return DueSchedules(tuple(found[:limit]), now, following, tuple(unreadable))
 
 
 def next_tick(tx: Transaction, queues: Collection[str], own: Collection[str]) -> float | None:
@@ -205,6 +206,18 @@ def drop_ticks(tx: Transaction, queue: QueueRow, limit: int) -> int:
     tx.executemany(_SQL["delete_tick"], rows)
     tx.executemany(_SQL["fewer_ticks"], Counter(schedule for schedule, _ in rows).items())
     return len(rows)
+
+
+def _readable(rows: Iterable[Row]) -> tuple[list[Schedule], list[tuple[str, str, str]]]:
+    """Return rows as schedules; and, by queue and name, what is wrong with those that are damaged."""
+    found: list[Schedule] = []
+    unreadable: list[tuple[str, str, str]] = []
+    for row in rows:
+        try:
+            found.append(_schedule(row))
+        except msgspec.MsgspecError as error:
+            unreadable.append((row[0], row[1], str(error)))
+    return found, unreadable
 
 
 def _schedule(row: Row) -> Schedule:

@@ -395,11 +395,29 @@ class Page(msgspec.Struct, frozen=True):
     at: int = 0
 
 
+class Matching(msgspec.Struct, frozen=True):
+    """How many jobs match: exactly ``jobs``, or at least so many."""
+
+    jobs: int = 0
+    exact: bool = True
+
+    def __add__(self, other: Matching) -> Matching:
+        """Return how many match in two queues."""
+        return Matching(self.jobs + other.jobs, self.exact and other.exact)
+
+    def __str__(self) -> str:
+        return str(self.jobs) if self.exact else f"at least {self.jobs}"
+
+
 class Replayed(msgspec.Struct, frozen=True):
-    """What a replay did: the ids ``moved``, and ``duplicates``, left as they are because another job has their slot."""
+    """What a replay did: the ids ``moved``, and ``duplicates``, left as they are because another job has their slot.
+
+    ``matching`` is how many were meant; the others had moved on. A dry run, which moves nothing, says only that.
+    """
 
     moved: tuple[str, ...] = ()
     duplicates: tuple[str, ...] = ()
+    matching: Matching = Matching()
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Unpack
+from functools import partial
+from typing import TypedDict, Unpack
 
-from holdfast.capabilities import Cancellable, Flushable, Inspectable, JobFilter, Pausable, Replayable
+import msgspec
+
+from holdfast import bulk
+from holdfast.bulk import Which
+from holdfast.capabilities import REMOVABLE, Cancellable, Flushable, Inspectable, JobFilter, Pausable, Replayable
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
 from holdfast.delivery import (
@@ -17,6 +23,7 @@ from holdfast.delivery import (
     ErrorInfo,
     GiveBack,
     JobView,
+    Matching,
     Nack,
     Page,
     QueueStats,
@@ -25,7 +32,7 @@ from holdfast.delivery import (
     Settlement,
     State,
 )
-from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError
+from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError, nearest
 from holdfast.events import BeforeBury, BeforeRetry, Events, Lost, Sent
 from holdfast.heartbeat import Heartbeat
 from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, checked, message, seconds
@@ -41,8 +48,18 @@ POLL = 1.0
 RETRY = Retry()
 """When a delivery is tried again whose block ended with an exception."""
 
-Which = str | Iterable[str] | JobFilter
-"""Jobs, as operators name them: an id, several, or all that match."""
+
+class Reviving(TypedDict, total=False):
+    """How many jobs are replayed or reloaded.
+
+    At most ``rate`` a second, in real time, holding no lock meanwhile; ``progress`` is called after each batch with how
+    many were done so far; setting ``stop`` ends it early. ``dry_run`` only counts.
+    """
+
+    rate: float | None
+    dry_run: bool
+    progress: Callable[[int], object]
+    stop: threading.Event
 
 
 class Place:
@@ -80,35 +97,64 @@ class Place:
         """Return one job with its runs, or None when it does not exist."""
         return self._inspected().get(self.name, job_id)
 
-    def browse(self, only: JobFilter | None = None, *, limit: int = 100, cursor: str | None = None) -> Page:
-        """Return up to ``limit`` matching jobs, newest first; pass the page's cursor for the next."""
-        return self._inspected().browse(self.name, only or JobFilter(), limit=limit, cursor=cursor)
+    def browse(
+        self, only: JobFilter | None = None, *, limit: int = 100, cursor: str | None = None, bodies: bool = True
+    ) -> Page:
+        """Return up to ``limit`` matching jobs, newest sent first; pass the page's cursor for the next.
+
+        A page looks at 10 000 jobs at the most, so it may be short, even empty, and still have a cursor.
+        """
+        return self._inspected().browse(self.name, only or JobFilter(), limit=limit, cursor=cursor, bodies=bodies)
+
+    def jobs(self, only: JobFilter | None = None, *, bodies: bool = True) -> Iterator[JobView]:
+        """Yield all matching jobs, newest sent first, looking up a page of 1 000 at a time.
+
+        Each comes once, as it stood when its page was read. Without ``bodies`` they have none, which costs less.
+        """
+        for page in bulk.pages(self._inspected(), self.name, only or JobFilter(), bodies=bodies):
+            yield from page.jobs
+
+    def count(self, only: JobFilter | None = None) -> Matching:
+        """Count the matching jobs: exactly and at once by state alone, else by looking at up to a million of them."""
+        return bulk.matching(self._inspected(), self.name, only or JobFilter(), self.stats)
 
     def cancel(self, which: Which, reason: str = "cancelled") -> dict[str, State]:
         """Cancel waiting jobs and ask for running ones; return the state each is in then."""
         store, states = self._store(), dict[str, State]()
         if not isinstance(store, Cancellable):
             raise self._lacks(store, "cancel jobs")
-        for job_ids in self._pages(which):
+        for job_ids in self._batches(which):
             states |= store.cancel(self.name, job_ids, reason)
         return states
 
-    def replay(self, which: Which) -> Replayed:
+    def replay(self, which: Which, **how: Unpack[Reviving]) -> Replayed:
         """Make dead, cancelled and expired jobs ready as if new; return the ids of those that were.
 
-        Jobs whose unique slot another job has are left as they are; their ids are told apart.
+        Of a filter, those are meant that had ended when this began: it ends even if jobs die again as fast as they are
+        replayed, and moves none twice. Jobs whose unique slot another job has are left as they are; their ids are told
+        apart. May be repeated.
         """
-        store, moved, duplicates = self._replaying(), list[str](), list[str]()
-        for job_ids in self._pages(which):
-            replayed = store.replay(self.name, job_ids)
-            moved += replayed.moved
-            duplicates += replayed.duplicates
-        return Replayed(tuple(moved), tuple(duplicates))
+        return self._revive(self._replaying().replay, which, how)
 
-    def reload(self, which: Which) -> list[str]:
-        """Give dead, cancelled and expired jobs exactly one more attempt; return the ids of those that got it."""
+    def reload(self, which: Which, **how: Unpack[Reviving]) -> Replayed:
+        """Give dead, cancelled and expired jobs exactly one more attempt; return the ids of those that got it.
+
+        A filter means what it means to ``replay``.
+        """
         store = self._replaying()
-        return [job_id for job_ids in self._pages(which) for job_id in store.reload(self.name, job_ids)]
+        return self._revive(lambda queue, job_ids: Replayed(tuple(store.reload(queue, job_ids))), which, how)
+
+    def remove(self, which: Which, *, states: Collection[State] = REMOVABLE) -> list[str]:
+        """Remove jobs for good, with body and result, if they are in one of ``states`` by then; return the ids of those
+        that went. Running jobs stay. A filter narrows the states to its own.
+        """
+        store = self._store()
+        if not isinstance(store, Flushable):
+            raise self._lacks(store, "be flushed")
+        if isinstance(which, JobFilter):
+            states = REMOVABLE & set(states) & set(which.states)
+            which = msgspec.structs.replace(which, states=tuple(states))
+        return [gone for ids in self._batches(which) for gone in store.remove(self.name, ids, states=states)]
 
     def flush(self, state: State) -> int:
         """Remove every job in ``state``, which is not running; return how many."""
@@ -127,19 +173,34 @@ class Place:
 
     # -- powers ---------------------------------------------------------------------------------------------------
 
-    def _pages(self, which: Which) -> Iterator[list[str]]:
+    def _batches(self, which: Which) -> Iterator[list[str]]:
         """Yield the ids that are meant, a bounded number at a time."""
-        if isinstance(which, str):
-            yield [which]
-        elif isinstance(which, JobFilter):
-            page = self.browse(which, limit=MOST_LEASED)
-            while page.jobs or page.cursor:
-                yield [job.id for job in page.jobs]
-                if page.cursor is None:
-                    return
-                page = self.browse(which, limit=MOST_LEASED, cursor=page.cursor)
+        if isinstance(which, JobFilter):
+            pages = bulk.pages(self._inspected(), self.name, which)
+            yield from (ids for page in pages if (ids := [job.id for job in page.jobs]))
         else:
-            yield list(which)
+            yield [which] if isinstance(which, str) else list(which)
+
+    def _revive(self, verb: Callable[[str, Sequence[str]], Replayed], which: Which, how: Reviving) -> Replayed:
+        known = Reviving.__annotations__
+        if unknown := min(how.keys() - known.keys(), default=None):
+            raise UsageError(f"unknown option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
+        if how.get("dry_run"):
+            return Replayed(matching=self._revivable(which))
+        job_ids: Iterable[str]
+        if isinstance(which, JobFilter):
+            job_ids = (job.id for job in bulk.ended_by_now(self._inspected(), self.name, which))
+        else:
+            job_ids = [which] if isinstance(which, str) else which
+        pace = bulk.Pace(how.get("rate"), how.get("stop"))
+        return bulk.revive(job_ids, partial(verb, self.name), pace, how.get("progress") or (lambda _: None))
+
+    def _revivable(self, which: Which) -> Matching:
+        if isinstance(which, JobFilter):
+            return self.count(bulk.revivable(which))
+        job_ids = [which] if isinstance(which, str) else dict.fromkeys(which)
+        found = [job for job_id in job_ids if (job := self.get(job_id)) is not None]
+        return Matching(sum(job.state in bulk.REVIVABLE for job in found))
 
     def _inspected(self) -> Inspectable:
         store = self._store()

@@ -2,9 +2,11 @@ import os
 import re
 import subprocess
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from holdfast.bulk import Pace
 from holdfast.delivery import HolderInfo, Report, State
 from holdfast.message import Message, Unique
 from tests.cli.conftest import PROGRAM
@@ -278,7 +280,12 @@ def test_a_rate_is_kept_from_batch_to_batch(holdfast, monkeypatch, url, send, wo
     send.enqueue_many(send.call(13) for _ in range(3))
     work()
     pauses = []
-    monkeypatch.setattr("holdfast.cli.reviving.time.sleep", pauses.append)
+
+    class Unhurried(Pace):
+        def __init__(self, rate, stop):
+            super().__init__(rate, SimpleNamespace(wait=pauses.append, is_set=lambda: False))
+
+    monkeypatch.setattr("holdfast.bulk.Pace", Unhurried)
 
     holdfast("jobs", "replay", "--all", "--rate", 0.5, "--url", url)
 

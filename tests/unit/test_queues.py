@@ -1,13 +1,14 @@
 """The portable queue: what goes in, what comes out, and what happens to leases that nobody settled."""
 
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
-from holdfast.delivery import Nack, State
+from holdfast.delivery import Matching, Nack, Replayed, State
 from holdfast.errors import BackendError, BodyTooLarge, Closed, NotSupported, UsageError
 from holdfast.events import BeforeBury, BeforeRetry, Event, Events, Lost, Sent
 from holdfast.heartbeat import Heartbeat, this_process
@@ -378,7 +379,7 @@ def test_jobs_can_be_buried_replayed_reloaded_and_flushed(queue):
             delivery.bury("of no use")
 
     assert queue.replay(one).moved == (one,)
-    assert queue.reload([two, "unknown"]) == [two]
+    assert queue.reload([two, "unknown"]).moved == (two,)
     assert (queue.get(one).attempts, queue.get(two).attempts) == (0, 1)
     assert queue.flush(State.DEAD) == 1
     assert queue.get(three) is None
@@ -438,6 +439,9 @@ class Bare:
         lambda queue: queue.cancel("x"),
         lambda queue: queue.replay("x"),
         lambda queue: queue.reload("x"),
+        lambda queue: next(queue.jobs()),
+        lambda queue: queue.count(JobFilter(key="k")),
+        lambda queue: queue.remove("x"),
         lambda queue: queue.flush(State.DEAD),
         lambda queue: queue.pause(),
         lambda queue: queue.resume(),
@@ -457,3 +461,133 @@ def test_a_power_that_the_store_lacks_is_refused_by_name(heartbeat, use):
 def test_a_message_made_by_hand_is_checked_as_options_are(queue, field, value):
     with pytest.raises(UsageError, match=field):
         queue.send_many([Message(**{"body": b"x", field: value})])
+
+
+# -- many jobs at once --------------------------------------------------------------------------------------------
+
+
+DEAD = JobFilter(states=(State.DEAD,))
+
+
+class Clockless:
+    """Stands for the event that ends a replay: notes how long it was to be waited for, and does not wait."""
+
+    def __init__(self, most=None):
+        self.waits, self.most = [], most
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+
+    def is_set(self):
+        return self.most is not None and len(self.waits) >= self.most
+
+
+def die(queue, count):
+    """Send so many messages, and bury them."""
+    sent = [stored.id for stored in queue.send_many([b"x"] * count)]
+    while queue.stats().dead < len(sent):
+        with queue.lease(limit=1000) as deliveries:
+            for delivery in deliveries:
+                delivery.bury("no")
+    return sent
+
+
+def test_all_matching_jobs_come_page_by_page(queue):
+    sent = [stored.id for stored in queue.send_many([b"x"] * 2500)]
+
+    assert [job.id for job in queue.jobs()] == sent[::-1]
+    assert next(queue.jobs()).body == b"x"
+    assert next(queue.jobs(bodies=False)).body == b""
+    assert list(queue.jobs(DEAD)) == []
+
+
+def test_matching_jobs_are_counted(queue):
+    queue.send_many([b"x"] * 1500)
+    queue.send_many([b"x"] * 3, key="k")
+
+    assert queue.count() == Matching(1503)
+    assert queue.count(JobFilter(key="k")) == Matching(3)
+    assert queue.count(DEAD) == Matching(0)
+
+
+def test_a_count_has_its_bounds_and_says_so(queue, monkeypatch):
+    monkeypatch.setattr("holdfast.bulk.PAGES_COUNTED", 2)
+    queue.send_many([b"x"] * 2500, key="k")
+
+    assert str(queue.count(JobFilter(key="k"))) == "at least 2000"
+    assert str(queue.count()) == "2500"
+
+
+def test_all_dead_letters_are_replayed_and_their_number_told(queue):
+    sent, told = die(queue, 900), []
+
+    replayed = queue.replay(DEAD, progress=told.append)
+
+    assert sorted(replayed.moved) == sorted(sent)
+    assert replayed.matching == Matching(900)
+    assert told == [500, 900]
+    assert queue.replay(DEAD).moved == ()
+
+
+@pytest.mark.parametrize("verb", ["replay", "reload"])
+def test_a_dry_run_only_counts(queue, verb):
+    first, *_ = die(queue, 3)
+
+    revive = getattr(queue, verb)
+
+    assert revive(DEAD, dry_run=True) == Replayed(matching=Matching(3))
+    assert revive(JobFilter(), dry_run=True) == Replayed(matching=Matching(3))
+    assert revive([first, first, "unknown"], dry_run=True) == Replayed(matching=Matching(1))
+    assert queue.stats().dead == 3
+
+
+def test_a_replay_keeps_to_its_rate(queue):
+    die(queue, 100)
+    stop = Clockless()
+
+    assert len(queue.replay(DEAD, rate=50, stop=stop).moved) == 100
+
+    assert len(stop.waits) == 19  # batches of five, the first at once
+    assert stop.waits[-1] == pytest.approx(95 / 50, abs=0.5)
+
+
+def test_a_replay_can_be_stopped_while_it_waits(queue):
+    die(queue, 100)
+
+    assert len(queue.replay(DEAD, rate=50, stop=Clockless(most=3)).moved) == 15
+
+    assert queue.stats().dead == 85
+
+
+@pytest.mark.parametrize("verb", ["replay", "reload"])
+def test_jobs_that_die_again_as_fast_as_they_are_revived_do_not_make_it_endless(queue, verb):
+    die(queue, 1200)
+    times = Counter()
+
+    def die_again(_):
+        with queue.lease(limit=1000) as deliveries:
+            for delivery in deliveries:
+                times[delivery.id] += 1
+                delivery.bury("again")
+
+    assert len(getattr(queue, verb)(DEAD, progress=die_again).moved) == 1200
+
+    assert set(times.values()) == {1}
+    assert queue.stats().dead == 1200
+
+
+def test_an_impossible_rate_and_an_unknown_option_are_errors(queue):
+    with pytest.raises(UsageError, match="a rate is more than 0 jobs a second"):
+        queue.replay(DEAD, rate=0)
+    with pytest.raises(UsageError, match=r"unknown option 'rat'.*'rate'"):
+        queue.replay(DEAD, rat=5)
+
+
+def test_matching_jobs_are_removed_and_others_stay(queue):
+    dead = die(queue, 3)
+    [waiting] = queue.send_many([b"x"])
+
+    assert queue.remove([waiting.id, dead[0]], states=[State.DEAD]) == [dead[0]]
+    assert sorted(queue.remove(DEAD)) == sorted(dead[1:])
+    assert queue.remove(JobFilter(states=(State.RUNNING,))) == []
+    assert [job.id for job in queue.jobs()] == [waiting.id]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from holdfast.bulk import Which
 from holdfast.capabilities import Inspectable, JobFilter
 from holdfast.contract import QueueBackend
 from holdfast.delivery import JobView, State
@@ -57,12 +58,14 @@ def find_job(store: QueueBackend, job_id: str, queues: Sequence[str]) -> JobView
     return found[0]
 
 
-def matching(store: QueueBackend, queues: Sequence[str], only: JobFilter, limit: int = PAGE) -> Iterator[JobView]:
+def matching(
+    store: QueueBackend, queues: Sequence[str], only: JobFilter, limit: int = PAGE, *, bodies: bool = False
+) -> Iterator[JobView]:
     """Yield all jobs of these queues that match, newest first in each; ``limit`` are looked up at a time."""
     for queue in queues:
         one, cursor = place(store, queue), None
         while True:
-            page = one.browse(only, limit=limit, cursor=cursor)
+            page = one.browse(only, limit=limit, cursor=cursor, bodies=bodies)
             yield from page.jobs
             if (cursor := page.cursor) is None:
                 break
@@ -78,22 +81,38 @@ def choose_all(store: QueueBackend, queues: Sequence[str], only: JobFilter) -> d
 
 def choose(
     store: QueueBackend, job_ids: Sequence[str], queues: Sequence[str], only: JobFilter, *, everything: bool
-) -> dict[str, list[str]]:
+) -> Chosen:
     """Return the jobs named by ``job_ids``, or those that match ``only``, which must then say something.
 
     ``JobFilter.states`` are those that the command can act on; they alone say nothing.
     """
+    named = _named(store, job_ids, queues, only, everything=everything)
+    return choose_all(store, queues, only) if named is None else named
+
+
+def targets(
+    store: QueueBackend, job_ids: Sequence[str], queues: Sequence[str], only: JobFilter, *, everything: bool
+) -> Mapping[str, Which]:
+    """Do as ``choose`` does, but leave it to each queue to find the jobs that match."""
+    named = _named(store, job_ids, queues, only, everything=everything)
+    return dict.fromkeys(queues, only) if named is None else named
+
+
+def _named(
+    store: QueueBackend, job_ids: Sequence[str], queues: Sequence[str], only: JobFilter, *, everything: bool
+) -> Chosen | None:
+    """Return the jobs named by id, None when filters choose; a usage error when neither, or both, do."""
     says = msgspec.structs.replace(only, states=tuple(State)) != JobFilter()
-    if job_ids:
-        if says or everything:
-            raise click.UsageError("Give ids, or say which jobs by filters or --all, not both.")
-        chosen: dict[str, list[str]] = {}
-        for job_id in dict.fromkeys(job_ids):
-            chosen.setdefault(find_job(store, job_id, queues).queue, []).append(job_id)
-        return chosen
-    if not says and not everything:
+    if not job_ids and not says and not everything:
         raise click.UsageError("Which jobs? Give ids, or filters such as --kind and --reason, or --all.")
-    return choose_all(store, queues, only)
+    if not job_ids:
+        return None
+    if says or everything:
+        raise click.UsageError("Give ids, or say which jobs by filters or --all, not both.")
+    chosen: dict[str, list[str]] = {}
+    for job_id in dict.fromkeys(job_ids):
+        chosen.setdefault(find_job(store, job_id, queues).queue, []).append(job_id)
+    return chosen
 
 
 def in_batches(chosen: Chosen, size: int) -> Iterator[tuple[str, list[str]]]:

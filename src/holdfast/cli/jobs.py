@@ -10,12 +10,14 @@ from typing import Any
 import click
 import msgspec
 
+from holdfast.bulk import REVIVABLE
 from holdfast.capabilities import JobFilter, Results
 from holdfast.cli import views
-from holdfast.cli.choosing import choose, find_job, in_batches, matching, place, queue_names
+from holdfast.cli.choosing import choose, find_job, in_batches, matching, place, queue_names, targets
 from holdfast.cli.groups import NounGroup
 from holdfast.cli.options import (
     cursor_option,
+    dry_run_option,
     limit_option,
     on_store,
     queues_option,
@@ -31,7 +33,6 @@ from holdfast.delivery import ENDED, WAITING, JobView, State
 
 CANCELLABLE = (*WAITING, State.RUNNING)
 BATCH = 500
-REVIVABLE = (State.DEAD, State.CANCELLED, State.EXPIRED)
 
 
 @click.group(cls=NounGroup)
@@ -57,7 +58,7 @@ def list_jobs(store: QueueBackend, out: Output, queues: Sequence[str], cursor: s
     names = queue_names(store, queues)
     if cursor is not None and len(names) != 1:
         raise click.UsageError("--cursor goes with one --queue: each queue has pages of its own.")
-    found, cursor, more = page(store, names, given["only"], given["limit"], cursor)
+    found, cursor, more = page(store, names, given["only"], given["limit"], cursor, bodies=out.as_json)
     hint = f"more: --queue {names[0]} --cursor {cursor}" if cursor else "more: raise --limit, or choose one --queue"
     out.answer(
         {"jobs": [views.job_document(job) for job in found], "cursor": cursor, "more": more},
@@ -67,16 +68,17 @@ def list_jobs(store: QueueBackend, out: Output, queues: Sequence[str], cursor: s
 
 
 def page(
-    store: QueueBackend, queues: Sequence[str], only: JobFilter, limit: int, cursor: str | None
+    store: QueueBackend, queues: Sequence[str], only: JobFilter, limit: int, cursor: str | None, *, bodies: bool
 ) -> tuple[list[JobView], str | None, bool]:
     """Return up to ``limit`` matching jobs, newest first, the cursor of the next page, and whether there are more."""
     if len(queues) != 1:
-        newest = heapq.merge(*(matching(store, [name], only, limit + 1) for name in queues), key=lambda job: -job.sent)
+        each = (matching(store, [name], only, limit + 1, bodies=bodies) for name in queues)
+        newest = heapq.merge(*each, key=lambda job: -job.sent)
         found = list(islice(newest, limit + 1))
         return found[:limit], None, len(found) > limit
     found, one = [], place(store, queues[0])
     while len(found) < limit:  # a page looks at so many jobs and may be short
-        part = one.browse(only, limit=limit - len(found), cursor=cursor)
+        part = one.browse(only, limit=limit - len(found), cursor=cursor, bodies=bodies)
         found += part.jobs
         if (cursor := part.cursor) is None:
             break
@@ -149,6 +151,7 @@ def _remark(state: State) -> str:
 @selecting
 @click.option("--all", "everything", is_flag=True, help="Every dead, cancelled and expired job.")
 @rate_option
+@dry_run_option
 @on_store
 def replay(store: QueueBackend, out: Output, job_ids: Sequence[str], **given: Any) -> None:
     """Make dead, cancelled and expired jobs ready again, as if new.
@@ -159,11 +162,11 @@ def replay(store: QueueBackend, out: Output, job_ids: Sequence[str], **given: An
     states = tuple(state for state in only.states if state in REVIVABLE)
     if not states:
         raise click.UsageError(f"Only {', '.join(REVIVABLE)} jobs can be replayed.")
-    chosen = choose(
+    meant = targets(
         store,
         job_ids,
         queue_names(store, given["queues"]),
         msgspec.structs.replace(only, states=states),
         everything=given["everything"] or states != REVIVABLE,
     )
-    revive(store, out, chosen, "replay", given["rate"])
+    revive(store, out, meant, "replay", rate=given["rate"], dry_run=given["dry_run"])

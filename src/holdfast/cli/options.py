@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +64,7 @@ limit_option = click.option(
 )
 cursor_option = click.option("--cursor", help="Go on where the last page ended; needs one --queue.")
 rate_option = click.option("--rate", type=click.FloatRange(0, min_open=True), help="At most so many jobs a second.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only say how many there are.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -71,16 +72,14 @@ def selecting(command: F) -> F:
     """Give a command the filters over jobs, and its function a ``JobFilter`` as ``only``."""
 
     @functools.wraps(command)
-    def run(*args: Any, kind: str | None, reason: str | None, text: str | None, since: int | None, **given: Any) -> Any:
-        only = JobFilter(
-            states=given.pop("states", None) or tuple(State), kind=kind, reason=reason, text=text, since=since
-        )
+    def run(*args: Any, **given: Any) -> Any:
+        chosen = {name: given.pop(name) for name in FILTERS}
+        only = JobFilter(states=given.pop("states", None) or tuple(State), **chosen)
         return command(*args, only=only, **given)
 
-    run = click.option("--since", callback=read_instant, help="Sent since: 30m, 2h, 7d ago, or a time in UTC.")(run)
-    run = click.option("--text", help="This text is in the reason or the last error.")(run)
-    run = click.option("--reason", help="The reason is exactly this.")(run)
-    return cast("F", click.option("--kind", help="The task's name.")(run))
+    for option in reversed(_FILTERS):
+        run = option(run)
+    return cast("F", run)
 
 
 # -- values ---------------------------------------------------------------------------------------------------
@@ -128,6 +127,29 @@ def read_instant(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def read_headers(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> dict[str, str] | None:
+    """Read ``name=value`` pairs."""
+    for pair in value:
+        if "=" not in pair:
+            raise click.BadParameter(f"{pair!r} names no value; write name=value")
+    return {name: rest for name, _, rest in (pair.partition("=") for pair in value)} or None
+
+
+_AGO = "30m, 2h, 7d ago, or a time in UTC"
+_FILTERS = (
+    click.option("--kind", help="The task's name."),
+    click.option("--key", help="The key is exactly this."),
+    click.option("--reason", help="The reason is exactly this."),
+    click.option("--text", help="This text is in the reason or the last error."),
+    click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", callback=read_headers, help="Has this."),
+    click.option("--since", callback=read_instant, help=f"Sent since: {_AGO}."),
+    click.option("--until", callback=read_instant, help="Sent before."),
+    click.option("--ended-since", callback=read_instant, help="Ended since, as when it died."),
+    click.option("--ended-until", callback=read_instant, help="Ended before."),
+)
+FILTERS = ("kind", "key", "reason", "text", "headers", "since", "until", "ended_since", "ended_until")
 
 
 # -- the store ------------------------------------------------------------------------------------------------

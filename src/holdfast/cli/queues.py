@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from holdfast.cli.choosing import choose_all, place, queue_names
+from holdfast.cli.choosing import place, queue_names
 from holdfast.cli.groups import NounGroup
-from holdfast.cli.options import on_store, read_state, selecting, yes_option
+from holdfast.cli.options import dry_run_option, on_store, rate_option, read_state, selecting, yes_option
 from holdfast.cli.output import Output, Table, count, length, progress
 from holdfast.cli.reviving import revive
 from holdfast.contract import QueueBackend
@@ -107,6 +107,8 @@ def _each(store: QueueBackend, out: Output, names: Sequence[str], verb: Callable
 @queues.command("reload")
 @names_argument
 @selecting
+@rate_option
+@dry_run_option
 @on_store
 def reload_dead(store: QueueBackend, out: Output, names: Sequence[str], **given: Any) -> None:
     """Move dead letters back to ready with exactly one more attempt each.
@@ -114,7 +116,8 @@ def reload_dead(store: QueueBackend, out: Output, names: Sequence[str], **given:
     --reason timeout chooses those that ran out of time.
     """
     only = msgspec.structs.replace(given["only"], states=(State.DEAD,))
-    revive(store, out, choose_all(store, queue_names(store, names), only), "reload")
+    meant = dict.fromkeys(queue_names(store, names), only)
+    revive(store, out, meant, "reload", rate=given["rate"], dry_run=given["dry_run"])
 
 
 @queues.command()

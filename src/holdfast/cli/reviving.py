@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-import time
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from holdfast.cli.choosing import Chosen, in_batches, place
+from holdfast.bulk import Which
+from holdfast.cli.choosing import place
 from holdfast.cli.output import Output, count, progress
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Replayed
+from holdfast.delivery import Matching, Replayed
 
-LARGEST_BATCH = 500
-BATCHES_PER_SECOND = 10
-"""How finely a rate is kept."""
+Verb = Literal["replay", "reload"]
 
 
 def revive(
-    store: QueueBackend, out: Output, chosen: Chosen, verb: Literal["replay", "reload"], rate: float | None = None
+    store: QueueBackend,
+    out: Output,
+    targets: Mapping[str, Which],
+    verb: Verb,
+    *,
+    rate: float | None = None,
+    dry_run: bool = False,
 ) -> None:
-    """Make the chosen jobs ready again and say how many were; the others have moved on and are left alone."""
-    total = sum(map(len, chosen.values()))
-    moved: list[dict[str, str]] = []
-    duplicates: list[dict[str, str]] = []
-    size = LARGEST_BATCH if rate is None else max(1, min(LARGEST_BATCH, int(rate / BATCHES_PER_SECOND)))
-    started = time.monotonic()
-    with progress(f"{verb}ing", total) as bar:
-        for done, (queue, job_ids) in enumerate(in_batches(chosen, size)):
-            if rate is not None and (early := started + done * size / rate - time.monotonic()) > 0:
-                time.sleep(early)
-            one = place(store, queue)
-            revived = one.replay(job_ids) if verb == "replay" else Replayed(tuple(one.reload(job_ids)))
-            moved += [{"queue": queue, "id": job_id} for job_id in revived.moved]
-            duplicates += [{"queue": queue, "id": job_id} for job_id in revived.duplicates]
-            bar.update(len(job_ids))
-    left = total - len(moved) - len(duplicates)
+    """Make jobs ready again and say how many were, or with ``dry_run`` only say how many would be."""
+    matching = {queue: _revive(store, queue, which, verb, dry_run=True).matching for queue, which in targets.items()}
+    total = sum(matching.values(), Matching())
+    if dry_run:
+        _answer_dry(out, verb, matching, total)
+        return
+    done: dict[str, Replayed] = {}
+    with progress(f"{verb}ing", total.jobs) as bar:
+        for queue, which in targets.items():
+            update = _Steps(bar.update)
+            done[queue] = _revive(store, queue, which, verb, rate=rate, progress=update)
+    _answer(out, verb, done)
+
+
+def _revive(store: QueueBackend, queue: str, which: Which, verb: Verb, **how: Any) -> Replayed:
+    one = place(store, queue)
+    return one.replay(which, **how) if verb == "replay" else one.reload(which, **how)
+
+
+class _Steps:
+    """Turns how many were done so far into how many more."""
+
+    def __init__(self, update: Any) -> None:
+        self._update, self._done = update, 0
+
+    def __call__(self, done: int) -> None:
+        self._update(done - self._done)
+        self._done = done
+
+
+def _answer_dry(out: Output, verb: Verb, matching: Mapping[str, Matching], total: Matching) -> None:
+    queues = {queue: its.jobs for queue, its in matching.items() if its.jobs}
+    noun = "job" if total == Matching(1) else "jobs"
+    out.answer(
+        {"dry_run": True, "count": total.jobs, "exact": total.exact, "queues": queues},
+        f"{total} {noun} would be {verb}ed",
+    )
+
+
+def _answer(out: Output, verb: Verb, done: Mapping[str, Replayed]) -> None:
+    moved = [{"queue": queue, "id": job_id} for queue, its in done.items() for job_id in its.moved]
+    duplicates = [{"queue": queue, "id": job_id} for queue, its in done.items() for job_id in its.duplicates]
+    left = sum(its.matching.jobs for its in done.values()) - len(moved) - len(duplicates)
     lines = [f"{count(len(moved), 'job')} {verb}ed: ready again, with {_ATTEMPTS[verb]}"]
     if duplicates:
         lines.append(f"{count(len(duplicates), 'duplicate')} left as found: another job has the same unique key")

@@ -62,11 +62,10 @@ def ended_by_now(store: Inspectable, queue: str, only: JobFilter) -> Iterator[Jo
     yield from first.jobs
     if first.cursor is not None:
         until = first.at + 1 if only.ended_until is None else min(only.ended_until, first.at + 1)
-        bounded, cursor = msgspec.structs.replace(only, ended_until=until), first.cursor
-        while cursor is not None:
-            page = store.browse(queue, bounded, limit=PAGE, cursor=cursor, bodies=False)
+        bounded, page = msgspec.structs.replace(only, ended_until=until), first
+        while page.cursor is not None:
+            page = store.browse(queue, bounded, limit=PAGE, cursor=page.cursor, bodies=False)
             yield from page.jobs
-            cursor = page.cursor
 
 
 class Pace:

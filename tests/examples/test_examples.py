@@ -1,5 +1,6 @@
 """The examples do what they say."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,5 +81,31 @@ def test_the_example_prints_what_it_should(name: str, tmp_path: Path) -> None:
     assert done.stdout == PRINTED[name]
 
 
+@pytest.mark.slow
+def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        f"--rootdir={tmp_path}",
+    ]
+    done = subprocess.run(
+        [*command, ROOT / "examples" / "test_tasks.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=55,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_example_is_tested() -> None:
-    assert {program.name for program in (ROOT / "examples").glob("*.py")} == set(PRINTED)
+    assert {program.name for program in (ROOT / "examples").glob("*.py")} == {*PRINTED, "test_tasks.py"}

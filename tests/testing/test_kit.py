@@ -17,6 +17,7 @@ from holdfast import (
     Retry,
     RetryLater,
     State,
+    Unique,
     UsageError,
     current_job,
 )
@@ -545,3 +546,62 @@ def test_middleware_surrounds_runs_and_sends(program, kit):
     kit.drain()
 
     assert program.seen == ["before", (1, 1), "after"]
+
+
+def test_schedules_tick_at_their_instants_as_time_passes(program):
+    @program.app.schedule(every=timedelta(minutes=5))
+    @program.app.task
+    def every_five() -> None:
+        program.seen.append(round((kit.clock.wall() - begun) / 1000))
+
+    with harness(program.app) as kit:
+        begun = kit.clock.wall()
+        assert kit.advance(299).ticks == 0
+        report = kit.advance(timedelta(minutes=15))
+
+        assert (report.ticks, report.done) == (3, 3)
+        assert program.seen == [300, 600, 900]
+        assert len(kit.enqueued(every_five)) == 3
+        assert len(program.app.schedules.ticks(every_five.name)) == 3
+
+
+def test_cron_schedules_are_tested_from_a_chosen_start(program):
+    @program.app.schedule(cron="0 9 * * MON-FRI", tz="Europe/Paris")
+    @program.app.task
+    def report() -> None:
+        program.seen.append(datetime.fromtimestamp(kit.clock.wall() / 1000, UTC).isoformat())
+
+    with harness(program.app, start=datetime(2026, 3, 27, tzinfo=UTC)) as kit:  # the clocks change that weekend
+        kit.advance(timedelta(days=4))
+
+    assert program.seen == ["2026-03-27T08:00:00+00:00", "2026-03-30T07:00:00+00:00"]
+
+
+def test_what_a_schedule_missed_while_nobody_worked_is_caught_up_by_its_policy(program):
+    @program.app.schedule(every=60)
+    @program.app.task
+    def minutely() -> None:
+        program.seen.append("ran")
+
+    with harness(program.app) as kit:
+        kit.leap(timedelta(hours=1))
+        assert kit.jobs() == []
+
+        assert kit.drain().ticks == 1
+
+
+def test_schedules_that_are_added_in_the_test_tick_too(program, kit):
+    program.app.schedules.add(program.welcome.call(1), name="nightly", every=3600)
+
+    assert kit.advance(timedelta(hours=2)).done == 2
+
+
+def test_events_that_were_replaced_read_as_their_job_does(program, kit):
+    program.welcome.using(unique=Unique("w", on_conflict="replace"), delay=5).enqueue(1)
+    program.welcome.using(unique=Unique("w", on_conflict="replace"), delay=5).enqueue(2)
+
+    [call] = kit.enqueued(program.welcome)
+
+    assert call.arguments == {"user": 2}
+    assert call.unique.key == "w"
+    assert kit.advance(5).done == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import holdfast.testing.plugin
+from tests.docs.pages import ROOT, blocks
 
 APP = """
 from holdfast import App
@@ -19,6 +20,16 @@ app = App("sqlite:////nowhere/at/all.db")
 @app.task(result=60)
 def double(number: int) -> int:
     return 2 * number
+"""
+TIMING = """
+import pathlib, time
+
+def pytest_sessionstart():
+    global begun
+    begun = time.process_time()
+
+def pytest_sessionfinish():
+    pathlib.Path("seconds").write_text(str(time.process_time() - begun))
 """
 SOURCE = Path(holdfast.testing.plugin.__file__).parents[2]
 
@@ -43,6 +54,7 @@ def run(tmp_path):
         )
         return done.returncode, done.stdout + done.stderr
 
+    run.folder = tmp_path
     return run
 
 
@@ -65,6 +77,22 @@ def test_another_begins_empty(holdfast):
 
     assert code == 0, said
     assert "2 passed" in said
+
+
+@pytest.mark.slow
+def test_a_test_file_of_delay_retry_schedule_and_dead_letter_is_short_and_fast(run):
+    pages = blocks(ROOT / "docs/how-to/test-your-tasks.md")
+    [shop, tests] = [next(b.text for b in pages if b.info == f"file={name}") for name in ("shop.py", "test_shop.py")]
+    (run.folder / "orders.py").write_text(shop)
+    (run.folder / "conftest.py").write_text(TIMING)
+
+    code, said = run(tests.replace("from shop", "from orders"), ini="holdfast_app = orders:app\npythonpath = .\n")
+
+    assert code == 0, said
+    assert len(tests.splitlines()) < 40
+    assert "3 passed" in said
+    # A second, with slack; of the processor's time, since a loaded machine says nothing about the tests.
+    assert float((run.folder / "seconds").read_text()) < 1.0 * 3
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import msgspec
 
 from holdfast.clock import Clock
 from holdfast.codec import HEADER, choose
-from holdfast.message import Message, Stored, message
+from holdfast.message import Message, Stored, Unique, message
 from holdfast.stores.memory.backend import MemoryBackend
 from holdfast.stores.memory.queue import MemoryQueue
 from holdfast.tasks.registry import Registry
@@ -43,6 +43,11 @@ class Enqueued(msgspec.Struct, frozen=True):
         """Its priority."""
         return self.message.priority
 
+    @property
+    def unique(self) -> Unique | None:
+        """The uniqueness that was asked for."""
+        return self.message.unique
+
     def __str__(self) -> str:
         listed = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         return f"{self.task}({listed})"
@@ -68,6 +73,16 @@ class RecordingStore(MemoryBackend):
         with self._open():
             chance = self._until_chance(list(self._places), kinds)
             return chance is not None and chance <= 0
+
+    def calls(self) -> list[Sent]:
+        """Return what made jobs, in order; what a later message replaced in a waiting job reads as replaced."""
+        with self._open():
+            return [Sent(sent.queue, self._now(sent.queue, sent.message), sent.at) for sent in self.sent]
+
+    def _now(self, queue: str, message: Message) -> Message:
+        place = self._places.get(queue)
+        record = None if place is None else place.records.get(message.id)
+        return message if record is None else record.message
 
     def _store(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> list[Stored]:
         stored = super()._store(queue, place, messages, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,8 @@ from holdfast.capabilities import JobFilter
 from holdfast.delivery import JobView, State
 from holdfast.errors import UsageError
 from holdfast.events import Expired
-from holdfast.message import Seconds, seconds
+from holdfast.message import Seconds, instant, seconds
+from holdfast.schedule.ticker import Ticker
 from holdfast.tasks.task import Task
 from holdfast.testing.clock import MovableClock
 from holdfast.testing.enqueued import Enqueued, RecordingStore, Wanted, enqueued
@@ -26,13 +28,21 @@ MOST_RUNS = 10_000
 PATIENCE = 30.0
 
 
-def harness(app: App, *, raise_errors: bool = False, most: int = MOST_RUNS, patience: float = PATIENCE) -> Kit:
+def harness(
+    app: App,
+    *,
+    start: datetime | None = None,
+    raise_errors: bool = False,
+    most: int = MOST_RUNS,
+    patience: float = PATIENCE,
+) -> Kit:
     """Return a kit for ``app``, whatever its URL: ``with harness(app) as kit:``. Nothing is opened before the block.
 
-    With ``raise_errors``, a failure of a handler is raised by the ``drain`` or ``advance`` that ran it; else it is
-    recorded and tried again as in production. ``most`` bounds the runs of one drain, ``patience`` its real seconds.
+    The clock begins at ``start``, by default the present. With ``raise_errors``, a failure of a handler is raised by
+    the ``drain`` or ``advance`` that ran it; else it is recorded and tried again as in production. ``most`` bounds the
+    runs of a drain, ``patience`` its real seconds.
     """
-    return Kit(app, raise_errors=raise_errors, most=most, patience=patience)
+    return Kit(app, start=start, raise_errors=raise_errors, most=most, patience=patience)
 
 
 class Kit:
@@ -44,21 +54,25 @@ class Kit:
     jitter. The block belongs to one test: it may be nested, and other threads may use the App, but not outside it.
     """
 
-    def __init__(self, app: App, *, raise_errors: bool, most: int, patience: float) -> None:
+    def __init__(self, app: App, *, start: datetime | None, raise_errors: bool, most: int, patience: float) -> None:
         self.app = app
+        self._start = None if start is None else instant(start, "start")
         self.raise_errors = raise_errors
         self._most, self._patience = most, patience
         self._working = threading.Lock()
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
-        self.clock = MovableClock(ticking=False)
+        self.clock = MovableClock(self._start, ticking=False)
         """The App's clock; it moves only when told to. ``clock.move`` inside a handler makes its run take that long."""
         self._store = RecordingStore(self.clock)
         self.faults = Faults()
         """Makes the store fail on command: ``kit.faults.fail("send")``."""
         self._exits.enter_context(self.app._life.lend(self.faults.wrap(self._store), self.clock))
         self._exits.callback(self.faults.mend)
+        self._tickers: dict[tuple[str, ...], Ticker] = {}
+        if self.app.schedules.of_code():
+            self.app.schedules.register()
         return self
 
     def __exit__(
@@ -115,7 +129,7 @@ class Kit:
         Those of one task, by itself or by name, or all. Follow-ups count, retries do not.
         """
         name = task.name if isinstance(task, Task) else task
-        calls = [enqueued(self.app.tasks, sent) for sent in list(self._store.sent)]
+        calls = [enqueued(self.app.tasks, sent) for sent in self._store.calls()]
         return [call for call in calls if name in (None, call.task)]
 
     def assert_enqueued(self, task: Task[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -178,8 +192,20 @@ class Kit:
         finally:
             self._working.release()
 
+    @property
+    def _ticker(self) -> Ticker:
+        """What fires the schedules of all queues there are, those of code included; made again when there are more."""
+        tasks = (task.queue for task in self.app.tasks.values())
+        queues = tuple(sorted({*tasks, *self.app.schedules.queues(), *self._store.queues()}))
+        known = (*queues, str(len(self.app.schedules.of_code())))
+        if known not in self._tickers:
+            self._tickers = {known: self.app.schedules.ticker(queues)}
+        return self._tickers[known]
+
     def _next_instant(self) -> int | None:
-        return self._store.next_change()
+        tick = self._ticker.next_in()
+        instants = (self._store.next_change(), None if tick is None else self.clock.wall() + round(tick * 1000))
+        return min((instant for instant in instants if instant is not None), default=None)
 
     def _move_to(self, instant: int) -> None:
         if (left := instant - self.clock.wall()) > 0:
@@ -191,6 +217,7 @@ class Kit:
         report = Drained()
         try:
             while True:
+                report += Drained(ticks=self._ticker.tick())
                 tidy_all(self._store, self.app.events, threading.Event())
                 shift = self._shift(self._most - report.runs)
                 report += shift

@@ -8,6 +8,7 @@ import pytest
 
 from holdfast import App, Message, State, UsageError
 from holdfast.aio.threads import MOST_CALLS
+from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
 from holdfast.errors import BackendError, Closed
 from holdfast.stores.memory import MemoryBackend
@@ -178,7 +179,7 @@ def test_an_operator_finds_every_verb(app, queue):
         assert len((await queue.browse()).jobs) == 2
         assert (await queue.replay(first.id)).moved == (first.id,)
         await queue.cancel(second.id)
-        assert await queue.reload([second.id]) == [second.id]
+        assert (await queue.reload([second.id])).moved == (second.id,)
         await queue.pause()
         paused = await queue.pop(timeout=0)
         await queue.resume()
@@ -189,6 +190,41 @@ def test_an_operator_finds_every_verb(app, queue):
         return await queue.destroy(), await app.aio.queues()
 
     assert run(main()) == (0, [])
+
+
+def test_many_jobs_are_walked_counted_replayed_and_removed(queue):
+    only = JobFilter(states=(State.CANCELLED,))
+
+    async def main():
+        sent = [stored.id for stored in await queue.send_many([b"x"] * 1200)]
+        await queue.cancel(sent)
+        assert [job.id async for job in queue.jobs(only, bodies=False)] == sent[::-1]
+        assert (await queue.count(only)).jobs == 1200
+        assert (await queue.replay(only, dry_run=True)).matching.jobs == 1200
+        assert len((await queue.replay(only)).moved) == 1200
+        assert await queue.remove(only) == []
+        return await queue.remove(sent[:1])
+
+    assert len(run(main())) == 1
+
+
+def test_a_replay_ends_with_the_task_that_awaits_it(queue):
+    stopped = threading.Event()
+
+    async def main():
+        sent = await queue.send_many([b"x"] * 10)
+        await queue.cancel([stored.id for stored in sent])
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        how = {"rate": 0.001, "stop": stopped, "progress": lambda _: loop.call_soon_threadsafe(begun.set)}
+        replaying = asyncio.create_task(queue.replay(JobFilter(), **how))
+        await begun.wait()
+        replaying.cancel()
+        await asyncio.wait([replaying])
+        return replaying.cancelled()
+
+    assert run(main())
+    assert stopped.is_set()
 
 
 def test_tasks_and_events_can_be_sent_too(app):

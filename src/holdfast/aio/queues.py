@@ -5,22 +5,34 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TypeVar, Unpack
 
 from msgspec.structs import replace
 
 from holdfast.aio.threads import Threads, answer
-from holdfast.capabilities import JobFilter
+from holdfast.bulk import PAGE, Which
+from holdfast.capabilities import REMOVABLE, JobFilter
 from holdfast.config import QueueSettings
-from holdfast.delivery import Ack, Delivery, GiveBack, JobView, Page, QueueStats, Receipt, Replayed, State
+from holdfast.delivery import Ack, Delivery, GiveBack, JobView, Matching, Page, QueueStats, Receipt, Replayed, State
 from holdfast.errors import Closed
 from holdfast.message import Message, Seconds, SendOptions, Stored, new_id
-from holdfast.queues import RAW, Deliveries, Queue, Which, message_of
+from holdfast.queues import RAW, Deliveries, Queue, Reviving, message_of
 from holdfast.tasks.link import Link
 
 T = TypeVar("T")
+
+
+@contextmanager
+def _stopping(how: Reviving) -> Iterator[None]:
+    """Stop what runs in another thread when this block ends with an error, such as a cancellation."""
+    stop = how.setdefault("stop", threading.Event())
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        raise
 
 
 class AioPlace:
@@ -53,21 +65,49 @@ class AioPlace:
         """Return one job with its runs, or None when it does not exist."""
         return await self._threads().call(self._queue.get, job_id)
 
-    async def browse(self, only: JobFilter | None = None, *, limit: int = 100, cursor: str | None = None) -> Page:
+    async def browse(
+        self, only: JobFilter | None = None, *, limit: int = 100, cursor: str | None = None, bodies: bool = True
+    ) -> Page:
         """Return up to ``limit`` matching jobs, newest first; pass the page's cursor for the next."""
-        return await self._threads().call(self._queue.browse, only, limit=limit, cursor=cursor)
+        return await self._threads().call(self._queue.browse, only, limit=limit, cursor=cursor, bodies=bodies)
+
+    async def jobs(self, only: JobFilter | None = None, *, bodies: bool = True) -> AsyncIterator[JobView]:
+        """Yield all matching jobs, newest sent first. See ``Place.jobs``."""
+        page = await self.browse(only, limit=PAGE, bodies=bodies)
+        while True:
+            for job in page.jobs:
+                yield job
+            if page.cursor is None:
+                return
+            page = await self.browse(only, limit=PAGE, cursor=page.cursor, bodies=bodies)
+
+    async def count(self, only: JobFilter | None = None) -> Matching:
+        """Count the matching jobs. See ``Place.count``."""
+        return await self._threads().call(self._queue.count, only)
 
     async def cancel(self, which: Which, reason: str = "cancelled") -> dict[str, State]:
         """Cancel waiting jobs and ask for running ones; return the state each is in then."""
         return await self._threads().call(self._queue.cancel, which, reason)
 
-    async def replay(self, which: Which) -> Replayed:
-        """Make dead, cancelled and expired jobs ready as if new; return which were. See ``Place.replay``."""
-        return await self._threads().call(self._queue.replay, which)
+    async def replay(self, which: Which, **how: Unpack[Reviving]) -> Replayed:
+        """Make dead, cancelled and expired jobs ready as if new; return which were. See ``Place.replay``.
 
-    async def reload(self, which: Which) -> list[str]:
-        """Give dead, cancelled and expired jobs exactly one more attempt; return the ids of those that got it."""
-        return await self._threads().call(self._queue.reload, which)
+        Cancelling the task that awaits it stops it.
+        """
+        with _stopping(how):
+            return await self._threads().call(self._queue.replay, which, **how)
+
+    async def reload(self, which: Which, **how: Unpack[Reviving]) -> Replayed:
+        """Give dead, cancelled and expired jobs exactly one more attempt; return which got it. See ``Place.reload``.
+
+        Cancelling the task that awaits it stops it.
+        """
+        with _stopping(how):
+            return await self._threads().call(self._queue.reload, which, **how)
+
+    async def remove(self, which: Which, *, states: Collection[State] = REMOVABLE) -> list[str]:
+        """Remove jobs for good if they are in one of ``states``; return the ids of those that went."""
+        return await self._threads().call(self._queue.remove, which, states=states)
 
     async def flush(self, state: State) -> int:
         """Remove every job in ``state``, which is not running; return how many."""

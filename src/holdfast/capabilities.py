@@ -17,7 +17,7 @@ from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report,
 from holdfast.errors import UsageError
 from holdfast.message import DEFAULT_ATTEMPTS, NO_HEADERS, Message, Stored
 
-REMOVABLE = frozenset(State) - {State.RUNNING}
+REMOVABLE = tuple(state for state in State if state is not State.RUNNING)
 """The states whose jobs can be removed."""
 
 

@@ -152,7 +152,7 @@ class Place:
         if not isinstance(store, Flushable):
             raise self._lacks(store, "be flushed")
         if isinstance(which, JobFilter):
-            states = REMOVABLE & set(states) & set(which.states)
+            states = [state for state in which.states if state in states and state in REMOVABLE]
             which = msgspec.structs.replace(which, states=tuple(states))
         return [gone for ids in self._batches(which) for gone in store.remove(self.name, ids, states=states)]
 

@@ -33,6 +33,11 @@ PLANS = {
             "SEARCH job USING INDEX holdfast_job_id (queue=? AND id=?)",
         ],
     ),
+    "report": (
+        JOBS["report"],
+        3,
+        ["SEARCH job USING INDEX holdfast_job_id (queue=? AND id=?)", "SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"],
+    ),
     "head_by_id": (
         JOBS["head"] + JOBS["head_by_id"],
         2,

@@ -214,13 +214,13 @@ def _settle_one(tx: Transaction, settlement: Settlement) -> list[Receipt]:
 def report(tx: Transaction, reports: Sequence[Report]) -> list[Receipt]:
     """Keep what runs report; see ``Progress``."""
     kept: set[tuple[str, str, int]] = set()
-    by_queue: dict[str, list[Report]] = {}
+    by_queue: dict[str, dict[Receipt, Report]] = {}
     for one in reports:
-        by_queue.setdefault(one.receipt.queue, []).append(one)
+        by_queue.setdefault(one.receipt.queue, {})[one.receipt] = one
     for name, its in by_queue.items():
         queue = tx.queue(name)
         if queue is not None:
-            rows = json_list((one.receipt.id, one.receipt.token, one.fraction, one.note) for one in its)
+            rows = json_list((one.receipt.id, one.receipt.token, one.fraction, one.note) for one in its.values())
             written = tx.execute(_SQL["report"], (rows, queue.number, tx.now))
             kept.update((name, job_id, token) for job_id, token in written)
     receipts = [one.receipt for one in reports]

@@ -133,7 +133,6 @@ SELECT job.seq, job.token, report.value ->> 2, report.value ->> 3, ?3
   FROM json_each(?1) AS report
  CROSS JOIN holdfast_job AS job
  WHERE job.queue = ?2 AND job.id = report.value ->> 0 AND job.token = report.value ->> 1 AND job.state = 'running'
- ORDER BY report.key
 RETURNING (SELECT id FROM holdfast_job AS job WHERE job.seq = holdfast_progress.seq), token
 
 -- name: last_run

@@ -57,7 +57,7 @@ def test_a_timeout_can_be_excluded_from_retries(worker, send, store):
 
 def test_a_plain_job_over_its_timeout_is_settled_so_when_its_thread_ends(*, worker, send, store, clock, barrier, ear):
     (job,) = send(b"", max_attempts=1, timeout=30)
-    worker(barrier)
+    started = worker(barrier)
     barrier.wait_for_entries()
     assert barrier.contexts[0].remaining() > 29
 
@@ -67,7 +67,8 @@ def test_a_plain_job_over_its_timeout_is_settled_so_when_its_thread_ends(*, work
     assert store.get("q", job).state is State.RUNNING
     barrier.let_go()
     ear.wait_for(BeforeBury)
-    worker(lambda delivery, context: None, drain=True).join(10)
+    started.stop()
+    started.join(10)
     assert store.get("q", job).reason == "timeout"
 
 

@@ -46,7 +46,7 @@ def _default(name: str, value: object) -> str:
         return size(value)
     if value == (Exception,):
         return "`Exception`"
-    return number(value) if value != () else "nothing"
+    return "nothing" if value in ((), "", msgspec.NODEFAULT) else number(value)
 
 
 def queue_settings() -> str:
@@ -64,6 +64,9 @@ def queue_settings() -> str:
             "limit": "how many jobs may wait, scheduled and ready; beyond, sends raise `QueueFull`; `None`: no limit",
             "ticks_for": "how long the ticks of schedules are kept; `None`: for ever",
             "ticks_most": "how many of the newest ticks are kept, for each schedule; `None`: all",
+            "labels": "texts by name, to choose queues by: `app.queues(labels=…)`",
+            "group": "a name that queues share: `app.queues(group=…)`",
+            "codec": "that of tasks declared for the queue that choose none: `App(queues=…)` knows it",
         },
     )
 

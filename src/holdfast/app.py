@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
@@ -15,8 +15,9 @@ from holdfast.aio import Aio
 from holdfast.capabilities import Inspectable, Schedules
 from holdfast.clock import SYSTEM, Clock
 from holdfast.codec import Codec, choose
-from holdfast.config import parse_url
+from holdfast.config import QueueSettings, parse_url
 from holdfast.contract import QueueBackend
+from holdfast.declared import DeclaredQueues, selector
 from holdfast.errors import JobError, NotSupported, UsageError, nearest
 from holdfast.events import LOGGER, Event, Events, is_coroutine_function
 from holdfast.lifetime import Lifetime
@@ -71,6 +72,16 @@ def _schedules_of(app: App) -> AppSchedules:
     return AppSchedules(app._link.sender, app._life.store, app.events, lambda: app._clock)
 
 
+class AppOptions(TypedDict, total=False):
+    """What else an App can be told, see ``App``."""
+
+    logger: logging.Logger | None
+    queues: Mapping[str, QueueSettings]
+    strict_queues: bool
+    client: object
+    pool: object
+
+
 class App:
     """Holds the store behind ``url`` (or ``$HOLDFAST_URL``, or ``sqlite:///holdfast.db``) and the program's tasks.
 
@@ -81,6 +92,11 @@ class App:
     ``codec`` writes arguments and results of tasks that choose none: ``json``, ``msgpack``, or a ``Codec``;
     ``pickle`` needs ``allow_pickle=True``, for writing as for reading. ``logger`` is where the library's own lines go,
     and what ``ctx.logger`` builds on; None silences both. ``events`` brings a logger of its own.
+
+    ``queues`` declares queues with their settings, which are written to the store when it is opened and has others.
+    With ``strict_queues`` no other queue can be used: a ``UsageError`` tells of it before anything is read or written.
+
+    ``client`` and ``pool`` are the program's own ways to the store, for stores that take them: see the opener of each.
     """
 
     def __init__(
@@ -92,23 +108,28 @@ class App:
         codec: str | Codec = "json",
         allow_pickle: bool = False,
         events: Events | None = None,
-        logger: logging.Logger | None = LOGGER,
+        **options: Unpack[AppOptions],
     ) -> None:
+        if unknown := min(options.keys() - AppOptions.__annotations__.keys(), default=None):
+            raise TypeError(f"App() got an unexpected keyword argument {unknown!r}")
         self.url = parse_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         self.name = name
-        self.events = events or Events(logger)
+        self.events = events or Events(options.get("logger", LOGGER))
         self.middleware: Middleware[Context] = Middleware()
         """What surrounds every run of a handler, and every send: ``@app.middleware.run``, ``@app.middleware.send``."""
         self.dependencies = Dependencies(self.events.logger)
         """What handlers are given by ``Depends``; ``app.dependencies.override`` replaces a provider in tests."""
         self._listeners = AsyncListeners(self.events.logger)
         self._life = life = Lifetime(
-            partial(open_store, self.url, clock=clock),
+            partial(open_store, self.url, clock=clock, client=options.get("client"), pool=options.get("pool")),
             name=name or self.url.text,
             events=self.events,
             middleware=self.middleware,
             clock=clock,
             parts=(self.dependencies, self._listeners),
+            declared=DeclaredQueues(
+                options.get("queues"), strict=options.get("strict_queues", False), allow_pickle=allow_pickle
+            ),
         )
         self._link = self._life.link
         self.gate = Gates()
@@ -213,29 +234,32 @@ class App:
 
     # -- workers and jobs -----------------------------------------------------------------------------------------
 
-    def worker(self, queues: Sequence[str] | None = None, **options: Unpack[EmbeddedOptions]) -> Worker:
+    def worker(self, queues: Sequence[str | Queue] | None = None, **options: Unpack[EmbeddedOptions]) -> Worker:
         """Return a worker for this process, not started: ``with app.worker(concurrency=4):`` works until its end.
 
-        It takes the declared tasks from ``queues``, by default every queue that one of them or a declared schedule
-        names, and fires the schedules of those queues. What is declared later is not among them. ``close`` stops it,
-        and so does the end of the program's main thread. ``UsageError`` names an option that is unknown.
+        It takes the declared tasks from ``queues``, given by name or as ``app.queues(…)``, by default every queue
+        that one of them or a declared schedule names, and fires the schedules of those queues. What is declared later
+        is not among them. ``close`` stops it, and so does the end of the program's main thread. ``UsageError`` names
+        an option that is unknown.
         """
         return self._worker(Worker, queues, options, ticking=True)
 
     def _worker(
-        self, make: type[W], queues: Sequence[str] | None, options: EmbeddedOptions, *, ticking: bool = False
+        self, make: type[W], queues: Sequence[str | Queue] | None, options: EmbeddedOptions, *, ticking: bool = False
     ) -> W:
         if isinstance(queues, str):
             raise UsageError(f"the queues of a worker are several texts: app.worker([{queues!r}])")
         known = WorkerOptions.__struct_fields__
         if unknown := min(options.keys() - set(known), default=None):
             raise UsageError(f"unknown worker option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
-        tasks, scope, store = self.tasks.values(), self.dependencies.worker(), self.backend
+        tasks, scope = self.tasks.values(), self.dependencies.worker()
         if queues is None:
-            queues = list(dict.fromkeys([*(task.queue for task in tasks), *self.schedules.queues()]))
+            queues = [*(task.queue for task in tasks), *self.schedules.queues()]
+        names = [self.queue(queue).name if isinstance(queue, str) else queue.name for queue in queues]
+        store = self.backend
         worker = make(
             store,
-            queues,
+            list(dict.fromkeys(names)),
             [*(self._handler(task, scope) for task in tasks), *self._subscribers.handlers()],
             events=self.events,
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
@@ -270,11 +294,26 @@ class App:
 
     def queue(self, name: str) -> Queue:
         """Return the queue of this name, for bytes and leases of one's own. Touches no store, and makes no queue."""
-        return Queue(name, self._life.store, self._life.heartbeat, self.events, self._link.sender)
+        queue = self._place(name)
+        self._link.sender.declared.check(name)
+        return queue
 
-    def queues(self) -> list[Queue]:
-        """Return every queue that the store has, by name."""
-        return [self.queue(name) for name in sorted(self.backend.queues())]
+    def queues(
+        self,
+        names: str | Iterable[str] | None = None,
+        *,
+        labels: Mapping[str, object] | None = None,
+        group: str | None = None,
+    ) -> list[Queue]:
+        """Return the queues that the store has, by name: all, or those that match everything that is given.
+
+        ``*`` in a name stands for any text. Of the ``labels`` a queue must have each; values are compared as text.
+        """
+        wanted = selector(names, labels, group)
+        return [self._place(name) for name in wanted.select(self.backend.queues())]
+
+    def _place(self, name: str) -> Queue:
+        return Queue(name, self._life.store, self._life.heartbeat, self.events, self._link.sender)
 
     @property
     def backend(self) -> QueueBackend:

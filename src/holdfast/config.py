@@ -22,6 +22,9 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     keeps its job. ``dedupe_window`` is how long the id of an ended job is recognised at least. ``limit`` is how many
     jobs may wait (scheduled and ready) before a send raises ``QueueFull``; None for no limit. Of each schedule the
     newest ``ticks_most`` ticks are kept, and those younger than ``ticks_for``; None keeps all.
+
+    ``labels`` and ``group`` are for choosing queues; ``codec`` is that of the tasks declared for the queue that choose
+    none.
     """
 
     max_body: int = MIB
@@ -34,6 +37,9 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     ticks_for: float | None = 30 * DAY
     ticks_most: int | None = 1000
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    group: str = ""
+    codec: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_body", "min_body", "done_most", "dead_most", "limit", "ticks_most"):
@@ -49,6 +55,14 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if not 0 <= length <= CENTURY:
                 raise ConfigError(f"queue setting {name} must be 0 to {CENTURY:.0f} seconds, not {length!r}")
+        if not isinstance(self.labels, Mapping) or not all(
+            isinstance(text, str) for pair in self.labels.items() for text in pair
+        ):
+            raise ConfigError(f"queue setting labels must map texts to texts, not {self.labels!r}")
+        for name in ("group", "codec"):
+            text = getattr(self, name)
+            if not isinstance(text, str) and (name, text) != ("codec", None):
+                raise ConfigError(f"queue setting {name} must be a text, not {text!r}")
 
 
 class StoreURL(msgspec.Struct, frozen=True):

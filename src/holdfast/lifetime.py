@@ -14,8 +14,10 @@ from functools import cache
 from typing import Protocol, runtime_checkable
 
 from holdfast.aio.threads import Threads
+from holdfast.capabilities import Transactional
 from holdfast.clock import Clock
 from holdfast.contract import QueueBackend
+from holdfast.declared import DeclaredQueues
 from holdfast.errors import Closed
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
@@ -48,7 +50,10 @@ class Keeping(Part, Protocol):
 
 
 class Lifetime:
-    """``open_store`` opens the store; ``parts`` end before it. Every method may be called from any thread."""
+    """``open_store`` opens the store, which is then told of the ``declared`` queues; ``parts`` end before it.
+
+    Every method may be called from any thread.
+    """
 
     def __init__(
         self,
@@ -59,11 +64,13 @@ class Lifetime:
         middleware: Middleware[Context],
         clock: Clock,
         parts: Sequence[Part] = (),
+        declared: DeclaredQueues | None = None,
     ) -> None:
         self._open_store = open_store
+        self._declared = declared or DeclaredQueues()
         self._name, self._events, self._parts = name, events, parts
         self.clock = clock
-        self.link = Link(self.store, Sender(self.store, events, middleware))
+        self.link = Link(self.store, Sender(self.store, events, middleware, self._declared))
         self.threads = Threads(self.store)
         self._lock = threading.Lock()
         self._store: QueueBackend | None = None
@@ -85,9 +92,18 @@ class Lifetime:
             if self._closed:
                 raise self._refusal()
             if self._store is None:
-                self._store = self._open_store()
+                self._store = self._declared_in(self._open_store())
                 self._tidying = Tidying(self, self._events.logger)
             return self._store
+
+    def _declared_in(self, store: QueueBackend) -> QueueBackend:
+        """Let the store know the program's queues; it is closed when it cannot."""
+        try:
+            self._declared.write(store)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     def heartbeat(self) -> Heartbeat:
         """Return what keeps the leases of this App's queues alive; it beats once something is leased."""
@@ -129,6 +145,7 @@ class Lifetime:
         kept = [(part, part.renew()) for part in self._parts if isinstance(part, Keeping)]
         with self.link.renewed():
             try:
+                self._declared.write(store)
                 yield
             finally:
                 self.close()
@@ -147,7 +164,9 @@ class Lifetime:
                 self._closed = False
                 self.link.renew()
                 self.threads = Threads(self.store)
-        self.store()
+        store = self.store()
+        if isinstance(store, Transactional):
+            store.queues()  # or a caller's transaction may find a store that is not set up, and could not do it
 
     def close(self) -> int:
         """End everything; return how many jobs are lost by it. See ``App.close``."""

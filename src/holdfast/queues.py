@@ -81,6 +81,10 @@ class Place:
         """Make the queue exist with these settings; the last ones win."""
         self._store().declare(self.name, settings)
 
+    def settings(self) -> QueueSettings | None:
+        """Return what the queue was told, None when it does not exist."""
+        return self._store().queues().get(self.name)
+
     def destroy(self) -> int:
         """Remove the queue with everything in it; return how many jobs went. Running ones lose their lease."""
         return self._store().destroy(self.name)

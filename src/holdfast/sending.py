@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from holdfast.contract import QueueBackend
+from holdfast.declared import DeclaredQueues
 from holdfast.errors import Duplicate
 from holdfast.events import Events, Sent
 from holdfast.message import Message, Stored
@@ -17,11 +18,16 @@ class Sender:
     """``store`` returns the open store, opening it if need be. May be used from any thread."""
 
     def __init__(
-        self, store: Callable[[], QueueBackend], events: Events, middleware: Middleware[Any] | None = None
+        self,
+        store: Callable[[], QueueBackend],
+        events: Events,
+        middleware: Middleware[Any] | None = None,
+        declared: DeclaredQueues | None = None,
     ) -> None:
         self._store = store
         self._events = events
         self.middleware: Middleware[Any] = middleware or Middleware()
+        self.declared = declared or DeclaredQueues()
 
     def send(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
         """Store the messages in one round trip, blocking for it, and tell listeners of each; see the contract.
@@ -38,6 +44,8 @@ class Sender:
 
     def store(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
         """Do as ``send`` does with what its middleware has seen already; duplicates are ``accepted`` by the caller."""
+        if self.declared.strict:
+            self.declared.check(queue)
         store = self._store()
         if connection is None:
             stored = store.send(queue, messages)

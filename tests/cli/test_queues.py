@@ -1,5 +1,6 @@
 import pytest
 
+from holdfast.config import QueueSettings
 from holdfast.delivery import State
 from tests.cli.conftest import on_terminal
 
@@ -149,3 +150,22 @@ def test_on_a_terminal_a_yes_goes_on_with_a_bar(app, url, dead):
     assert "100%" in shown
     assert code == 0
     assert counts(app) == {"done": 1}
+
+
+def test_queues_are_chosen_by_label_and_group(holdfast, app, url):
+    app.queue("a").declare(QueueSettings(labels={"team": "mail", "tier": "1"}, group="out"))
+    app.queue("b").declare(QueueSettings(labels={"team": "mail"}))
+    app.queue("c").declare(QueueSettings())
+
+    def listed(*options):
+        found = holdfast("queues", "list", "--url", url, "--json", *options).document["queues"]
+        return [queue["queue"] for queue in found]
+
+    assert listed("--label", "team=mail") == ["a", "b"]
+    assert listed("--label", "team=mail", "--label", "tier=1") == ["a"]
+    assert listed("--group", "out") == ["a"]
+    heading, a, _, _ = holdfast("queues", "list", "--url", url).out.splitlines()
+    assert heading.split()[-2:] == ["LABELS", "GROUP"]
+    assert a.split()[-3:] == ["team=mail", "tier=1", "out"]
+    assert holdfast("queues", "list", "--url", url, "--group", "none").out == "no queue matches\n"
+    assert "NAME=VALUE" in holdfast("queues", "list", "--url", url, "--label", "team").misuse

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 
 from holdfast import CONTEXT, App, Call, Context, Delivery, Job, Message, Retry, State, Stored, Task, Unique
 from holdfast.capabilities import Schedule
+from holdfast.config import QueueSettings
 from holdfast.events import Done
 
 app = App("memory:")
@@ -248,3 +249,34 @@ assert_type(app.schedules.add(counted.call("x"), every=60, overlap="allow"), lis
 app.schedules.add(counted, every=60)  # type: ignore[arg-type]
 app.schedules.edit("counted", jitter="5")  # type: ignore[arg-type]
 assert_type(app.schedules.next("counted"), list[datetime])
+# -- transactions, queues and clients --------------------------------------------------------------------------
+
+connection = object()
+assert_type(send.using(connection=connection).enqueue(42), Job[str])
+assert_type(app.enqueue_many([send.call(1)], connection=connection), list[Job[str]])
+assert_type(app.queue("mail").send(b"x", connection=connection), Stored)
+send.using(conection=connection)  # type: ignore[call-arg]
+
+
+@app.task(result=60)
+def pay(amount: int, *, ctx: Context = CONTEXT) -> int:
+    ctx.ack_in(connection, result=amount)
+    ctx.ack_in()  # type: ignore[call-arg]
+    return amount
+
+
+with app.queue("mail").lease() as deliveries:
+    for delivery in deliveries:
+        delivery.ack_in(connection, b"result", keep_result=timedelta(hours=1))
+        delivery.ack_in(connection, "result")  # type: ignore[arg-type]
+
+App(queues={"mail": QueueSettings(labels={"team": "mail"}, group="out", codec="msgpack")}, strict_queues=True)
+App(queues={"mail": {"group": "out"}})  # type: ignore[dict-item]
+App(strict_queus=True)  # type: ignore[call-arg]
+App(client=lambda path: path, pool=connection)
+QueueSettings(labels="team")  # type: ignore[arg-type]
+chosen = app.queues("mail*", labels={"team": "mail", "tier": 1}, group="out")
+assert_type([queue.name for queue in chosen], list[str])
+app.worker(chosen, concurrency=2)
+app.worker([7])  # type: ignore[list-item]
+app.queues(label={"team": "mail"})  # type: ignore[call-arg]

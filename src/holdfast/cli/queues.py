@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +13,9 @@ from holdfast.cli.groups import NounGroup
 from holdfast.cli.options import dry_run_option, on_store, rate_option, read_state, selecting, yes_option
 from holdfast.cli.output import Output, Table, count, length, progress
 from holdfast.cli.reviving import revive
+from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
+from holdfast.declared import QueueSelector
 from holdfast.delivery import QueueStats, State
 
 if TYPE_CHECKING:
@@ -29,22 +31,57 @@ def queues() -> None:
     """List, measure, pause, reload, flush and destroy queues."""
 
 
+def _read_labels(context: click.Context, option: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    labels = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"write NAME=VALUE, not {text!r}.")
+        labels[name] = value
+    return labels
+
+
 # -- looking --------------------------------------------------------------------------------------------------
 
 
 @queues.command("list")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    callback=_read_labels,
+    metavar="NAME=VALUE",
+    help="Those with this label; may be repeated, and then all count.",
+)
+@click.option("--group", help="Those of this group.")
 @on_store
-def list_queues(store: QueueBackend, out: Output) -> None:
-    """List the queues with how many jobs are in each state."""
-    found = [store.stats(name) for name in queue_names(store)]
-    out.answer(
-        {"queues": [stats_document(stats) for stats in found]},
-        Table(["queue", *COUNTS, ""], [_row(stats) for stats in found]) if found else "this store has no queues yet",
+def list_queues(store: QueueBackend, out: Output, labels: Mapping[str, str], group: str | None) -> None:
+    """List the queues with how many jobs are in each state, and their labels and groups."""
+    known = store.queues()
+    names = QueueSelector(labels=labels, group=group).select(known)
+    found = [(store.stats(name), known[name]) for name in names]
+    documents = [
+        {**stats_document(stats), "labels": dict(settings.labels), "group": settings.group} for stats, settings in found
+    ]
+    none = "no queue matches" if known else "this store has no queues yet"
+    out.answer({"queues": documents}, _table(found) if found else none)
+
+
+def _table(found: Sequence[tuple[QueueStats, QueueSettings]]) -> Table:
+    """Return queues as a table; its columns of labels and groups are there when a queue has any."""
+    cells = [(_labels(settings), settings.group, "paused" if stats.paused else None) for stats, settings in found]
+    extra = [column for column in range(3) if column == 2 or any(row[column] for row in cells)]
+    return Table(
+        ["queue", *COUNTS, *(("labels", "group", "")[column] for column in extra)],
+        [
+            [stats.queue, *(getattr(stats, state) for state in COUNTS), *(row[column] for column in extra)]
+            for (stats, _), row in zip(found, cells, strict=True)
+        ],
     )
 
 
-def _row(stats: QueueStats) -> list[object]:
-    return [stats.queue, *(getattr(stats, state) for state in COUNTS), "paused" if stats.paused else None]
+def _labels(settings: QueueSettings) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(settings.labels.items()))
 
 
 @queues.command("stats")

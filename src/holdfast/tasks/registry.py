@@ -132,14 +132,16 @@ class Registry:
         retry, timeout, result = options.get("retry", Retry()), options.get("timeout"), options.get("result")
         if not isinstance(retry, Retry | int) or isinstance(retry, bool):
             raise UsageError(f"retry must be a Retry or a number of attempts, not {retry!r}")
+        queue, declared = queue_name(options.get("queue", DEFAULT_QUEUE)), self._link.sender.declared
+        declared.check(queue)
         return TaskSettings(
             name=_checked_name(options.get("name") or _name(function)),
-            queue=queue_name(options.get("queue", DEFAULT_QUEUE)),
+            queue=queue,
             retry=retry if isinstance(retry, Retry) else Retry(attempts=retry),
             timeout=None if timeout is None else seconds(timeout, "timeout"),
             keep_result=None if result is None else seconds(result, "result"),
             priority=options.get("priority", 0),
-            codec=choose(options.get("codec", self._codec), allow_pickle=self._allow_pickle),
+            codec=choose(options.get("codec", declared.codec(queue) or self._codec), allow_pickle=self._allow_pickle),
             allow_pickle=self._allow_pickle,
             stop_when_lost=options.get("stop_when_lost", False),
         )

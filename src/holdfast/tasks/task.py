@@ -246,6 +246,7 @@ class Task(Generic[P, R]):
         self._options = {**inherited, **options}
         self._connection = self._options.get("connection")
         self.queue = queue_name(self._options.get("queue", self.settings.queue))
+        self._link.sender.declared.check(self.queue)
         self._fields = _fields(self.name, self._options, self.settings.codec)
 
     def _encoder(self, codec: Codec) -> Callable[[Arguments], bytes]:

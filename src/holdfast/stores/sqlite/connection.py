@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -38,12 +38,15 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", 
 
 
 class Location(msgspec.Struct, frozen=True):
-    """Which file, and how it is opened. ``busy`` is the seconds to wait for other processes' writes."""
+    """Which file, and how it is opened. ``busy`` is the seconds to wait for other processes' writes, ``client`` what
+    opens a connection instead of the driver itself.
+    """
 
     path: Path
     driver: Driver = "apsw"
     sync: Sync = "full"
     busy: float = 30.0
+    client: Callable[[str], Any] | None = None
 
 
 _numbers = itertools.count()
@@ -188,8 +191,9 @@ class Connection(Statements):
 
 def _connect(place: Location, driver: ModuleType) -> Any:
     if place.driver == "apsw":
-        raw = driver.Connection(str(place.path), statementcachesize=256)
+        raw = _opened(place, driver) or driver.Connection(str(place.path), statementcachesize=256)
         raw.set_busy_handler(_Backoff(place.busy))
+        raw.row_trace = None
         return raw
     if driver.sqlite_version_info < OLDEST_SQLITE:
         raise NotSupported(f"?driver=sqlite3: SQLite {driver.sqlite_version} is older than 3.38; use the default apsw")
@@ -200,9 +204,44 @@ def _connect(place: Location, driver: ModuleType) -> Any:
             RuntimeWarning,
             stacklevel=2,
         )
-    return driver.connect(
-        str(place.path), timeout=place.busy, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
+    if (raw := _opened(place, driver)) is None:
+        return driver.connect(
+            str(place.path), timeout=place.busy, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+    _check_threads(raw)
+    if getattr(raw, "autocommit", True) is False:
+        raw.autocommit = True
+    raw.isolation_level, raw.row_factory, raw.text_factory = None, None, str
+    raw.execute(f"PRAGMA busy_timeout = {int(place.busy * 1000)}")
+    return raw
+
+
+def _opened(place: Location, driver: ModuleType) -> Any:
+    """Return what the program's own function opens, None when it has none."""
+    if place.client is None:
+        return None
+    raw = place.client(str(place.path))
+    if not isinstance(raw, driver.Connection):
+        raise ConfigError(f"client= returned {type(raw)!r:.80} for {place.path}, not an {place.driver}.Connection")
+    return raw
+
+
+def _check_threads(raw: Any) -> None:
+    """Raise ``ConfigError`` when only the thread that opened a connection of sqlite3 may use it."""
+    refused: list[Exception] = []
+
+    def use() -> None:
+        try:
+            raw.execute("SELECT 1")
+        except Exception as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=use, name="holdfast-sqlite-check")
+    thread.start()
+    thread.join()
+    if refused:
+        raw.close()
+        raise ConfigError(f"client= must open it with check_same_thread=False: {refused[0]}") from refused[0]
 
 
 class _Backoff:

@@ -13,7 +13,16 @@ class QueueCases(Cases):
     def test_a_declared_queue_is_listed_with_its_settings(self) -> None:
         """All of them."""
         settings = QueueSettings(
-            max_body=1000, min_body=1, done_for=1.5, done_most=7, dead_for=2.5, dead_most=8, dedupe_window=9.5
+            max_body=1000,
+            min_body=1,
+            done_for=1.5,
+            done_most=7,
+            dead_for=2.5,
+            dead_most=8,
+            dedupe_window=9.5,
+            labels={"team": "mail", "größe": "1"},
+            group="out",
+            codec="msgpack",
         )
 
         self.store.declare(QUEUE, settings)

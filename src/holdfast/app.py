@@ -264,7 +264,7 @@ class App:
             events=self.events,
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
             clock=self._clock,
-            services=[self.schedules.ticker(queues)] if ticking and isinstance(store, Schedules) else [],
+            services=[self.schedules.ticker(names)] if ticking and isinstance(store, Schedules) else [],
         )
         worker.heed(self.gate)
         self._life.add(worker)

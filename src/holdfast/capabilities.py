@@ -197,6 +197,30 @@ class Transactional(Protocol):
         """
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that an examination found: ``what`` it is, ``why`` it matters, and what to do about it (``advice``).
+
+    ``warn`` is what may lead to trouble, ``error`` what is trouble already.
+    """
+
+    level: Literal["ok", "warn", "error"]
+    what: str
+    why: str = ""
+    advice: str = ""
+
+
+@runtime_checkable
+class Doctor(Protocol):
+    """The store can be examined."""
+
+    def examine(self) -> list[Finding]:
+        """Look at everything that an operator should know of, the healthy included; return it, the store first.
+
+        May read all jobs. Changes no job, beyond writing down which are due and which have expired. What keeps the
+        store from being read or written is a finding too, and no error.
+        """
+
+
 # -- schedules ------------------------------------------------------------------------------------------------
 
 

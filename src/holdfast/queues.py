@@ -299,8 +299,6 @@ class Queue(Place):
         """
         self._check_lease(limit, kinds)
         granted = self._wait_and_lease(limit, kinds, wait)
-        for delivery in granted:
-            delivery.complete = self._ack_in
         deliveries = Deliveries(granted, self._settle, self._events, self._is_done)
         try:
             yield deliveries
@@ -354,7 +352,10 @@ class Queue(Place):
         heartbeat.pay()
         holder = heartbeat.hold([self.name], kinds)
         try:
-            return self._store().lease(self.name, holder, lease_id, limit=limit, kinds=kinds, max_format=FORMAT)
+            granted = self._store().lease(self.name, holder, lease_id, limit=limit, kinds=kinds, max_format=FORMAT)
+            for delivery in granted:
+                delivery.complete = self._ack_in
+            return granted
         except LeaseLost:
             heartbeat.lost(holder)
             raise

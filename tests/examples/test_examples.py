@@ -62,6 +62,11 @@ order 1 is paid
 order 2 is paid
 4 reports
 """,
+    "outbox.py": """\
+order 2 is not paid: there is neither the order nor the job
+jobs that wait: 2
+orders and how often they were confirmed: [(1, 1), (3, 1)]
+""",
     "crash.py": """\
 killed with work left: True
 every job is done: True

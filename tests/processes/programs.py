@@ -4,12 +4,13 @@ import itertools
 import json
 import os
 import random
+import sqlite3
 import sys
 import time
 import zlib
 from pathlib import Path
 
-from holdfast import App, current_job
+from holdfast import CONTEXT, App, Context, current_job
 from holdfast.clock import SYSTEM
 from holdfast.config import parse_url
 from holdfast.delivery import Ack, GiveBack, HolderInfo, Nack
@@ -108,7 +109,33 @@ def tick(url, clock):
         say(sent=ticker.tick())
 
 
-PROGRAMS = {program.__name__: program for program in (trade, pour, labour, insist, serve, tick)}
+def transact(url, driver):
+    """Work on jobs, each of which counts itself in a table and is acked in the same transaction, until killed."""
+    import apsw
+
+    library = sqlite3 if driver == "sqlite3" else apsw
+    app, place = App(url), parse_url(url).path
+
+    @app.task(queue=QUEUE, name="count", retry=1000)
+    def count(number: int, *, ctx: Context = CONTEXT) -> None:
+        connection = library.Connection(place)
+        connection.execute("PRAGMA busy_timeout = 20000")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO done VALUES (?)", (number,))
+        count.using(connection=connection).enqueue(number + 1000) if number < 1000 else None
+        say(acking=number)
+        ctx.ack_in(connection)
+        say(acked=number)
+        connection.execute("COMMIT")
+        say(committed=number)
+        connection.close()
+
+    with app:
+        app.worker([QUEUE], concurrency=2, embedded=False, drain=True, ttl=2.0).run()
+    say(drained=True)
+
+
+PROGRAMS = {program.__name__: program for program in (transact, trade, pour, labour, insist, serve, tick)}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

@@ -3,10 +3,12 @@
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 
+import apsw
 import pytest
 
 from holdfast import App
@@ -128,3 +130,30 @@ def test_a_killed_worker_loses_nothing(url, rounds, record_property):
         assert {number for number, _ in runs} == set(range(jobs)), "a job was done without having run"
         assert len(runs) == len(set(runs)), "a run was repeated without a higher token"
         assert_counts_are_true(app.backend)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
+@pytest.mark.parametrize("driver", ["apsw", "sqlite3"])
+def test_a_worker_killed_around_its_own_commits_does_each_job_exactly_once(url, tmp_path, driver):
+    """Its row, its ack and the job it sends are one transaction, wherever the kill comes."""
+    url, library, draw = f"{url}?driver={driver}", sqlite3 if driver == "sqlite3" else apsw, random.Random(7)
+    with App(url) as app:
+        count = app.task(queue=QUEUE, name="count")(a_number).using(max_attempts=None)
+        app.enqueue_many([count.call(number) for number in range(40)])
+        connection = library.Connection(f"{tmp_path}/jobs.db")
+        connection.execute("CREATE TABLE done (number INTEGER)")
+        for _ in range(6):
+            kill_after(start("transact", url, driver), draw.randrange(1, 30))
+        while app.queue(QUEUE).stats().running or app.queue(QUEUE).stats().ready:  # the dead hold theirs for 2 s
+            said, complaints = start("transact", url, driver).communicate(timeout=200)
+            assert {"drained": True} in facts(said), complaints
+        rows = sorted(number for (number,) in connection.execute("SELECT number FROM done").fetchall())
+        connection.close()
+
+        assert rows == sorted([*range(40), *range(1000, 1040)])
+        assert app.queue(QUEUE).stats().done == 80
+        assert_counts_are_true(app.backend)
+
+
+def a_number(number: int) -> None: ...

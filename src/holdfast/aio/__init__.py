@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Unpack
 
 from holdfast.aio.queues import AioDeliveries, AioPlace, AioQueue
@@ -33,7 +33,7 @@ class Aio:
         threads: Callable[[], Threads],
         subscribers: Subscribers,
         queue: Callable[[str], Queue],
-        queues: Callable[[], list[Queue]],
+        queues: Callable[..., list[Queue]],
         job: Callable[[str, str], Job[Any]],
         rescue: Callable[[], int],
     ) -> None:
@@ -46,9 +46,16 @@ class Aio:
         """Return the queue of this name. Touches no store, and makes no queue."""
         return AioQueue(self._queue(name), self._threads, self._link)
 
-    async def queues(self) -> list[AioQueue]:
-        """Return every queue that the store has, by name."""
-        return [AioQueue(queue, self._threads, self._link) for queue in await self._threads().call(self._queues)]
+    async def queues(
+        self,
+        names: str | Iterable[str] | None = None,
+        *,
+        labels: Mapping[str, object] | None = None,
+        group: str | None = None,
+    ) -> list[AioQueue]:
+        """Return the queues that the store has, by name: all, or those that match everything that is given."""
+        found = await self._threads().call(self._queues, names, labels=labels, group=group)
+        return [AioQueue(queue, self._threads, self._link) for queue in found]
 
     # -- jobs and events ------------------------------------------------------------------------------------------
 

@@ -156,9 +156,11 @@ FILTERS = ("kind", "key", "reason", "text", "headers", "since", "until", "ended_
 
 
 @contextmanager
-def opened(url: str | None, app: str | None) -> Iterator[tuple[QueueBackend, App | None]]:
+def opened(url: str | None, app: str | None, *, shared: bool = True) -> Iterator[tuple[QueueBackend, App | None]]:
     """Open the store that a URL, an App, the environment or the project's file names, for a command that looks at it
     from outside; yield it with its App, if one was named.
+
+    One that lives inside a single process is refused, unless it need not be ``shared``.
     """
     if url is not None and app is not None:
         raise click.UsageError("Give --url or --app, not both.")
@@ -173,7 +175,7 @@ def opened(url: str | None, app: str | None) -> Iterator[tuple[QueueBackend, App
         found = find_app(app, folder)
         _check_place(found.url)
         with found:
-            yield _shared(found.backend, found.url), found
+            yield _shared(found.backend, found.url) if shared else found.backend, found
         return
     parsed = parsed or parse_url(DEFAULT_URL)
     _check_place(parsed, by_default=by_default)
@@ -181,7 +183,7 @@ def opened(url: str | None, app: str | None) -> Iterator[tuple[QueueBackend, App
 
     store = open_store(parsed)
     try:
-        yield _shared(store, parsed), None
+        yield _shared(store, parsed) if shared else store, None
     finally:
         store.close()
 

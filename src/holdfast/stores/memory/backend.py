@@ -26,6 +26,7 @@ from holdfast.delivery import (
 from holdfast.errors import BodyTooLarge, Closed, LeaseLost, QueueFull
 from holdfast.machine import charged_runs, next_change, queue_full
 from holdfast.message import FORMAT, Level, Message, Stored
+from holdfast.stores.memory.doctor import MemoryDoctor
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
 from holdfast.stores.memory.queue import MemoryQueue
 from holdfast.stores.memory.schedules import KeptSchedules, QueueSchedules
@@ -47,7 +48,7 @@ class _Holder:
         self.ended: int | None = None
 
 
-class MemoryBackend(Operations, KeptSchedules, QueueBackend):
+class MemoryBackend(Operations, KeptSchedules, MemoryDoctor, QueueBackend):
     """Queues in the memory of this process. ``max_jobs`` and ``max_bytes`` (of bodies) bound it: ``QueueFull``."""
 
     features = Features(level=Level.MEMORY, durable=False, multi_process=False, multi_host=False, max_body=MAX_BODY)

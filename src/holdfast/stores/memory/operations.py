@@ -15,6 +15,7 @@ import msgspec
 from holdfast.capabilities import (
     REMOVABLE,
     Cancellable,
+    Doctor,
     Flushable,
     Inspectable,
     JobFilter,
@@ -35,7 +36,7 @@ LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
 
 
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress, Doctor):
     """What operators and waiters ask of the store; the backend lends the lock, the clock and the places."""
 
     _lock: threading.Condition

@@ -17,8 +17,9 @@ from holdfast.message import FORMAT, Level, Message, Stored
 from holdfast.stores.sqlite import jobs, sends, upkeep
 from holdfast.stores.sqlite.chances import Chances
 from holdfast.stores.sqlite.connection import Location
+from holdfast.stores.sqlite.doctor import SqliteDoctor
 from holdfast.stores.sqlite.file import OpenFile, Reader
-from holdfast.stores.sqlite.lending import Lender
+from holdfast.stores.sqlite.lending import Lender, Lending
 from holdfast.stores.sqlite.operations import Operations
 from holdfast.stores.sqlite.orders import advance
 from holdfast.stores.sqlite.schedules import KeptSchedules
@@ -35,7 +36,7 @@ _PLACES = statements("places.sql")
 _UPKEEP = statements("upkeep.sql")
 
 
-class SqliteBackend(Operations, KeptSchedules, QueueBackend):
+class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, QueueBackend):
     """Queues in a SQLite file in WAL mode. Any number of processes of one machine may have it open."""
 
     def __init__(self, place: Location, clock: Clock = SYSTEM) -> None:

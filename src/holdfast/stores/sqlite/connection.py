@@ -77,7 +77,7 @@ def prepare(place: Location) -> None:
             f"{place.path} has been open in this process through {bound}; two SQLite libraries on one file lose its "
             f"locks: open it with ?driver={bound} everywhere"
         )
-    if (kind := _file_system(place.path)) in NETWORK_FILE_SYSTEMS:
+    if (kind := file_system(place.path)) in NETWORK_FILE_SYSTEMS:
         warnings.warn(
             f"{place.path} lies on {kind}: SQLite's WAL needs shared memory, which network file systems lack; "
             "use a local disk, or another store",
@@ -287,7 +287,7 @@ def _make_directories(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
 
 
-def _file_system(path: Path) -> str:
+def file_system(path: Path) -> str:
     """Return the type of the file system that ``path`` lies on, empty where the platform does not tell."""
     try:
         mounts = Path("/proc/self/mounts").read_text().splitlines()

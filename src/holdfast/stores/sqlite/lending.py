@@ -11,18 +11,21 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from holdfast.capabilities import Transactional
 from holdfast.clock import Clock
+from holdfast.delivery import Receipt, Settlement
 from holdfast.errors import BackendError, HoldfastError, UsageError
-from holdfast.message import Level
+from holdfast.message import Level, Message, Stored
+from holdfast.stores.sqlite import jobs, sends
 from holdfast.stores.sqlite.connection import Location, Statements, driver_of, result_code
 from holdfast.stores.sqlite.file import Reader
 from holdfast.stores.sqlite.migrate import applied, known
-from holdfast.stores.sqlite.writer import Transaction
+from holdfast.stores.sqlite.writer import Transaction, Writer
 
 T = TypeVar("T")
 
@@ -171,6 +174,25 @@ class Lender:
 
 def _pause() -> None:
     time.sleep(random.uniform(0.001, 0.01))
+
+
+class Lending(Transactional):
+    """The power itself; the backend lends its own connections."""
+
+    _reader: Reader
+    _writer: Writer
+    _lender: Lender
+
+    def send_in(self, connection: object, queue: str, messages: Sequence[Message]) -> list[Stored]:
+        return self._lend(connection, lambda tx, level: sends.send(tx, queue, messages, level))
+
+    def settle_in(self, connection: object, settlements: Sequence[Settlement]) -> list[Receipt]:
+        return self._lend(connection, lambda tx, level: jobs.settle(tx, settlements, level))
+
+    def _lend(self, connection: object, function: Callable[[Transaction, Level], T]) -> T:
+        self._reader.check_open()
+        self._writer.check = self._lender.refuse_to_wait  # from now on there is something to look for
+        return self._lender.run(connection, function)
 
 
 class Borrowed(Statements):

@@ -1,12 +1,9 @@
-"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, results, progress,
-callers' transactions.
-"""
+"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, results, progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
-from typing import TypeVar
 
 from holdfast.capabilities import (
     REMOVABLE,
@@ -18,32 +15,26 @@ from holdfast.capabilities import (
     Progress,
     Replayable,
     Results,
-    Transactional,
     Watch,
     check_removable,
 )
 from holdfast.clock import Clock
-from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
+from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, State
 from holdfast.machine import replayed
-from holdfast.message import Level, Message, Stored
-from holdfast.stores.sqlite import jobs, reading, sends, upkeep
+from holdfast.stores.sqlite import jobs, reading, upkeep
 from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import Reader
-from holdfast.stores.sqlite.lending import Lender
 from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
-T = TypeVar("T")
 
-
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress, Transactional):
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
     """What operators and waiters ask of the store; the backend lends its connections."""
 
     _place: Location
     _clock: Clock
     _writer: Writer
     _reader: Reader
-    _lender: Lender
     _watches: set[SqliteWatch]
 
     def get(self, queue: str, job_id: str) -> JobView | None:
@@ -106,16 +97,3 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
         watch = SqliteWatch(Reader(self._place), self._clock, self._watches.discard)
         self._watches.add(watch)
         return watch
-
-    # -- inside a caller's transaction ----------------------------------------------------------------------------
-
-    def send_in(self, connection: object, queue: str, messages: Sequence[Message]) -> list[Stored]:
-        return self._lend(connection, lambda tx, level: sends.send(tx, queue, messages, level))
-
-    def settle_in(self, connection: object, settlements: Sequence[Settlement]) -> list[Receipt]:
-        return self._lend(connection, lambda tx, level: jobs.settle(tx, settlements, level))
-
-    def _lend(self, connection: object, function: Callable[[Transaction, Level], T]) -> T:
-        self._reader.check_open()
-        self._writer.check = self._lender.refuse_to_wait  # from now on there is something to look for
-        return self._lender.run(connection, function)

@@ -11,6 +11,7 @@ from holdfast.testing.conformance.conflicts import ConflictCases, DebounceCases,
 from holdfast.testing.conformance.connections import ConnectionCases
 from holdfast.testing.conformance.counting import StatsCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
+from holdfast.testing.conformance.examining import ExamineCases
 from holdfast.testing.conformance.expiring import ExpiryCases
 from holdfast.testing.conformance.filtering import FilterCases
 from holdfast.testing.conformance.firing import FireCases, OverlapCases, TickCases
@@ -59,6 +60,7 @@ __all__ = [
     "DurableCases",
     "DurablePowersCases",
     "DurableScheduleCases",
+    "ExamineCases",
     "ExpiryCases",
     "FilterCases",
     "FireCases",

@@ -13,7 +13,7 @@ from holdfast.capabilities import Doctor, Finding
 from holdfast.clock import Clock
 from holdfast.config import QueueSettings
 from holdfast.delivery import HolderInfo, QueueStats
-from holdfast.errors import BackendError
+from holdfast.errors import BackendError, NotSupported
 from holdfast.stores.queue_findings import queue_findings
 from holdfast.stores.sqlite.connection import (
     NETWORK_FILE_SYSTEMS,
@@ -78,6 +78,8 @@ def examine(patient: Patient) -> list[Finding]:
         except BackendError as error:
             findings.append(Finding("error", "it cannot be read", str(error), "restore the file from a copy"))
             return findings
+        except NotSupported as error:
+            return [*findings, Finding("error", "its tables are another release's", str(error), "use that release")]
     try:
         stats = patient.stats()
     except BackendError as error:

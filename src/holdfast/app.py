@@ -112,6 +112,7 @@ class App:
     ) -> None:
         if unknown := min(options.keys() - AppOptions.__annotations__.keys(), default=None):
             raise TypeError(f"App() got an unexpected keyword argument {unknown!r}")
+        own = {name: options.get(name) for name in ("client", "pool") if name in options}
         self.url = parse_url(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         self.name = name
         self.events = events or Events(options.get("logger", LOGGER))
@@ -121,7 +122,7 @@ class App:
         """What handlers are given by ``Depends``; ``app.dependencies.override`` replaces a provider in tests."""
         self._listeners = AsyncListeners(self.events.logger)
         self._life = life = Lifetime(
-            partial(open_store, self.url, clock=clock, client=options.get("client"), pool=options.get("pool")),
+            partial(open_store, self.url, clock=clock, **own),
             name=name or self.url.text,
             events=self.events,
             middleware=self.middleware,

@@ -19,7 +19,8 @@ from holdfast.cli.output import Output, Table, count
 def doctor(context: click.Context, store: str | None, out: Output) -> None:
     """Examine a store, and say what to do about what is found.
 
-    It is named by a URL, sqlite:///jobs.db, or by its App, package.module:app. Changes no job. Exit code 1 when an error was found; warnings leave it 0.
+    It is named by a URL, sqlite:///jobs.db, or by its App, package.module:app. Changes no job. Exit code 1 when an
+    error was found; warnings leave it 0.
     """
     url, app = (None, store) if store is not None and _is_app(store) else (store, None)
     with opened(url, app, shared=False) as (backend, _):

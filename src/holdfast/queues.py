@@ -81,10 +81,6 @@ class Place:
         """Make the queue exist with these settings; the last ones win."""
         self._store().declare(self.name, settings)
 
-    def settings(self) -> QueueSettings | None:
-        """Return what the queue was told, None when it does not exist."""
-        return self._store().queues().get(self.name)
-
     def destroy(self) -> int:
         """Remove the queue with everything in it; return how many jobs went. Running ones lose their lease."""
         return self._store().destroy(self.name)
@@ -247,6 +243,10 @@ class Queue(Place):
         self._heartbeat = heartbeat
         self._events = events
         self._sender = sender or Sender(store, events)
+
+    def settings(self) -> QueueSettings | None:
+        """Return what the queue was told, None when it does not exist."""
+        return self._store().queues().get(self.name)
 
     # -- in -------------------------------------------------------------------------------------------------------
 

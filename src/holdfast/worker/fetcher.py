@@ -17,6 +17,8 @@ from holdfast.worker.options import WorkerOptions
 from holdfast.worker.settler import RECONNECT, Settler
 from holdfast.worker.wanting import Place, Want, Wanting, covers, places
 
+LEAST = 0.3
+"""Seconds that a wait is given at least: a shorter one may ask the store for what a longer one is told."""
 SLICE = 0.1
 """Seconds for which one of several places is waited for at a time, where one wait cannot name them all."""
 
@@ -162,7 +164,8 @@ class Fetcher:
         end = self._clock.boot() + int(poll * 1000)
         self._in_store_wait, found = True, False
         while not self._wake.is_set() and (left := (end - self._clock.boot()) / 1000) > 0:
-            timeout = min(left, self._housekeeping.due_in, SLICE if len(wanted) > 1 else left)
+            timeout = max(min(left, self._housekeeping.due_in), min(LEAST, poll))
+            timeout = min(timeout, SLICE) if len(wanted) > 1 else timeout
             with self._asking(patience=timeout):
                 if found := self._leases.wait(next(turn), timeout):
                     break

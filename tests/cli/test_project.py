@@ -144,6 +144,24 @@ def test_queues_are_told_their_settings_before_the_worker_works(holdfast, shop):
         app.queue("mail").send(b"x" * 11)
 
 
+def test_settings_in_the_file_and_in_code_are_one_too_many(holdfast, shop):
+    told = 'db", queues={"mail": QueueSettings(limit=3)})'
+    source = "from holdfast.config import QueueSettings" + SHOP.replace('db")', told)
+    file = shop('[tool.holdfast]\napp = "shop:app"\n[tool.holdfast.queues.mail]\nmax_body = 10\n', source)
+
+    said = holdfast("worker", "--drain").complaint
+
+    assert f"{file}: queue 'mail' has settings here and in the App's code" in said
+
+
+def test_labels_and_groups_come_from_the_file(holdfast, shop):
+    shop('[tool.holdfast]\napp = "shop:app"\n[tool.holdfast.queues.mail]\ngroup = "out"\nlabels = { team = "a" }\n')
+    holdfast("worker", "--drain")
+
+    found = holdfast("queues", "list", "--group", "out", "--url", "sqlite:///jobs.db", "--json").document["queues"]
+    assert [queue["queue"] for queue in found] == ["mail"]
+
+
 def test_settings_of_a_queue_that_no_task_names_are_warned_of(holdfast, shop):
     file = shop('[tool.holdfast]\napp = "shop:app"\n[tool.holdfast.queues.mial]\nmax_body = 10\n')
 

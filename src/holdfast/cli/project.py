@@ -142,6 +142,8 @@ def _read(file: Path, table: Mapping[str, Any]) -> Project:
 
 def _settings(where: str, told: Mapping[str, Any]) -> QueueSettings:
     _refuse_unknown(where, told, QueueSettings.__struct_fields__)
+    if "codec" in told:
+        raise ConfigError(f"{where}: a codec is the code's to choose, which has to read with it: App(queues=…)")
     try:
         return msgspec.convert(told, QueueSettings)
     except msgspec.ValidationError as error:

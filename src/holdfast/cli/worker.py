@@ -20,7 +20,7 @@ from holdfast.cli.options import APP_VARIABLE, json_option
 from holdfast.cli.output import Output
 from holdfast.cli.policy import Orders, policy_of, show, told
 from holdfast.cli.project import FILE, META, TABLE, Project, ProjectCommand, from_file, naming, same_place
-from holdfast.errors import HoldfastError, UsageError, nearest
+from holdfast.errors import ConfigError, HoldfastError, UsageError, nearest
 from holdfast.tasks.discovery import DECLARING
 
 if TYPE_CHECKING:
@@ -248,7 +248,12 @@ def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
 
 def _settle_queues(app: App, project: Project, known: Sequence[str]) -> None:
     """Tell the queues what the project's file says of them, and warn where file and App seem to mean another place."""
-    there = app.backend.queues()
+    there, in_code = app.backend.queues(), app._link.sender.declared.settings
+    if both := sorted(in_code.keys() & project.settings.keys()):
+        raise ConfigError(
+            f"{project.file}: queue {both[0]!r} has settings here and in the App's code, queues={{{both[0]!r}: …}}: "
+            "keep one of the two, or each start would undo the other's"
+        )
     for queue, settings in project.settings.items():
         if there.get(queue) != settings:
             app.backend.declare(queue, settings)

@@ -1,6 +1,7 @@
 """Callers' connections to SQLite: what is refused, what is left as it was, and when a transaction begins."""
 
 import sqlite3
+import sys
 import threading
 from contextlib import suppress
 from functools import partial
@@ -356,6 +357,19 @@ def test_a_connection_that_merely_reads_later_stands_in_nobodys_way(open_app, li
     connection.execute("ROLLBACK")
 
     assert ready(open_app) == 2
+
+
+@pytest.mark.parametrize("options", [{}, *([{"autocommit": False}] if sys.version_info >= (3, 12) else [])])
+def test_a_send_between_two_transactions_makes_neither_too_old_to_write(make, plain, connect, options):
+    app, connection = make(plain), connect(plain, **options)
+    queue = app.queue("q")
+    queue.send(b"a")
+    for end in (connection.commit, connection.rollback, connection.commit):
+        queue.send(b"b", connection=connection)
+        end()
+        queue.send(b"c")
+
+    assert ready(app) == 6
 
 
 def test_a_send_beside_an_unknown_transaction_ends_with_an_error_that_names_connection(make, library, connect):

@@ -318,9 +318,11 @@ class _Loan:
         try:
             if hasattr(raw, "txn_state"):
                 return bool(raw.txn_state("main") == WRITES)
-            mine = _PlainCursors(raw).execute(_LOCKED, ()).fetchone()
+            # What the connection sees and nobody else does is not committed yet. One that is always in a transaction
+            # is not asked: asked in a new one, it would have read, and might then be too old to write.
+            token = (self._token,)
+            if getattr(raw, "autocommit", LEGACY) is False or token in reader.read(lambda one: one.execute(_LOCKED)):
+                return False
+            return bool(_PlainCursors(raw).execute(_LOCKED, ()).fetchone() == token)
         except Exception:
             return False
-        # What the connection sees and nobody else does is not committed yet.
-        others = reader.read(lambda connection: connection.execute(_LOCKED))
-        return mine is not None and mine[0] == self._token and others != [mine]

@@ -6,6 +6,7 @@ from holdfast import App
 from holdfast.capabilities import Definition, Every, Schedule, Template
 from holdfast.config import parse_url
 from holdfast.delivery import HolderInfo
+from holdfast.errors import UsageError
 from holdfast.events import Events, ScheduleFailed
 from holdfast.stores import open_store
 from holdfast.stores.sqlite.connection import Connection, Location
@@ -91,6 +92,21 @@ def test_a_damaged_schedule_is_reported_and_stops_no_other(tmp_path):
     assert [ticker.tick(), ticker.tick()] == [1, 0]
     assert [one.schedule for one in failed] == ["poison"]
     assert [one.name for one in app.schedules.list()] == ["good"]
+    app.close()
+
+
+def test_a_damaged_schedule_is_told_to_who_adds_it_again_and_can_be_removed(tmp_path):
+    app = App(f"sqlite:///{tmp_path}/jobs.db")
+    step = app.task(queue="q", name="step")(lambda: None)
+    app.schedules.add(step.call(), name="poison", every=60)
+    app.backend._writer.run(lambda tx: tx.execute(DAMAGE))
+
+    with pytest.raises(UsageError, match="cannot be read"):
+        app.schedules.add(step.call(), name="poison", every=60)
+    assert app.schedules.remove("poison") == []
+    assert [one.name for one in app.schedules.add(step.call(), name="poison", every=60)] == ["poison"]
+    with pytest.raises(UsageError, match="no schedule is called 'posion'"):
+        app.schedules.remove("posion")
     app.close()
 
 

@@ -189,8 +189,14 @@ class AppSchedules:
         ]
 
     def remove(self, name: str, queue: str | None = None) -> builtins.list[Schedule]:
-        """Remove it with its ticks; return what was removed. Its jobs stay, and code stores its own at a start."""
-        removed = [one for one in self._named(name, queue) if self._store.remove_schedule(one.queue, one.name)]
+        """Remove it with its ticks; return what was removed. Its jobs stay, and code stores its own at a start.
+
+        One whose record is damaged is removed too, though nothing can be returned of it.
+        """
+        found = self.list(queue, name=name)
+        removed = [one for one in found if self._store.remove_schedule(one.queue, one.name)]
+        if not found and not self._remove_unread(name, queue):
+            self._named(name, queue)  # which says that there is none
         self._changed()
         return removed
 
@@ -213,6 +219,11 @@ class AppSchedules:
             names = {one.name for one in self._store.find_schedules(queue)}
             raise UsageError(f"no schedule is called {name!r}{where}{nearest(name, names)}")
         return found
+
+    def _remove_unread(self, name: str, queue: str | None) -> bool:
+        store = self._store
+        places = store.queues() if queue is None else [queue]
+        return any([store.remove_schedule(place, name) for place in places])
 
     def _change(
         self, name: str, queue: str | None, change: Callable[[Schedule, int], Schedule]

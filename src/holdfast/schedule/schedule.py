@@ -160,7 +160,7 @@ def register(store: Schedules, queue: str, schedule: Declared) -> Schedule:
     """Store a declared schedule in one queue, unless it is stored just so; return it as it is stored.
 
     Its pause stays, and while its rule is the same its next tick. Another rule starts anew from now. Every change
-    fences whoever has read the old one.
+    fences whoever has read the old one. ``UsageError`` when what is stored under its name cannot be read.
     """
     while True:
         now = store.due_schedules((), limit=0).now
@@ -173,6 +173,11 @@ def register(store: Schedules, queue: str, schedule: Declared) -> Schedule:
         saved = store.save_schedule(new, new.version)
         if saved is not None:
             return saved
+        if old is None and not store.find_schedules(queue, schedule.name):
+            raise UsageError(
+                f"schedule {schedule.name!r} of queue {queue!r} is stored already, but cannot be read: it is damaged, "
+                f"or of a newer release; remove it first: app.schedules.remove({schedule.name!r}, {queue!r})"
+            )
 
 
 def redefined(schedule: Schedule, definition: Definition, now: int) -> Schedule:

@@ -204,8 +204,8 @@ class KeptSchedules(Schedules):
             return TickOutcome.SKIPPED
         if overlap == "replace":
             reason = f"replaced by the next tick of schedule {schedule.name}"
-            self.cancel(schedule.queue, list(kept.open.values()), reason)
-            kept.open.clear()
+            states = self.cancel(schedule.queue, list(kept.open.values()), reason)
+            kept.open = {tick: job for tick, job in kept.open.items() if states.get(job) is State.RUNNING}
         job = tick_id(schedule.queue, schedule.name, planned.tick)
         try:
             self._send_tick(schedule.queue, schedule.definition.template.message(job, planned.due))

@@ -239,6 +239,19 @@ class OverlapCases(ScheduleBase):
         assert self.beat().cancels == (self.receipt,)
         assert self.sent() == [tick_id(QUEUE, NAME, BEGIN + HOUR)]
 
+    def test_a_replaced_job_that_runs_on_is_still_one_of_its_schedule(self) -> None:
+        """An edit to another overlap finds it."""
+        schedule = self.keep(overlap="replace")
+        self._have(State.RUNNING)
+        self.fire(BEGIN + HOUR)
+        self.store.cancel(QUEUE, [tick_id(QUEUE, NAME, BEGIN + HOUR)])
+        definition = msgspec.structs.replace(schedule.definition, overlap="skip")
+        self.store.save_schedule(msgspec.structs.replace(self.found(), definition=definition), schedule.version)
+
+        self.fire(BEGIN + 2 * HOUR)
+
+        assert self.outcomes() == [TickOutcome.SENT, TickOutcome.SENT, TickOutcome.SKIPPED]
+
     def _have(self, state: State) -> None:
         """Send the first tick's job, and bring it into ``state``."""
         now = self.harness.wall()

@@ -12,7 +12,7 @@ import pytest
 from holdfast.config import QueueSettings, parse_url
 from holdfast.delivery import HolderInfo
 from holdfast.errors import BackendError, ConfigError, NotSupported
-from holdfast.message import Level, Message
+from holdfast.message import Level, Message, Unique
 from holdfast.stores import open_store
 from holdfast.stores.sqlite import migrate
 
@@ -285,6 +285,19 @@ over.set()
 for thread in threads:
     thread.join()
 """
+
+
+def test_tidying_says_that_there_is_more_until_the_last_slot_of_removed_jobs_is_gone(open_, path):
+    store = open_()
+    ids = [stored.id for key in "abcde" for stored in store.send("q", [Message(body=b"", unique=Unique(key))])]
+    assert len(store.remove("q", ids)) == 5
+
+    rounds = 1
+    while store.tidy(2).more:
+        rounds += 1
+
+    assert rounds == 3
+    assert in_other_process(path, "SELECT count(*) FROM holdfast_slot") == "0"
 
 
 def in_other_process(path, sql):

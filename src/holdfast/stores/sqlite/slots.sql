@@ -26,6 +26,7 @@ DELETE FROM holdfast_slot
             WHERE queue = ?1 AND seq IS NULL AND lasts <= ?2
             LIMIT ?3
        )
+RETURNING 1
 
 -- name: destroy_slots
 DELETE FROM holdfast_slot WHERE queue = ?

@@ -113,9 +113,9 @@ def tidy_queue(tx: Transaction, name: str, limit: int) -> Tidied:
     if tokens and max(tokens)[0] > queue.token:
         tx.execute(_PLACES["raise_token"], (queue.number, max(tokens)[0]))
         tx.altered(name)
-    tx.execute(_SLOTS["delete_left"], (queue.number, tx.now, limit))
+    left = len(tx.execute(_SLOTS["delete_left"], (queue.number, tx.now, limit)))
     gone, ticks = sum(dropped.values()), schedules.drop_ticks(tx, queue, limit)
-    more = max(expired, promoted, lapsed, len(tokens), ticks, *dropped.values()) >= limit
+    more = max(expired, promoted, lapsed, len(tokens), left, ticks, *dropped.values()) >= limit
     return Tidied(0, expired, promoted, gone, dropped[State.DEAD], more)
 
 

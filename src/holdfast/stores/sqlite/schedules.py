@@ -22,6 +22,7 @@ from holdfast.capabilities import (
 )
 from holdfast.clock import Clock
 from holdfast.contract import Features
+from holdfast.delivery import State
 from holdfast.errors import QueueFull
 from holdfast.stores.sqlite import jobs, sends
 from holdfast.stores.sqlite.connection import Connection, Row
@@ -136,12 +137,17 @@ class _Fired:
         self.open: dict[int, str] = {}
         ended: list[int] = []
         for tick, job, over in tx.execute(_SQL["open"], (number, queue.number, tx.now)):
+            self.open[tick] = job
             if over:
                 ended.append(tick)
-            else:
-                self.open[tick] = job
-        if ended:
-            tx.execute(_SQL["close"], (number, json_list(ended)))
+        self.close(tx, ended)
+
+    def close(self, tx: Transaction, ticks: Sequence[int]) -> None:
+        """Write down that the jobs of these ticks have ended."""
+        if ticks:
+            tx.execute(_SQL["close"], (self.number, json_list(ticks)))
+        for tick in ticks:
+            del self.open[tick]
 
 
 def fire(tx: Transaction, firing: Firing, features: Features) -> list[Tick] | None:
@@ -182,9 +188,9 @@ def _outcome(tx: Transaction, fired: _Fired, planned: Planned, features: Feature
     if fired.open and overlap == "skip":
         return TickOutcome.SKIPPED
     if overlap == "replace":
-        for job in fired.open.values():
-            jobs.cancel(tx, name, job, f"replaced by the next tick of schedule {fired.firing.name}")
-        fired.open.clear()
+        reason = f"replaced by the next tick of schedule {fired.firing.name}"
+        states = {tick: jobs.cancel(tx, name, job, reason) for tick, job in fired.open.items()}
+        fired.close(tx, [tick for tick, state in states.items() if state is not State.RUNNING])
     job = tick_id(name, fired.firing.name, planned.tick)
     try:
         message = fired.definition.template.message(job, planned.due)

@@ -298,6 +298,15 @@ class TickCases(ScheduleBase):
 
         assert [tick.tick for tick in self.store.ticks(QUEUE, NAME)] == [BEGIN + 4 * HOUR, BEGIN + 3 * HOUR]
 
+    def test_a_tick_whose_job_was_replaced_in_the_same_firing_can_go(self) -> None:
+        """It has ended."""
+        self.declare(ticks_most=2)
+        self.keep(overlap="replace")
+
+        self.fire(*(BEGIN + hour * HOUR for hour in range(5)))
+
+        assert [tick.tick for tick in self.store.ticks(QUEUE, NAME)] == [BEGIN + 4 * HOUR, BEGIN + 3 * HOUR]
+
     def test_old_ticks_are_dropped_by_tidying(self) -> None:
         """Those older than the queue's ``ticks_for``."""
         now = self.harness.wall()

@@ -223,7 +223,7 @@ class AppSchedules:
     def _remove_unread(self, name: str, queue: str | None) -> bool:
         store = self._store
         places = store.queues() if queue is None else [queue]
-        return any([store.remove_schedule(place, name) for place in places])
+        return sum(store.remove_schedule(place, name) for place in places) > 0
 
     def _change(
         self, name: str, queue: str | None, change: Callable[[Schedule, int], Schedule]

@@ -316,11 +316,15 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A tick to be fired: its job runs from ``due`` on (ms). With ``send`` false it is written down as missed."""
+    """A tick to be fired: its job runs from ``due`` on (ms). With ``send`` false it is written down as missed.
+
+    ``message`` is what is sent, with the id of the tick, where it is not just what the schedule's template says.
+    """
 
     tick: int
     due: int
     send: bool = True
+    message: Message | None = None
 
 
 class Firing(msgspec.Struct, frozen=True, kw_only=True):

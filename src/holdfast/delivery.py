@@ -174,6 +174,8 @@ class Delivery(msgspec.Struct, gc=False):
     """What was carried out inside a caller's transaction, which may be committed or not."""
     complete: Callable[[object, Delivery, Ack], None] | None = None
     """How to ack inside a caller's transaction; set by who handed the delivery out."""
+    hand_over: Callable[[str, Sequence[Message]], Sequence[Message]] | None = None
+    """What changes messages that follow the ack; set by who handed the delivery out, if anything does."""
 
     @property
     def receipt(self) -> Receipt:
@@ -214,6 +216,8 @@ class Delivery(msgspec.Struct, gc=False):
         if result is not None and not isinstance(result, bytes):
             raise UsageError(f"a result is bytes or None, not {type(result).__name__}; encode it first")
         follow_ups = tuple(_follow_up(message) for message in then)
+        if follow_ups and self.hand_over is not None:
+            follow_ups = tuple(self.hand_over(self.queue, follow_ups))
         return Ack(self.receipt, result, seconds(keep_result, "keep_result"), follow_ups)
 
     def nack(self, delay: Seconds = 0.0, *, error: ErrorInfo | None = None, count: bool = True) -> None:

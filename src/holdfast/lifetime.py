@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from holdfast.aio.threads import Threads
 from holdfast.capabilities import Transactional
@@ -29,6 +29,9 @@ from holdfast.worker.tidying import Tidying, tidy_all
 
 LAST_BEAT = 5.0
 """Seconds that a closing App gives its heartbeat to hand back what is still leased."""
+
+
+T = TypeVar("T")
 
 
 class Part(Protocol):
@@ -70,7 +73,7 @@ class Lifetime:
         self._declared = declared or DeclaredQueues()
         self._name, self._events, self._parts = name, events, parts
         self.clock = clock
-        self.link = Link(self.store, Sender(self.store, events, middleware, self._declared))
+        self.link = Link(self.store, Sender(self.store, events, middleware, self._declared), self._call)
         self.threads = Threads(self.store)
         self._lock = threading.Lock()
         self._store: QueueBackend | None = None
@@ -104,6 +107,9 @@ class Lifetime:
             store.close()
             raise
         return store
+
+    async def _call(self, function: Callable[[], T], /) -> T:
+        return await self.threads.call(function)
 
     def heartbeat(self) -> Heartbeat:
         """Return what keeps the leases of this App's queues alive; it beats once something is leased."""

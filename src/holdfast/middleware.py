@@ -28,13 +28,13 @@ class Sending:
     """One send under way, as its middleware sees it.
 
     Before the yield ``messages`` may be replaced by as many others: what is stored are those. After it, ``stored``
-    has a receipt for each.
+    has a receipt for each; but not when they are stored ``later``, with something else.
     """
 
-    __slots__ = ("_queue", "messages", "stored")
+    __slots__ = ("_later", "_queue", "messages", "stored")
 
-    def __init__(self, queue: str, messages: Sequence[Message]) -> None:
-        self._queue = queue
+    def __init__(self, queue: str, messages: Sequence[Message], *, later: bool = False) -> None:
+        self._queue, self._later = queue, later
         self.messages = messages
         self.stored: Sequence[Stored] = ()
 
@@ -45,6 +45,13 @@ class Sending:
     def queue(self) -> str:
         """The queue they go to."""
         return self._queue
+
+    @property
+    def later(self) -> bool:
+        """Whether they are stored in one step with what they follow, the ack of a run or the tick of a schedule, and
+        only if that is: then nothing is known of it after the yield, and ``stored`` is empty.
+        """
+        return self._later
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
         """Write these headers into every message, beside those it has; of one name, the message's own wins."""
@@ -121,7 +128,8 @@ class Middleware(Generic[C]):
         return self._add_run(function, _names("queues", queues), _names("kinds", kinds))
 
     def send(self, function: Callable[[Sending], Iterator[None]], /) -> Callable[[Sending], Iterator[None]]:
-        """Let a function with one ``yield`` surround every send of this App, whoever sends.
+        """Let a function with one ``yield`` surround every send of this App, whoever sends, and whatever is handed over
+        to be stored later: what follows a run, and the jobs of schedules (see ``Sending.later``).
 
         It runs where the sender is, for an awaited send in the event loop, and must not block. Before the yield it
         may replace the messages; an error there, and nothing is sent. An error of the store is raised at the yield,
@@ -164,20 +172,36 @@ class Middleware(Generic[C]):
     @contextmanager
     def sending(self, queue: str, messages: Sequence[Message]) -> Iterator[Sending]:
         """Surround a block that stores ``sending.messages`` and puts the receipts into ``sending.stored``."""
-        sending, refused = Sending(queue, messages), None
+        sending = Sending(queue, messages)
+        with self._surrounding(sending):
+            yield sending
+        if len(sending.stored) != len(messages):
+            raise UsageError(f"{sending!r} has {len(sending.stored)} receipts: a send middleware changed them")
+
+    def hand_over(self, queue: str, messages: Sequence[Message]) -> Sequence[Message]:
+        """Surround messages that are stored later, with something else; return them as they are to be."""
+        if not self.sends:
+            return messages
+        sending = Sending(queue, messages, later=True)
+        with self._surrounding(sending):
+            pass
+        return sending.messages
+
+    @contextmanager
+    def _surrounding(self, sending: Sending) -> Iterator[None]:
+        """Surround a block; an error there that a middleware caught is raised all the same, unless it made receipts."""
+        before, refused = sending.messages, None
         with ExitStack() as stack:
             try:
                 for function in self.sends:
                     stack.enter_context(_Step(function, sending))
-                _check_messages(sending, messages)
-                yield sending
+                _check_messages(sending, before)
+                yield
             except Exception as error:
                 refused = error
                 raise
-        if len(sending.stored) != len(messages):
-            raise refused or UsageError(
-                f"{sending!r} has {len(sending.stored)} receipts: a send middleware changed them"
-            )
+        if refused is not None and (sending.later or len(sending.stored) != len(before)):
+            raise refused
 
 
 def _check_messages(sending: Sending, before: Sequence[Message]) -> None:

@@ -353,8 +353,10 @@ class Queue(Place):
         holder = heartbeat.hold([self.name], kinds)
         try:
             granted = self._store().lease(self.name, holder, lease_id, limit=limit, kinds=kinds, max_format=FORMAT)
+            middleware = self._sender.middleware
             for delivery in granted:
                 delivery.complete = self._ack_in
+                delivery.hand_over = middleware.hand_over if middleware.sends else None
             return granted
         except LeaseLost:
             heartbeat.lost(holder)

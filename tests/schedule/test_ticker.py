@@ -312,6 +312,51 @@ def test_a_broken_schedule_is_reported_and_stops_no_other(app, step, ticker, clo
     assert "Mars/Olympus" in str(failed[0].error)
 
 
+def test_send_middleware_surrounds_the_jobs_of_ticks(app, step, ticker, clock, events):
+    sent, later = [], []
+    events.listen(Sent, lambda event: sent.append(event.message))
+
+    @app.middleware.send
+    def trace(sending):
+        later.append((sending.queue, len(sending.messages), sending.later))
+        sending.messages = [
+            msgspec.structs.replace(message, id="x", headers={"trace": "42"}) for message in sending.messages
+        ]
+        yield
+
+    app.schedules.add(step.call(), every=MINUTE, missed="all", overlap="allow")
+    clock.move(120)
+    assert ticker.tick() == 2
+
+    ticks = app.schedules.ticks("step")
+    assert later == [("q", 2, True)]
+    assert {job.id for job in app.queue("q").jobs()} == {tick.job for tick in ticks}
+    assert [dict(job.headers) for job in app.queue("q").jobs()] == [{"trace": "42"}] * 2
+    assert [(message.id in {tick.job for tick in ticks}, message.headers) for message in sent] == [
+        (True, {"trace": "42"})
+    ] * 2
+
+
+def test_a_send_middleware_that_fails_is_reported_and_the_tick_comes_later(app, step, ticker, clock, events):
+    failed, fails = [], [True]
+    events.listen(ScheduleFailed, failed.append)
+
+    @app.middleware.send
+    def failing(sending):
+        if fails:
+            raise ValueError("no tenant")
+        yield
+
+    app.schedules.add(step.call(), every=MINUTE)
+    clock.move(60)
+    assert ticker.tick() == 0
+    assert [str(one.error) for one in failed] == ["no tenant"]
+
+    fails.clear()
+    clock.move(59)
+    assert ticker.tick() == 1
+
+
 def test_a_broken_schedule_is_put_off_and_goes_on_once_it_is_mended(app, step, ticker, clock, events):
     failed = []
     events.listen(ScheduleFailed, failed.append)

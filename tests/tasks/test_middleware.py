@@ -530,3 +530,115 @@ def test_receipts_cannot_get_lost(app, task):
 
     with pytest.raises(UsageError, match="0 receipts"):
         task.enqueue(1)
+
+
+# -- what is stored later ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sendings(app):
+    seen = []
+
+    @app.middleware.send
+    def trace(sending):
+        job = current_job()
+        sending.add_headers({"trace": "root" if job is None else job.headers["trace"]})
+        yield
+        seen.append((sending.queue, len(sending.messages), sending.later, len(sending.stored)))
+
+    return seen
+
+
+def headers_by_kind(app, queue="default"):
+    return {job.kind: dict(job.headers) for job in app.queue(queue).jobs()}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_follows_a_run_is_surrounded_where_it_is_handed_over(app, work, sendings, is_async):
+    @app.task(name="child")
+    def child() -> None: ...
+
+    if is_async:
+
+        @app.task(name="parent")
+        async def parent() -> None:
+            current_job().then(child.call(), child.call())
+    else:
+
+        @app.task(name="parent")
+        def parent() -> None:
+            current_job().then(child.call(), child.call())
+
+    parent.using(headers={"trace": "42"}).enqueue()
+    work()
+
+    assert headers_by_kind(app) == {"parent": {"trace": "42"}, "child": {"trace": "42"}}
+    assert sendings == [("default", 1, False, 1), ("default", 2, True, 0)]
+
+
+def test_jobs_of_subscribers_are_surrounded(app, work, sendings):
+    for name in ("a", "b"):
+
+        @app.on("k", name=name)
+        def subscriber(event: int) -> None: ...
+
+    app.publish("k", 1, headers={"user": "ann"})
+    work()
+
+    both = {"trace": "root", "user": "ann"}
+    assert headers_by_kind(app, "events") == {"k": both, "k/a": both, "k/b": both}
+    assert sendings == [("events", 1, False, 1), ("events", 2, True, 0)]
+
+
+def test_what_follows_an_ack_of_a_raw_delivery_is_surrounded(app, sendings):
+    queue = app.queue("raw")
+    queue.send(b"first")
+    with queue.lease() as deliveries:
+        next(iter(deliveries)).ack(then=[b"next", b"last"])
+
+    assert [dict(job.headers) for job in queue.jobs()] == [{"trace": "root"}] * 3
+    assert sendings[1:] == [("raw", 2, True, 0)]
+
+
+def test_an_error_at_the_handing_over_is_the_handlers_and_nothing_follows(app, work):
+    @app.middleware.send
+    def outer(sending):
+        with suppress(ValueError):  # caught, and raised all the same
+            yield
+
+    @app.middleware.send
+    def refusing(sending):
+        if sending.later:
+            raise ValueError("no tenant")
+        yield
+
+    @app.task(name="child")
+    def child() -> None: ...
+
+    @app.task(name="parent", retry=1)
+    def parent() -> None:
+        current_job().then(child.call())
+
+    job = parent.enqueue()
+    work()
+
+    assert outcome(job)[0] is State.DEAD
+    assert job.refresh().view.runs[-1].error.message == "no tenant"
+    assert list(headers_by_kind(app)) == ["parent"]
+
+
+def test_a_run_that_has_ended_hands_nothing_over(app, work):
+    kept = []
+
+    @app.task(name="child")
+    def child() -> None: ...
+
+    @app.task(name="parent")
+    def parent() -> None:
+        kept.append(current_job())
+
+    parent.enqueue()
+    work()
+
+    with pytest.raises(UsageError, match="has ended"):
+        kept[0].then(child.call())

@@ -42,7 +42,7 @@ def store():
 
 @pytest.fixture
 def waiters(store):
-    waiters = Waiters(lambda: store, look_every=30)
+    waiters = Waiters(lambda: store, asyncio.to_thread, look_every=30)
     yield waiters
     waiters.close()
 
@@ -95,7 +95,7 @@ def test_a_loop_is_woken_once_for_all_jobs_that_ended_together(store, waiters):
 
 def test_a_lost_notification_delays_and_never_hangs():
     store = Silent()
-    waiters = Waiters(lambda: store, look_every=0.02)
+    waiters = Waiters(lambda: store, asyncio.to_thread, look_every=0.02)
     keys = send(store, 3)
 
     async def main():
@@ -169,7 +169,7 @@ def test_waiting_no_time_looks_once_in_threads_and_loops(store, waiters):
 
 def test_when_nobody_waits_any_more_the_watch_is_given_up_until_somebody_does():
     store = Watching()
-    waiters = Waiters(lambda: store, look_every=0.01)
+    waiters = Waiters(lambda: store, asyncio.to_thread, look_every=0.01)
     first, second = send(store, 2)
 
     for number, key in enumerate((first, second), 1):
@@ -279,7 +279,7 @@ def test_close_tells_all_who_wait_and_leaves_nothing_in_the_store(store, waiters
 
 
 def test_a_store_that_keeps_no_outcomes_says_so():
-    waiters = Waiters(object)
+    waiters = Waiters(object, asyncio.to_thread)
 
     with pytest.raises(NotSupported, match="object keeps no outcomes, so nobody can wait for its jobs"):
         waiters.wait(("q", "id"), 1)

@@ -90,7 +90,14 @@ class AppSchedules:
 
     def ticker(self, queues: Sequence[str]) -> Ticker:
         """Return what fires the schedules of these queues, not started. Workers of this App have one each."""
-        ticker = Ticker(self._store, queues, self.of_code(), events=self._events, clock=self._clock())
+        ticker = Ticker(
+            self._store,
+            queues,
+            self.of_code(),
+            events=self._events,
+            clock=self._clock(),
+            hand_over=self._sender.middleware.hand_over,
+        )
         self._tickers.add(ticker)
         return ticker
 

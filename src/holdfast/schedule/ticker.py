@@ -15,13 +15,13 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from holdfast.capabilities import DueSchedules, Firing, Schedule, Schedules, Tick, owned
+from holdfast.capabilities import DueSchedules, Firing, Planned, Schedule, Schedules, Tick, owned, tick_id
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Beat, HolderInfo
 from holdfast.errors import BackendError, Closed, UsageError
 from holdfast.events import Events, ScheduleFailed, Sent, Ticked
-from holdfast.message import Stored
+from holdfast.message import Message, Stored
 from holdfast.retry import Retry
 from holdfast.schedule.planning import plan
 from holdfast.schedule.schedule import Declared, register
@@ -35,6 +35,7 @@ LONGEST = 3600.0
 T = TypeVar("T")
 Place = tuple[str, str]
 Fired = tuple[Schedule, Firing]
+HandOver = Callable[[str, Sequence[Message]], Sequence[Message]]
 
 
 class ScheduleBackend(QueueBackend, Schedules, Protocol):
@@ -46,7 +47,8 @@ class Ticker:
 
     A service of a worker: ``start``, ``stop`` and ``join`` are for its owner. ``tick`` fires in the caller's thread
     and needs no start. What the store cannot do is logged and tried again for ever; a schedule that is broken is
-    reported by ``ScheduleFailed``, tried again after pauses that grow, and stops no other.
+    reported by ``ScheduleFailed``, tried again after pauses that grow, and stops no other. ``hand_over`` may change
+    what is sent, as send middleware does.
     """
 
     def __init__(
@@ -57,8 +59,9 @@ class Ticker:
         *,
         events: Events | None = None,
         clock: Clock = SYSTEM,
+        hand_over: HandOver = lambda _, messages: messages,
     ) -> None:
-        self._store, self._queues = store, tuple(queues)
+        self._store, self._queues, self._hand_over = store, tuple(queues), hand_over
         self._events, self._clock = events or Events(), clock
         self._unregistered = {(queue, one.name): one for one in declared for queue in one.queues if queue in queues}
         self.own = frozenset(owned(*place) for place in self._unregistered)
@@ -153,9 +156,26 @@ class Ticker:
         planned: list[Fired] = []
         for schedule in due.schedules:
             place = (schedule.queue, schedule.name)
-            if not self._is_put_off(place) and (firing := self._safely(place, partial(plan, schedule, due.now))):
+            if not self._is_put_off(place) and (
+                firing := self._safely(place, partial(self._firing_of, schedule, due.now))
+            ):
                 planned.append((schedule, firing))
         return planned
+
+    def _firing_of(self, schedule: Schedule, now: int) -> Firing:
+        """Return what fires a schedule that is due, its jobs as they were handed over."""
+        firing = plan(schedule, now)
+        sent = [one for one in firing.ticks if one.send]
+        made = [_message(schedule, one) for one in sent]
+        given = self._hand_over(schedule.queue, made)
+        changed = {
+            one.tick: msgspec.structs.replace(one, message=msgspec.structs.replace(after, id=before.id))
+            for one, before, after in zip(sent, made, given, strict=True)
+            if after is not before
+        }
+        if not changed:
+            return firing
+        return msgspec.structs.replace(firing, ticks=tuple(changed.get(one.tick, one) for one in firing.ticks))
 
     def _fire(self, planned: Sequence[Fired]) -> list[Tick]:
         """Fire them all in one step, or each alone when one of them is at fault; return what was written down."""
@@ -178,12 +198,11 @@ class Ticker:
         return fired[0] if fired else None
 
     def _tell(self, schedule: Schedule, firing: Firing, ticks: Sequence[Tick]) -> None:
-        queue, name, template = schedule.queue, schedule.name, schedule.definition.template
-        due = {planned.tick: planned.due for planned in firing.ticks}
+        queue, planned = schedule.queue, {one.tick: one for one in firing.ticks}
         for tick in ticks:
-            self._events.emit(Ticked(queue, name, tick.tick, tick.outcome.value, tick.job))
+            self._events.emit(Ticked(queue, schedule.name, tick.tick, tick.outcome.value, tick.job))
             if tick.job is not None and self._events.wants(Sent):
-                message = template.message(tick.job, due[tick.tick])
+                message = planned[tick.tick].message or _message(schedule, planned[tick.tick])
                 self._events.emit(Sent(message, Stored(queue, tick.job, self._store.features.level)))
 
     # -- what is broken -------------------------------------------------------------------------------------------
@@ -236,6 +255,11 @@ class Ticker:
         again = [(at - boot) / 1000 for _, at in self._failing.values()]
         ahead = [] if seen is None or seen.next is None else [(seen.next - seen.now) / 1000]
         return max(0.0, min((*again, *ahead, LONGEST)))
+
+
+def _message(schedule: Schedule, planned: Planned) -> Message:
+    job_id = tick_id(schedule.queue, schedule.name, planned.tick)  # one tick has one job, whoever fires it
+    return schedule.definition.template.message(job_id, planned.due)
 
 
 def _refuse(wrong: str) -> None:

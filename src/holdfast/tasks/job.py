@@ -98,7 +98,7 @@ class Job(Generic[R_co]):
         Looks every so many seconds, and when the job ends; blocks between. Reports that came in between are not seen,
         the last one always is. ``JobError`` when the store does not know the job any more.
         """
-        last, pause = None, seconds(every, "every")
+        last, pause = None, _pause(every)
         while True:
             view = self._look()
             if view.progress is not None and not _same(view.progress, last):
@@ -110,11 +110,9 @@ class Job(Generic[R_co]):
 
     async def aprogress(self, *, every: Seconds = 1.0) -> AsyncIterator[Reported]:
         """Do as ``progress`` does, blocking no event loop: ``async for reported in job.aprogress():``."""
-        from asyncio import to_thread
-
-        last, pause = None, seconds(every, "every")
+        last, pause = None, _pause(every)
         while True:
-            view = await to_thread(self._look)
+            view = await self._link.call(self._look)
             if view.progress is not None and not _same(view.progress, last):
                 yield (last := view.progress)
             if view.state in ENDED:
@@ -164,6 +162,13 @@ class Job(Generic[R_co]):
 
 def _same(one: Reported, other: Reported | None) -> bool:
     return other is not None and (one.fraction, one.note) == (other.fraction, other.note)
+
+
+def _pause(every: Seconds) -> float:
+    pause = seconds(every, "every")
+    if not pause:
+        raise UsageError("every is more than 0 seconds: each look is a round trip to the store")
+    return pause
 
 
 def _length(timeout: Seconds | None) -> float | None:

@@ -12,7 +12,7 @@ from holdfast.contract import QueueBackend
 from holdfast.errors import BodyTooLarge, QueueFull, UsageError
 from holdfast.message import Message, Stored
 from holdfast.sending import Sender, accepted
-from holdfast.tasks.results import Waiters
+from holdfast.tasks.results import Caller, Waiters
 from holdfast.transactions import transactional
 
 
@@ -24,19 +24,21 @@ class _Parcel(NamedTuple):
 
 
 class Link:
-    """Every task and job of an App holds this one. ``store`` returns the open store, opening it if need be.
+    """Every task and job of an App holds this one. ``store`` returns the open store, opening it if need be; ``call``
+    calls a function in a thread of the App's, for who must not block.
 
     Every method may be called from any thread, and after a fork once ``renew`` was.
     """
 
-    def __init__(self, store: Callable[[], QueueBackend], sender: Sender) -> None:
+    def __init__(self, store: Callable[[], QueueBackend], sender: Sender, call: Caller) -> None:
         self.store = store
         self.sender = sender
+        self.call = call
         self.renew()
 
     def renew(self) -> None:
         """Begin afresh, with no thread and nothing under way: after ``close``, or in the child of a fork."""
-        self.waiters = Waiters(self.store)
+        self.waiters = Waiters(self.store, self.call)
         self._funnel: Funnel[_Parcel, list[Stored]] = Funnel(self._send_parcels, name="holdfast-send")
 
     @contextmanager
@@ -58,13 +60,17 @@ class Link:
         """Store the messages in one round trip, blocking for it; the contract's ``send`` says what that promises."""
         return self.sender.send(queue, messages, connection=connection)
 
+    def hand_over(self, queue: str, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return messages that are stored later, with the ack of what they follow, as send middleware wants them."""
+        return self.sender.middleware.hand_over(queue, messages)
+
     async def send_soon(self, queue: str, messages: Sequence[Message], *, connection: object = None) -> list[Stored]:
         """Do as ``send`` does, blocking no event loop, and together with whatever else is sent meanwhile.
 
         ``UsageError`` with a ``connection``: what is collected from many senders can be in no one's transaction.
         """
         if connection is not None:
-            transactional(self.store())
+            await self.call(lambda: transactional(self.store()))
             raise UsageError("an awaited send cannot use connection=, whose calls block; call enqueue instead")
         if not self.sender.middleware.sends:
             return accepted(messages, await self._funnel.submit(_Parcel(queue, messages)))

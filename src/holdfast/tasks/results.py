@@ -9,12 +9,13 @@ from __future__ import annotations
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from holdfast.batching import tell
 from holdfast.capabilities import Inspectable, Results, Watch
@@ -34,6 +35,16 @@ Key = tuple[str, str]
 """Queue and id of a job."""
 
 
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """Calls a function in a thread, and returns what it returns to who awaits it."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """Raise what the function raises."""
+
+
 @runtime_checkable
 class ResultStore(Results, Inspectable, Protocol):
     """What a store must be for its jobs to be waited for."""
@@ -50,7 +61,8 @@ _Waiter = Future[Outcome] | _Awaiter
 
 
 class Waiters:
-    """Hands outcomes to those who wait. ``store`` is called on the thread, so it may open the store there.
+    """Hands outcomes to those who wait. ``store`` is called on the thread, so it may open the store there; ``call``
+    calls what may block in another thread, for who is on an event loop.
 
     The thread starts with the first waiter, and ends when nobody has waited for ``look_every`` seconds. Both waits
     raise ``TimeoutError`` when the waiter's own ``timeout`` (seconds; None waits for ever, 0 looks once) is over,
@@ -58,8 +70,8 @@ class Waiters:
     ``close``, and a ``BackendError`` only if trying again is of no use.
     """
 
-    def __init__(self, store: Callable[[], object], *, look_every: float = LOOK_EVERY) -> None:
-        self._store, self._look_every = store, look_every
+    def __init__(self, store: Callable[[], object], call: Caller, *, look_every: float = LOOK_EVERY) -> None:
+        self._store, self._call, self._look_every = store, call, look_every
         self._lock = threading.Lock()
         self._waiters: dict[Key, list[_Waiter]] = {}
         self._new: list[Key] = []
@@ -89,7 +101,7 @@ class Waiters:
         """Wait until the job has ended, blocking no loop and making no thread of its own."""
         import asyncio
 
-        if timeout == 0 and (outcome := await asyncio.to_thread(self._look_once, key)) is not None:
+        if timeout == 0 and (outcome := await self._call(partial(self._look_once, key))) is not None:
             return outcome
         loop = asyncio.get_running_loop()
         waiter = _Awaiter(loop.create_future(), loop)

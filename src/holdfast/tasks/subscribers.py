@@ -66,6 +66,15 @@ class Subscriber(Task[P, R]):
         arguments = self._parameters.struct(**{self._event: event})
         return self._here(lambda made: self._parameters.call(arguments, made))
 
+    async def take_soon(self, event: object) -> None:
+        """Do as ``take`` does to its end, on the loop, or in a thread for a plain function; that cannot be stopped, so
+        whoever is cancelled goes on to wait for it.
+        """
+        if self.is_async:
+            await self.take(event)
+        else:
+            await self._dependencies.entering.run(self.take, event)
+
     def follow_up(self, event: Delivery) -> Message:
         """Return the job that hands this subscriber the event.
 
@@ -152,7 +161,7 @@ class Subscribers:
 
     def handlers(self) -> list[Handler]:
         """Return what a worker needs to hand events out to the subscribers known now."""
-        return [_hand_out(kind, tuple(its)) for kind, its in self._by_kind.items()]
+        return [_hand_out(kind, tuple(its), self._link) for kind, its in self._by_kind.items()]
 
     # -- publishing -----------------------------------------------------------------------------------------------
 
@@ -168,6 +177,7 @@ class Subscribers:
 
     def publish_now(self, kind: str, event: object) -> None:
         """Call the subscribers here, one after the other, until one raises."""
+        _check_kind(kind)
         for subscriber in (subscribers := self.of(kind)):
             if subscriber.is_async:
                 raise UsageError(
@@ -176,6 +186,12 @@ class Subscribers:
                 )
         for subscriber in subscribers:
             subscriber.take(event)
+
+    async def publish_now_soon(self, kind: str, event: object) -> None:
+        """Run the subscribers here, those that await too, one after the other, until one raises."""
+        _check_kind(kind)
+        for subscriber in self.of(kind):
+            await subscriber.take_soon(event)
 
     def _message(self, kind: str, event: object, queue: str, options: SendOptions) -> Message:
         _check_kind(kind)
@@ -222,11 +238,12 @@ def _with_header(made: Message, codec: str) -> Message:
     return replace(made, headers={**made.headers, HEADER: codec})
 
 
-def _hand_out(kind: str, subscribers: tuple[Subscriber[..., Any], ...]) -> Handler:
+def _hand_out(kind: str, subscribers: tuple[Subscriber[..., Any], ...], link: Link) -> Handler:
     """Return the handler of an event: its run does nothing, and one job for each subscriber follows it."""
 
     def run(delivery: Delivery, context: Context) -> None:
-        context.follow_ups += [subscriber.follow_up(delivery) for subscriber in subscribers]
+        jobs = [subscriber.follow_up(delivery) for subscriber in subscribers]
+        context.follow_ups += link.hand_over(delivery.queue, jobs)
 
     async def run_on_loop(delivery: Delivery, context: Context) -> None:
         run(delivery, context)

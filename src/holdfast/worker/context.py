@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,6 +19,13 @@ LOGGER = logging.getLogger("holdfast.job")
 
 MAX_NOTE = 500
 """Characters of a note on progress that are kept."""
+
+
+class Origin(Protocol):
+    """What stands for an App: the same object for all that one App makes."""
+
+    def hand_over(self, queue: str, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return these messages, which are stored later, as the App's middleware wants them."""
 
 
 class FollowUp(Protocol):
@@ -38,7 +45,7 @@ class FollowUp(Protocol):
 
     @property
     def origin(self) -> object:
-        """What stands for its App: the same object for all that one App makes."""
+        """What stands for its App."""
 
 
 class Context(msgspec.Struct, eq=False):
@@ -62,7 +69,7 @@ class Context(msgspec.Struct, eq=False):
     cancel_requested: bool = False
     lease_lost: bool = False
     stopping: bool = False
-    origin: object = None
+    origin: Origin | None = None
     follow_ups: list[Message] = []
     reporter: Callable[[Report], None] | None = None
     complete: Callable[[Context, object, Any], None] | None = None
@@ -73,16 +80,20 @@ class Context(msgspec.Struct, eq=False):
         and only if it is: when the run fails, is cancelled or loses its lease, none of them is. Touches no store.
 
         ``UsageError`` when a call is for another queue, another App or a connection, since no single step could store
-        it: use ``enqueue`` there; and when no job runs here. The queue's limits on size and number do not hold for
-        what follows. May be called again, from any thread, until the run ends.
+        it: use ``enqueue`` there; and when no job runs here, or not any more. Send middleware surrounds them here and
+        now. The queue's limits on size and number do not hold for what follows. May be called again, from any thread,
+        until the run ends.
         """
         if not self.delivery.id:
             raise UsageError("ctx.then: no job runs here, so nothing could follow it; send the call with enqueue")
+        if self.delivery.settlement is not None:
+            raise UsageError(f"ctx.then: the run of job {self.id} has ended, and nothing can follow it any more")
         if self.delivery.acked is not None:
             raise UsageError("ctx.then: it comes before ctx.ack_in, which stores what follows; send the call there")
         for call in calls:
             _check_follow_up(call, self)
-        self.follow_ups += [call.message for call in calls]
+        messages: Sequence[Message] = [call.message for call in calls]
+        self.follow_ups += messages if self.origin is None else self.origin.hand_over(self.queue, messages)
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Say how far this run is: ``fraction`` from 0 to 1, and what it is at. Returns at once, in any thread or loop.

@@ -11,7 +11,7 @@ import msgspec
 from holdfast.delivery import Delivery
 from holdfast.errors import Undecodable
 from holdfast.retry import Retry
-from holdfast.worker.context import Context
+from holdfast.worker.context import Context, Origin
 
 DEFAULT_RETRY = Retry()
 
@@ -62,5 +62,5 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     encode: Callable[[Any], bytes] | None = None
     keep_result: float = 0.0
     stop_when_lost: bool = False
-    origin: object = None
+    origin: Origin | None = None
     lifespan: Lifespan | None = None

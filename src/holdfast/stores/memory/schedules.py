@@ -208,7 +208,8 @@ class KeptSchedules(Schedules):
             kept.open = {tick: job for tick, job in kept.open.items() if states.get(job) is State.RUNNING}
         job = tick_id(schedule.queue, schedule.name, planned.tick)
         try:
-            self._send_tick(schedule.queue, schedule.definition.template.message(job, planned.due))
+            message = planned.message or schedule.definition.template.message(job, planned.due)
+            self._send_tick(schedule.queue, message)
         except QueueFull:
             return TickOutcome.FULL
         return TickOutcome.SENT

@@ -193,7 +193,7 @@ def _outcome(tx: Transaction, fired: _Fired, planned: Planned, features: Feature
         fired.close(tx, [tick for tick, state in states.items() if state is not State.RUNNING])
     job = tick_id(name, fired.firing.name, planned.tick)
     try:
-        message = fired.definition.template.message(job, planned.due)
+        message = planned.message or fired.definition.template.message(job, planned.due)
         sends.store(tx, fired.queue, [message], features.level, limited=True)
     except QueueFull:
         return TickOutcome.FULL

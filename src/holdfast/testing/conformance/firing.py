@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.capabilities import Cancellable, Inspectable, Planned, Schedules, Template, Tick, TickOutcome, tick_id
 from holdfast.delivery import Ack, State
+from holdfast.message import Message
 from holdfast.testing.conformance.cases import QUEUE
 from holdfast.testing.conformance.scheduling import BEGIN, HOUR, NAME, SECOND, ScheduleBase
 
@@ -36,6 +37,19 @@ class FireCases(ScheduleBase):
             2,
         )
         assert self.found().next == BEGIN + HOUR
+
+    def test_a_tick_may_send_another_message(self) -> None:
+        """Middleware around sends has changed it; what is stored of the schedule stays as it is."""
+        self.keep(template=Template(kind="report", body=b"hello"))
+        job = tick_id(QUEUE, NAME, BEGIN)
+        message = Message(id=job, kind="report", body=b"other", headers={"trace": "42"}, due=BEGIN)
+
+        [tick] = self.fire(Planned(BEGIN, BEGIN, message=message)) or []
+
+        assert tick.job == job
+        [delivery] = self.lease(kinds=("report",))
+        assert (delivery.id, delivery.body, delivery.headers) == (job, b"other", {"trace": "42"})
+        assert self.found().definition.template.body == b"hello"
 
     def test_a_fire_leaves_the_version(self) -> None:
         """It is no edit."""

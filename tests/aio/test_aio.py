@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -173,6 +174,7 @@ def test_what_is_marked_can_be_settled_at_once(queue):
 def test_an_operator_finds_every_verb(app, queue):
     async def main():
         await queue.declare(QueueSettings(max_body=10))
+        assert (await queue.settings()).max_body == 10
         first, second = await queue.send_many([b"a", b"b"])
         assert (await queue.get(first.id)).body == b"a"
         assert await queue.cancel(first.id) == {first.id: State.CANCELLED}
@@ -299,6 +301,69 @@ def test_publish_now_awaits_the_subscribers_in_order_off_the_loop(app):
     assert heard == [("first", False), ("second", True)]
 
 
+def test_nothing_needs_the_executor_of_the_loop(app, queue):
+    """It may be filled with other things of the program."""
+    heard, full = [], threading.Event()
+
+    @app.task(result=60)
+    def work() -> int:
+        return 7
+
+    @app.on("x")
+    def plain(event: int) -> None:
+        heard.append(event)
+
+    job = work.enqueue()
+    with app.worker(drain=True) as worker:
+        worker.join()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        filling = loop.run_in_executor(None, full.wait, PATIENCE)
+        await app.aio.publish_now("x", 1)
+        reports = [reported async for reported in job.aprogress()]
+        value = await job.aresult(timeout=0)
+        full.set()
+        assert await filling
+        return reports, value
+
+    assert run(main()) == ([], 7)
+    assert heard == [1]
+
+
+def test_a_plain_subscriber_is_waited_for_by_who_is_cancelled(app):
+    entered, go, ended = threading.Event(), threading.Event(), []
+
+    @app.on("x")
+    def plain(event: int) -> None:
+        entered.set()
+        assert go.wait(PATIENCE)
+        ended.append(event)
+
+    async def main():
+        publishing = asyncio.create_task(app.aio.publish_now("x", 1))
+        assert await asyncio.to_thread(entered.wait, PATIENCE)
+        publishing.cancel()
+        await begun(publishing)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+
+    run(main())
+    assert ended == [1]
+
+
+def test_a_kind_that_is_none_is_refused_here_and_now(app):
+    async def main():
+        with pytest.raises(UsageError, match="kind of an event"):
+            await app.aio.publish_now(7, 1)
+
+    run(main())
+    with pytest.raises(UsageError, match="kind of an event"):
+        app.publish_now("", 1)
+
+
 # -- no loop is blocked ----------------------------------------------------------------------------------------
 
 
@@ -395,21 +460,168 @@ def test_what_was_leased_for_one_who_is_cancelled_goes_back_unburned(store, queu
     assert store.get("images", stored.id).attempts == 1
 
 
-def test_a_message_whose_ack_was_under_way_when_its_task_was_cancelled_is_sent_again(store, queue):
-    async def main():
-        stored = await queue.send(b"kept", key="k", headers={"a": "b"})
+@pytest.fixture
+def began(store):
+    """Begin a task that pops; return it when its ack is under way, and what lets that end."""
+
+    async def begin(pop, create_task=asyncio.create_task):
         gate = store.hold("settle")
-        waiting = asyncio.create_task(queue.pop())
+        popping = create_task(pop())
         await entered(store)
-        await cancelled(waiting)
-        store.gates.clear()
+        return popping, gate
+
+    return begin
+
+
+def test_a_message_that_is_being_acknowledged_when_its_task_is_cancelled_is_returned_first(store, queue, began):
+    got = []
+
+    async def consume():
+        while True:
+            got.append(await queue.pop())
+
+    async def main():
+        await queue.send_many([b"taken", b"kept"])
+        consuming, gate = await began(consume)
+        consuming.cancel()
+        await asyncio.sleep(0)
+        consuming.cancel()  # however often
+        await begun(consuming)
         gate.set()
-        return await queue.pop(timeout=PATIENCE), stored
+        with pytest.raises(asyncio.CancelledError):
+            await consuming
+        return await queue.pop(timeout=PATIENCE), await queue.pop(timeout=0)
 
-    message, stored = run(main())
+    kept, nothing = run(main())
 
-    assert message.id != stored.id
-    assert (message.body, message.key, message.headers) == (b"kept", "k", {"a": "b"})
+    assert ([message.body for message in got], kept.body, nothing) == ([b"taken"], b"kept", None)
+    assert store.calls.count("send") == 1
+
+
+def test_a_task_group_ends_though_a_message_came_first(queue, began):
+    got = []
+
+    async def consume():
+        got.append((await queue.pop()).body)
+        await asyncio.Event().wait()
+
+    async def main():
+        await queue.send(b"taken")
+        async with asyncio.TaskGroup() as group:
+            consuming, gate = await began(consume, group.create_task)
+            await begun(consuming)
+            asyncio.get_running_loop().call_soon(gate.set)
+            raise ValueError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main())
+    assert [type(error) for error in caught.value.exceptions] == [ValueError]
+    assert got == [b"taken"]
+
+
+def test_a_time_that_is_over_while_a_message_is_acknowledged_lets_it_through(queue, began):
+    async def pop():
+        limit = asyncio.timeout(None)
+        limits.append(limit)
+        async with limit:
+            message = await queue.pop()
+        for _ in range(5):
+            await asyncio.sleep(0)  # nothing is left of the cancellation
+        return message, asyncio.current_task().cancelling()
+
+    limits = []
+
+    async def main():
+        await queue.send(b"taken")
+        popping, gate = await began(pop)
+        limits[0].reschedule(0)
+        await begun(popping)
+        gate.set()
+        return await popping
+
+    message, cancelling = run(main())
+
+    assert (message.body, cancelling) == (b"taken", 0)
+
+
+def test_a_time_that_is_over_ends_what_comes_after_the_message_in_its_block(queue, began):
+    limits, got = [], []
+
+    async def pop():
+        limit = asyncio.timeout(None)
+        limits.append(limit)
+        async with limit:
+            got.append(await queue.pop())
+            await asyncio.Event().wait()
+
+    async def main():
+        await queue.send(b"taken")
+        popping, gate = await began(pop)
+        limits[0].reschedule(0)
+        await begun(popping)
+        gate.set()
+        with pytest.raises(TimeoutError):
+            await popping
+        return asyncio.current_task().cancelling()
+
+    assert (run(main()), len(got)) == (0, 1)
+
+
+def test_an_ack_that_fails_for_a_task_that_is_cancelled_takes_nothing(store, queue, app, began):
+    async def main():
+        stored = await queue.send(b"kept")
+        popping, gate = await began(queue.pop)
+        await cancelling(popping)
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await popping
+        return stored
+
+    async def cancelling(task):
+        task.cancel()
+        await begun(task)
+
+    settle = MemoryBackend.settle
+    refused = iter([BackendError("away")])
+
+    def failing(self, settlements):
+        for error in refused:
+            store.entered.release()
+            assert store.gates["settle"].wait(PATIENCE)
+            raise error
+        return settle(self, settlements)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryBackend, "settle", failing)
+        stored = run(main())
+
+    assert app.queue("images").pop(PATIENCE).id == stored.id
+
+
+def test_an_ack_that_has_not_begun_is_not_made_for_a_task_that_is_cancelled(store, app, queue):
+    async def main():
+        stored = await queue.send(b"kept")
+        leased = store.hold("lease")
+        popping = asyncio.create_task(queue.pop())
+        await entered(store)
+        store.gates.clear()
+        gate = store.hold("stats")
+        busy = [asyncio.create_task(queue.stats()) for _ in range(MOST_CALLS - 1)]
+        for _ in busy:
+            await entered(store)
+        busy += [asyncio.create_task(queue.stats())]  # in line, before the ack
+        await begun(busy[-1])
+        leased.set()
+        await entered(store)
+        await asyncio.sleep(0.01)  # the ack is in line by now; or else it never gets there
+        await cancelled(popping)
+        gate.set()
+        await asyncio.gather(*busy)
+        return stored, store.get("images", (await queue.pop(timeout=PATIENCE)).id)
+
+    stored, job = run(main())
+
+    assert (job.id, job.attempts) == (stored.id, 1)
 
 
 def test_many_that_are_cancelled_at_any_moment_lose_nothing(app, queue):

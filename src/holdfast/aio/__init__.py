@@ -72,15 +72,10 @@ class Aio:
     async def publish_now(self, kind: str, event: object, /) -> None:
         """Run the subscribers of this kind here, in the order they subscribed, without a store; with none do nothing.
 
-        Each has ended before the next begins; a plain function runs in a thread. The first error is raised and ends it.
+        Each has ended before the next begins, also when this is cancelled; a plain function runs in a thread of the
+        App's. The first error is raised and ends it.
         """
-        from asyncio import to_thread
-
-        for subscriber in self._subscribers.of(kind):
-            if subscriber.is_async:
-                await subscriber.take(event)
-            else:
-                await to_thread(subscriber.take, event)
+        await self._subscribers.publish_now_soon(kind, event)
 
     async def job(self, queue: str, job_id: str) -> Job[Any]:
         """Look up a job sent by anybody, and return it with its ``view``; ``JobError`` when it does not exist."""

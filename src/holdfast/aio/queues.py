@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TypeVar, Unpack
 
-from msgspec.structs import replace
-
-from holdfast.aio.threads import Threads, answer
+from holdfast.aio.threads import Threads, answer, answer_first
 from holdfast.bulk import PAGE, Which
 from holdfast.capabilities import REMOVABLE, JobFilter
 from holdfast.config import QueueSettings
 from holdfast.delivery import Ack, Delivery, GiveBack, JobView, Matching, Page, QueueStats, Receipt, Replayed, State
 from holdfast.errors import Closed
-from holdfast.message import Message, Seconds, SendOptions, Stored, new_id
+from holdfast.message import Message, Seconds, SendOptions, Stored
 from holdfast.queues import RAW, Deliveries, Queue, Reviving, message_of
 from holdfast.tasks.link import Link
 
@@ -129,6 +127,10 @@ class AioQueue(AioPlace):
         super().__init__(queue, threads)
         self._link = link
 
+    async def settings(self) -> QueueSettings | None:
+        """Return what the queue was told, None when it does not exist."""
+        return await self._threads().call(self._queue.settings)
+
     async def send(self, body: bytes, **options: Unpack[SendOptions]) -> Stored:
         """Store one message; what is sent at the same time shares one round trip. See ``Queue.send``."""
         return (await self._send(self._queue._messages([body], options), options))[0]
@@ -166,13 +168,14 @@ class AioQueue(AioPlace):
     async def pop(self, timeout: Seconds | None = None) -> Message | None:  # noqa: ASYNC109 - as Queue.pop has it
         """Take one message out, at most once: it is acknowledged before it is returned. See ``Queue.pop``.
 
-        Whoever is cancelled while waiting takes none. When the cancellation comes in the very instant in which the
-        message is acknowledged, it is sent again, with a new id, behind the others.
+        Whoever is cancelled while waiting takes none. When the message is already being acknowledged, that comes first:
+        the message is returned, and the task is cancelled at its next ``await``, unless that was ``asyncio.timeout``,
+        whose block ended in time then.
         """
         while granted := await self._wait_and_lease(1, RAW, timeout):
             taken = granted[0]
             settled = self._threads().submit(self._acknowledge, taken)
-            if not await self._unless_cancelled(settled, partial(self._take_back, settled, taken)):
+            if not await self._unless_cancelled(settled, partial(self._take_back, settled, taken), answer_first):
                 return message_of(taken)
         return None
 
@@ -191,12 +194,14 @@ class AioQueue(AioPlace):
                 return granted
             await self._threads().until_chance(self.name, kinds, left)
 
-    async def _unless_cancelled(self, future: Future[T], undo: Callable[[], None]) -> T:
+    async def _unless_cancelled(
+        self, future: Future[T], undo: Callable[[], None], answered: Callable[[Future[T]], Awaitable[T]] = answer
+    ) -> T:
         """Return what a thread answers; if the task is cancelled before it has the answer, let a thread ``undo`` it."""
         from asyncio import CancelledError
 
         try:
-            return await answer(future)
+            return await answered(future)
         except CancelledError:
             with suppress(Closed):  # closing an App gives back all that is leased
                 self._threads().submit(undo)  # behind the future in line, so it waits for one that has begun
@@ -215,10 +220,10 @@ class AioQueue(AioPlace):
         return self._queue._settle([Ack(taken.receipt)], otherwise=[GiveBack(taken.receipt)])
 
     def _take_back(self, settled: Future[list[Receipt]], taken: Delivery) -> None:
-        if settled.cancel():
+        if settled.cancelled():
             self._queue._settle([GiveBack(taken.receipt)])
-        elif settled.exception() is None and not settled.result():
-            self._queue._send([replace(message_of(taken), id=new_id())], {})
+        elif error := settled.exception():  # it goes back, as far as anybody knows
+            self._queue._events.logger.debug("job %s was popped by nobody, and its ack failed: %s", taken.id, error)
 
 
 class AioDeliveries:

@@ -98,6 +98,39 @@ async def answer(future: Future[T]) -> T:
     return await waiting
 
 
+async def answer_first(future: Future[T]) -> T:
+    """Return a thread's answer to a task even if that is cancelled meanwhile, for a call that nothing could undo.
+
+    The cancellation reaches the task at its next ``await``, unless it is taken back before, as the end of a block of
+    ``asyncio.timeout`` does. It is raised here when the call has not begun, which it never will then, or has failed.
+    """
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        return await answer(future)
+    except asyncio.CancelledError as error:
+        cancelled = error
+    future.cancel()
+    ended: asyncio.Future[T] = loop.create_future()
+    future.add_done_callback(partial(_pass_on, loop, ended))
+    while not ended.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([ended])
+    if ended.cancelled() or ended.exception() is not None:
+        raise cancelled
+    loop.call_soon(_cancel_again, task, before, cancelled)
+    return ended.result()
+
+
+def _cancel_again(task: asyncio.Task[Any], before: int, cancelled: asyncio.CancelledError) -> None:
+    if task.cancelling() > before:
+        task.uncancel()  # it stays one request, for whoever counts them
+        task.cancel(*cancelled.args)
+
+
 def _pass_on(loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[Any], done: Future[Any]) -> None:
     with suppress(RuntimeError):  # the loop is closed, and with it whoever waited
         loop.call_soon_threadsafe(_resolve, waiting, done)

@@ -3,6 +3,7 @@
 A fence's first word is its language, the rest says what to do with it::
 
     ```python file=jobs.py     written to jobs.py in the page's own directory; so is text in another language
+    ```python append=jobs.py   added to the end of that file
     ```python                  executed; all such blocks of a page share one process, hence their names
     ```python no-run           only compiled: it needs what is not installed here
     ```output                  what the Python block before it prints
@@ -69,9 +70,12 @@ class Run:
             if block.language == "python" and "no-run" in block.info:
                 compile(block.text, f"{self.page.name}:{block.line}", "exec")
             elif block.info.startswith("file="):
-                file = self.folder / block.info.removeprefix("file=")
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(block.text)
+                self._file(block.info.removeprefix("file=")).write_text(block.text)
+            elif block.info.startswith("append="):
+                self._python(waiting)  # a module is imported once in a process, so what follows needs another
+                waiting = []
+                with self._file(block.info.removeprefix("append=")).open("a") as file:
+                    file.write(block.text)
             elif block.language == "python":
                 waiting.append(place)
             elif block.language == "console":
@@ -79,6 +83,11 @@ class Run:
                 waiting = []
                 self._console(block)
         self._python(waiting)
+
+    def _file(self, name: str) -> Path:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
 
     def _python(self, places: list[int]) -> None:
         """Execute these blocks in one process, and compare what each prints with the output block behind it."""
@@ -128,9 +137,8 @@ class Run:
     def _compare(self, line: int, shown: str, printed: str) -> None:
         want, got = _normal(shown), _normal(printed)
         checker = doctest.OutputChecker()
-        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
         place = f"{self.page.relative_to(ROOT)}:{line}"
-        assert checker.check_output(want, got, flags), f"{place} shows\n{shown}\nbut it is\n{printed}"
+        assert checker.check_output(want, got, doctest.ELLIPSIS), f"{place} shows\n{shown}\nbut it is\n{printed}"
 
 
 def _commands(text: str) -> list[tuple[int, str, str]]:
@@ -148,4 +156,4 @@ def _commands(text: str) -> list[tuple[int, str, str]]:
 def _normal(text: str) -> str:
     for pattern, name in _VARIES:
         text = re.sub(pattern, name, text)
-    return text
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines()).lstrip("\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
 
 import msgspec
 
@@ -73,14 +74,19 @@ def clean(text: object) -> str:
         return f"<its text cannot be had: {type(failure).__name__}>"
 
 
+def frames_of(error: BaseException) -> TracebackType | None:
+    """Return the traceback of ``error`` from the first frame on that is not Holdfast's; all of it if each is."""
+    frames = error.__traceback__
+    while frames is not None and str(frames.tb_frame.f_globals.get("__name__")).startswith("holdfast."):
+        frames = frames.tb_next
+    return frames or error.__traceback__
+
+
 def _trace(error: BaseException) -> str:
     import traceback  # costs start-up time, and is needed only when something fails
 
     try:
-        frames = error.__traceback__
-        while frames is not None and str(frames.tb_frame.f_globals.get("__name__")).startswith("holdfast."):
-            frames = frames.tb_next
-        text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+        text = "".join(traceback.format_exception(type(error), error, frames_of(error)))
     except Exception:
         return ""
     if len(text) <= MAX_TRACEBACK:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from holdfast.delivery import Delivery, HolderInfo
+from holdfast.delivery import Delivery, HolderInfo, frames_of
 from holdfast.errors import UsageError
 from holdfast.message import Message, Stored
 
@@ -289,4 +289,6 @@ def log_to(logger: logging.Logger, events: Events) -> None:
 def _log(logger: logging.Logger, level: int, text: str, event: Event) -> None:
     if logger.isEnabledFor(level):
         fields = {name: getattr(event, name) for name in event.__struct_fields__}
-        logger.log(level, text.format(**fields), exc_info=fields.get("error"))
+        error = fields.get("error")
+        raised = None if error is None else (type(error), error, frames_of(error))
+        logger.log(level, text.format(**fields), exc_info=raised)

@@ -1,6 +1,7 @@
 """What a worker does with jobs that go well, and with those that do not."""
 
 import asyncio
+import logging
 import threading
 from collections import Counter
 from contextvars import ContextVar
@@ -10,7 +11,7 @@ import pytest
 
 from holdfast.delivery import State
 from holdfast.errors import Bury, Cancel, RetryLater, Undecodable, UsageError
-from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Started
+from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Started, log_to
 from holdfast.retry import Retry
 from holdfast.worker import Worker, current_job
 from holdfast.worker.handler import Misfit
@@ -93,6 +94,20 @@ def test_a_job_is_tried_exactly_as_often_as_its_limit_says(worker, send, store):
     assert view.runs[-1].error.message == "never"
     assert "test_running.py" in view.runs[-1].error.traceback
     assert "holdfast/worker" not in view.runs[-1].error.traceback
+
+
+def test_a_failure_is_logged_from_the_handler_on(worker, send, events, caplog):
+    log_to(logging.getLogger("holdfast"), events)
+
+    def broken(delivery, context):
+        raise ValueError("never")
+
+    send(b"", max_attempts=1)
+    with caplog.at_level(logging.ERROR, "holdfast"):
+        worker(broken, drain=True).join(10)
+
+    assert "test_running.py" in caplog.text
+    assert "holdfast/worker" not in caplog.text
 
 
 def test_higher_priority_runs_first(worker, send):  # G-T7, G-T8

@@ -8,7 +8,8 @@ from pathlib import Path
 from holdfast import CONTEXT, App, Context
 
 warnings.filterwarnings("ignore", message=".*WAL-reset race")  # of older SQLite libraries, when many processes write
-FILE = Path(tempfile.mkdtemp(), "shop.db")
+folder = tempfile.TemporaryDirectory()
+FILE = Path(folder.name, "shop.db")
 app = App(f"sqlite:///{FILE}?driver=sqlite3")
 
 
@@ -43,6 +44,7 @@ def main() -> None:
             worker.join()
         print("orders and how often they were confirmed:", shop.execute("SELECT * FROM orders").fetchall())
         shop.close()
+    folder.cleanup()
 
 
 if __name__ == "__main__":

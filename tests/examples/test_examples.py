@@ -67,6 +67,18 @@ order 2 is not paid: there is neither the order nor the job
 jobs that wait: 2
 orders and how often they were confirmed: [(1, 1), (3, 1)]
 """,
+    "crawler.py": """\
+5 pages, each once: About, Home, Pears, Plums, Shop
+asked to visit: 10 times
+""",
+    "morgue.py": """\
+why: [('ConnectionError', 4), ('nothing is taken back', 2)]
+the first: {'account': 'ann', 'amount': 5} after 2 attempts
+would replay: 4
+replayed: 4
+done: 4 dead: 2
+removed for good: 2
+""",
     "crash.py": """\
 killed with work left: True
 every job is done: True
@@ -114,3 +126,10 @@ def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
 
 def test_every_example_is_tested() -> None:
     assert {program.name for program in (ROOT / "examples").glob("*.py")} == {*PRINTED, "test_tasks.py"}
+
+
+@pytest.mark.parametrize("program", sorted((ROOT / "examples").glob("*.py")), ids=lambda program: program.name)
+def test_an_example_is_listed_and_fits_on_a_page(program: Path) -> None:
+    listed = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert listed.count(f"[{program.name}]({program.name})") == 1
+    assert len(program.read_text(encoding="utf-8").splitlines()) <= 60

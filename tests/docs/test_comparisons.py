@@ -18,3 +18,10 @@ def test_every_feature_has_its_row(page: str, letter: str, features: int) -> Non
     rows = re.findall(rf"^\| ({letter}\d+) \| [^|]+ \| \*\*([a-z ]+)\*\* \|", text, re.MULTILINE)
     assert [name for name, _ in rows] == [f"{letter}{number}" for number in range(1, features + 1)]
     assert {verdict for _, verdict in rows} <= VERDICTS
+
+
+def test_what_the_tests_of_gofastrs_scheduler_pin_is_answered() -> None:
+    text = (ROOT / "docs/explanation/from-gofastr.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| G-T(\d+) \| [^|]+ \| \*\*([a-z ]+)\*\* \|", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(49, 62))
+    assert {verdict for _, verdict in rows} <= VERDICTS

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from holdfast import App
-from holdfast.capabilities import Cron, Definition, Schedule, Template, owned
+from holdfast.capabilities import Cron, Definition, Every, Schedule, Template, owned
 from holdfast.delivery import Ack, Beat, HolderInfo
 from holdfast.errors import BackendError, BodyTooLarge
 from holdfast.events import Events, ScheduleFailed, Sent, Ticked
@@ -424,6 +424,20 @@ def _settings():
 # -- the thread ---------------------------------------------------------------------------------------------------
 
 
+class Looked(MemoryBackend):
+    """Tells when it was looked into; ``passes`` seconds pass with each look."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.clock, self.looked, self.passes = clock, threading.Semaphore(0), 0.0
+
+    def due_schedules(self, *args, **kwargs):
+        found = super().due_schedules(*args, **kwargs)
+        self.clock.move(self.passes)
+        self.looked.release()
+        return found
+
+
 @pytest.fixture
 def started(events):
     """Start a ticker; it ends with the test. ``heard`` counts its ticks."""
@@ -481,6 +495,46 @@ def test_a_beat_wakes_it_for_what_another_process_has_changed(app, step, ticker,
     ticker.heard(Beat(alive=True, next_tick=0.0))
 
     assert heard.acquire(timeout=PATIENCE)
+
+
+class Slept(MovableClock):
+    """A clock that nobody hears of when it is moved, like that of a machine that sleeps and wakes up."""
+
+    def on_move(self, moved):
+        pass
+
+
+def test_a_beat_wakes_it_after_the_machine_has_slept(events, started):
+    clock = Slept(START, ticking=False)
+    store = Looked(clock)
+    definition = Definition(rule=Cron("* * * * *"), template=Template(kind="step", body=b"{}"))
+    store.save_schedule(Schedule(queue="q", name="theirs", definition=definition, next=START + 60_000), 0)
+    ticker = Ticker(store, ["q"], events=events, clock=clock)
+    heard = started(ticker)
+    assert store.looked.acquire(timeout=PATIENCE)
+    while ticker._wakes_at is None:  # about to wait for a minute
+        store.looked.acquire(timeout=0.01)
+
+    clock.move(3600)
+    ticker.heard(Beat(alive=True, next_tick=-3540.0))
+
+    assert heard.acquire(timeout=PATIENCE)
+
+
+def test_a_stop_ends_it_though_something_ticks_faster_than_it_is_fired(events, started):
+    clock = Slept(START, ticking=False)
+    store = Looked(clock)
+    store.passes = 1.0
+    definition = Definition(rule=Every(0.5, START), template=Template(kind="step", body=b"{}"), overlap="allow")
+    store.save_schedule(Schedule(queue="q", name="fast", definition=definition, next=START), 0)
+    ticker = Ticker(store, ["q"], events=events, clock=clock)
+    heard = started(ticker)
+    for _ in range(3):
+        assert heard.acquire(timeout=PATIENCE)
+
+    ticker.stop()
+
+    assert ticker.join(PATIENCE)
 
 
 def test_a_store_that_is_away_is_asked_again(clock, caplog):

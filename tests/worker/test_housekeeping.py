@@ -44,6 +44,25 @@ def hold(store, holder, queue="q"):
     return store.lease(queue, holder.id, "lease", limit=10, kinds=["k"], max_format=1)
 
 
+def settle_in(housekeeping, heartbeat, clock):
+    """Let it have done what it does once."""
+    heartbeat.hold(["q"], ["k"])
+    for _ in range(2):
+        housekeeping.run(busy=False)
+        clock.move(RETIRE_EVERY)
+    housekeeping.run(busy=False)
+
+
+@pytest.fixture
+def child(store):
+    """A process that holds the store, and ends when the test says so."""
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        start = _start_of(child.pid)
+        store.beat(msgspec.structs.replace(this_process(), id="child#1", pid=child.pid, pid_start=start))
+        yield child
+
+
 def ok(delivery, context):
     return None
 
@@ -64,17 +83,19 @@ def test_it_is_done_at_once_and_then_when_it_is_time(housekeeping, faulty, clock
 
 
 def test_while_nothing_happens_the_store_is_asked_once_a_minute(housekeeping, heartbeat, faulty, clock):
-    heartbeat.hold(["q"], ["k"])
-    housekeeping.run(busy=False)
+    settle_in(housekeeping, heartbeat, clock)
+    before = (faulty.calls["tidy"], faulty.calls["holders"])
 
-    for _ in range(int(TIDY_AT_LEAST / RETIRE_EVERY)):
+    for _ in range(int(TIDY_AT_LEAST / RETIRE_EVERY) - 2):
         clock.move(RETIRE_EVERY - 0.01)
         housekeeping.run(busy=False)
-    assert (faulty.calls["tidy"], faulty.calls["holders"]) == (1, 1)
+    assert (faulty.calls["tidy"], faulty.calls["holders"]) == before
 
-    clock.move(2)
+    clock.move(2 * RETIRE_EVERY)
     housekeeping.run(busy=False)
-    assert (faulty.calls["tidy"], faulty.calls["holders"]) == (2, 2)
+    clock.move(RETIRE_EVERY)
+    housekeeping.run(busy=False)
+    assert (faulty.calls["tidy"], faulty.calls["holders"]) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_silent_holder_is_found_when_its_time_is_over_and_not_before(*, housekeeping, heartbeat, send, store, clock):
@@ -124,16 +145,26 @@ def test_after_one_silent_holder_the_next_is_awaited(*, housekeeping, heartbeat,
 
 
 def test_a_known_holder_whose_process_has_gone_is_found_without_asking_the_store(
-    *, housekeeping, heartbeat, faulty, store, clock, ear
+    *, housekeeping, heartbeat, faulty, child, clock, ear
 ):
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    start = _start_of(child.pid)
-    store.beat(msgspec.structs.replace(this_process(), id="child#1", pid=child.pid, pid_start=start))
-    heartbeat.hold(["q"], ["k"])
-    housekeeping.run(busy=False)
+    settle_in(housekeeping, heartbeat, clock)
+    before = faulty.calls["holders"]
     clock.move(RETIRE_EVERY)
     housekeeping.run(busy=False)
-    assert faulty.calls["holders"] == 1
+    assert faulty.calls["holders"] == before
+
+    child.communicate()
+    clock.move(RETIRE_EVERY)
+    housekeeping.run(busy=False)
+
+    assert [event.holder.id for event in ear.heard(Retired)] == ["child#1"]
+
+
+def test_a_holder_that_came_while_the_worker_started_is_known(*, housekeeping, request, clock, ear):
+    housekeeping.run(busy=False)
+    child = request.getfixturevalue("child")  # before the worker waits for work, where it would hear of it
+    clock.move(RETIRE_EVERY)
+    housekeeping.run(busy=False)
 
     child.communicate()
     clock.move(RETIRE_EVERY)

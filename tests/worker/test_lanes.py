@@ -7,10 +7,11 @@ import pytest
 
 from holdfast.errors import UsageError
 from holdfast.events import Done, Leased
-from holdfast.worker import Lane, Worker, WorkerOptions
+from holdfast.worker import Lane, Worker, WorkerOptions, fetcher
 from holdfast.worker.runners.threads import ThreadRunner
 from holdfast.worker.wanting import Place, Want, places
 from tests.worker.conftest import PATIENCE, handler
+from tests.worker.faulty import Faulty
 
 URGENT = Lane(slots=1, queues=["urgent"])
 
@@ -96,6 +97,23 @@ def test_lanes_of_different_sorts_all_work_while_the_shared_slots_are_saturated(
     send(b"", kind="slow", queue="urgent")
 
     barrier.wait_for_entries()
+
+
+def test_a_lane_whose_turn_to_be_waited_for_did_not_come_is_not_forgotten(
+    *, store, worker, send, barrier, ear, monkeypatch
+):
+    monkeypatch.setattr(fetcher, "SLICE", PATIENCE)  # so that each wait is for one place alone
+    faulty = Faulty(store)
+    lanes = [URGENT, Lane(slots=1, kinds=["quick"])]
+    send(b"", kind="slow")
+    queues, handlers = ("q", "urgent"), (handler(barrier, "slow"), handler(ok, "quick"))
+    worker(*handlers, backend=faulty, queues=queues, concurrency=1, embedded=True, busy_poll=0.02, lanes=lanes)
+    barrier.wait_for_entries()
+    faulty.wait_for_calls("wait", faulty.calls["wait"] + 5)
+
+    send(b"", kind="quick")
+
+    assert ear.wait_for(Done)[0].job.kind == "quick"
 
 
 def test_the_event_loop_counts_the_slots_of_a_lane_for_itself(worker, send, ear):

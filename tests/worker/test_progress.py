@@ -12,7 +12,7 @@ from tests.worker.conftest import PATIENCE
 
 
 class Reporting(MemoryBackend):
-    """Keeps what was reported, call by call, and fails, or waits, when told to."""
+    """Keeps what was reported, call by call, once it is written; fails, or waits, when told to."""
 
     def __init__(self, clock):
         super().__init__(clock)
@@ -25,13 +25,15 @@ class Reporting(MemoryBackend):
 
     def report(self, reports):
         assert self.gate.wait(PATIENCE)
-        with self._changed:
-            self.calls.append([(one.fraction, one.note) for one in reports])
-            self._changed.notify_all()
+        try:
             if self.failures:
                 self.failures -= 1
                 raise BackendError("away", retryable=True)
-        return super().report(reports)
+            return super().report(reports)
+        finally:
+            with self._changed:
+                self.calls.append([(one.fraction, one.note) for one in reports])
+                self._changed.notify_all()
 
     def wait_for_calls(self, number):
         with self._changed:

@@ -104,11 +104,14 @@ class Ticker:
         return msgspec.structs.replace(holder, schedules=tuple(sorted(self.own)))
 
     def heard(self, beat: Beat) -> None:
-        """Hear what a heartbeat was told: if something ticks before this ticker would wake, it looks again."""
+        """Hear what a heartbeat was told: if something ticks before this ticker would wake, it looks again.
+
+        It does so too when it should have woken by now: its wait does not count while the machine sleeps.
+        """
         if beat.next_tick is None:
             return
-        wakes_at = self._wakes_at
-        if wakes_at is None or self._clock.boot() + beat.next_tick * 1000 < wakes_at:
+        now, wakes_at = self._clock.boot(), self._wakes_at
+        if wakes_at is None or wakes_at <= now or now + beat.next_tick * 1000 < wakes_at:
             self._wake.set()
 
     # -- firing ---------------------------------------------------------------------------------------------------
@@ -125,7 +128,8 @@ class Ticker:
                 broken = len(self._failing)
                 planned = self._plan()
                 sent += sum(tick.job is not None for tick in self._fire(planned))
-                if not planned and len(self._failing) == broken:  # else others may have stood behind the broken ones
+                # Else others may have stood behind the broken ones. What ticks faster than the store fires never ends.
+                if self._stopping or (not planned and len(self._failing) == broken):
                     return sent
 
     def next_in(self) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from holdfast.clock import Clock
@@ -159,7 +159,7 @@ class Fetcher:
     def _wait_for_work(self, wanting: Wanting) -> None:
         """Wait until there may be something to lease, until room comes up elsewhere, or for the poll interval."""
         wanted = places(wanting, self._leases.queues)
-        turn = itertools.cycle(wanted)
+        turn, waited = itertools.cycle(wanted), set[Place]()
         poll = self._options.busy_poll if self._crew.busy() else self._options.idle_poll
         end = self._clock.boot() + int(poll * 1000)
         self._in_store_wait, found = True, False
@@ -167,16 +167,18 @@ class Fetcher:
             timeout = max(min(left, self._housekeeping.due_in), min(LEAST, poll))
             timeout = min(timeout, SLICE) if len(wanted) > 1 else timeout
             with self._asking(patience=timeout):
-                if found := self._leases.wait(next(turn), timeout):
+                waited.add(place := next(turn))
+                if found := self._leases.wait(place, timeout):
                     break
                 self._housekeeping.run(busy=False)
         self._in_store_wait = False
         woken = self._was_woken()
-        self._has_stirred(found or woken, wanted)
+        self._has_stirred(found or woken, waited)
 
     def _rest(self, seconds: float) -> None:
         self._wake.wait(seconds)
-        self._has_stirred(self._was_woken())
+        # Without a wait in the store nothing is heard of other holders, and those count while jobs run here.
+        self._has_stirred(self._was_woken() or self._crew.busy())
 
     def _was_woken(self) -> bool:
         woken = self._wake.is_set()
@@ -184,7 +186,7 @@ class Fetcher:
             self._wake.clear()
         return woken
 
-    def _has_stirred(self, stirred: bool, waited: Sequence[Place] = ()) -> None:
+    def _has_stirred(self, stirred: bool, waited: Iterable[Place] = ()) -> None:
         """Note whether anything has happened; if not, no lease need ask for what it ``waited`` for in vain."""
         self._stirred = stirred
         self._barren = [] if stirred else list(waited)

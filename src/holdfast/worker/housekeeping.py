@@ -111,7 +111,8 @@ class Housekeeping:
     def _ask_for_holders(self) -> None:
         known = {holder.id for holder in self._holders}
         self._holders = self._backend.holders()
-        self._asked, self._has_news = self._looked, False
+        # The first answer is older than the first wait for work, from which on a newcomer is news.
+        self._asked, self._has_news = self._looked, not self._asked
         if any(holder.id not in known for holder in self._holders):
             self._heartbeat.renew()  # of a newcomer the last beat knew no end
 

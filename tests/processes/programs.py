@@ -6,6 +6,7 @@ import os
 import random
 import sqlite3
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -74,6 +75,18 @@ def labour(url):
     say(drained=True)
 
 
+def cling(url):
+    """Work with a real worker on jobs that never end; say which process a job has started in."""
+    app = App(url)
+
+    @app.task(queue=QUEUE, name="step")
+    def step(number: int) -> None:
+        say(started=os.getpid(), at=time.monotonic())
+        threading.Event().wait()
+
+    app.worker([QUEUE], embedded=False).run()
+
+
 def insist(url, times):
     """Send the same unique key again and again; say what was answered, and between which instants."""
     store, answers = open_store(parse_url(url)), []
@@ -135,7 +148,7 @@ def transact(url, driver):
     say(drained=True)
 
 
-PROGRAMS = {program.__name__: program for program in (transact, trade, pour, labour, insist, serve, tick)}
+PROGRAMS = {program.__name__: program for program in (transact, trade, pour, labour, cling, insist, serve, tick)}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

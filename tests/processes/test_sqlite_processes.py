@@ -1,12 +1,15 @@
 """One SQLite file, many processes, some of them killed: nothing is lost, nothing is doubled, no lock is seen."""
 
 import json
+import os
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
+from contextlib import contextmanager
 
 import apsw
 import pytest
@@ -15,6 +18,8 @@ from holdfast import App
 from holdfast.capabilities import JobFilter
 from holdfast.config import parse_url
 from holdfast.delivery import State
+from holdfast.heartbeat import EMBEDDED_TTL
+from holdfast.message import Message
 from holdfast.stores import open_store
 from tests.processes.programs import QUEUE, body_of
 
@@ -130,6 +135,52 @@ def test_a_killed_worker_loses_nothing(url, rounds, record_property):
         assert {number for number, _ in runs} == set(range(jobs)), "a job was done without having run"
         assert len(runs) == len(set(runs)), "a run was repeated without a higher token"
         assert_counts_are_true(app.backend)
+
+
+def wait_for_holders(store, number):
+    while len(store.holders()) < number:  # the test's own timeout ends it
+        store.wait([QUEUE], ["nothing"], 0.05)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
+@pytest.mark.parametrize("driver", ["apsw", "sqlite3"])
+@pytest.mark.parametrize("together", [True, False], ids=["started together", "started one by one"])
+def test_the_job_of_a_killed_worker_is_run_by_an_idle_one_long_before_its_ttl_ends(
+    url, driver, together, record_property
+):
+    """An idle worker asks the store for next to nothing, and must see all the same that another process has gone."""
+    url = f"{url}?driver={driver}"
+    with App(url) as app, open_pipe() as (heard, said):
+        command = [sys.executable, "-m", "tests.processes.programs", "cling", url]
+        children = {}
+        for number in (1, 2):
+            child = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
+            children[child.pid] = child
+            if not together or number == 2:
+                wait_for_holders(app.backend, number)
+        try:
+            app.backend.send(QUEUE, [Message(body=b'{"number": 1}', kind="step")])
+            first = json.loads(heard.readline())
+            killed = time.monotonic()
+            children[first["started"]].kill()
+            children[first["started"]].wait()
+            second = json.loads(heard.readline())
+        finally:
+            for child in children.values():
+                child.kill()
+                child.wait()
+
+    record_property("seconds", round(second["at"] - killed, 2))
+    assert second["started"] != first["started"]
+    assert second["at"] - killed < EMBEDDED_TTL / 2, "it was found by its ttl, not by its process"
+
+
+@contextmanager
+def open_pipe():
+    ends = os.pipe()
+    with os.fdopen(ends[0]) as heard, os.fdopen(ends[1], "w") as said:
+        yield heard, said
 
 
 @pytest.mark.timeout(300)

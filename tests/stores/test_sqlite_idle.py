@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.ours.statements import Statements
 from holdfast.config import parse_url
-from holdfast.delivery import HolderInfo
+from holdfast.delivery import HolderInfo, Report
 from holdfast.message import Message
 from holdfast.stores import open_store
 
@@ -68,6 +68,24 @@ def test_beats_of_this_process_cause_no_look(open_handle, statements):
 
     for _ in range(20):
         store.beat(me())
+        threading.Event().wait(0.005)
+
+    assert waiter.looks == looks
+    store.interrupt()
+    assert waiter.woken.result(PATIENCE) is False
+
+
+def test_reports_of_this_process_cause_no_look(open_handle, statements):
+    store = open_handle()
+    store.beat(me())
+    store.send("q", [Message(body=b"")])
+    [delivery] = store.lease("q", "me#1", "1", limit=1, kinds=[""], max_format=1)
+    waiter = Waiter(store, statements)
+    threading.Event().wait(0.05)
+    looks = waiter.looks
+
+    for number in range(20):
+        assert store.report([Report(delivery.receipt, number / 20)]) == []
         threading.Event().wait(0.005)
 
     assert waiter.looks == looks

@@ -90,7 +90,7 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
         return self._reader.read(lambda connection: reading.outcomes(connection, queue, job_ids, now))
 
     def report(self, reports: Sequence[Report]) -> list[Receipt]:
-        return self._writer.run(lambda tx: jobs.report(tx, reports))
+        return self._writer.run(lambda tx: jobs.report(tx, reports), quiet=True)
 
     def watch(self) -> Watch:
         self._reader.check_open()

@@ -11,10 +11,11 @@ import pytest
 
 from holdfast.config import QueueSettings, parse_url
 from holdfast.delivery import HolderInfo
-from holdfast.errors import BackendError, ConfigError, NotSupported
+from holdfast.errors import BackendError, ConfigError, NotSupported, QueueFull
 from holdfast.message import Level, Message, Unique
 from holdfast.stores import open_store
 from holdfast.stores.sqlite import migrate
+from holdfast.testing import MovableClock
 
 
 @pytest.fixture
@@ -285,6 +286,21 @@ over.set()
 for thread in threads:
     thread.join()
 """
+
+
+def test_a_send_to_a_full_queue_makes_no_jobs_ready(path):
+    """A backlog of a million would be made ready in one transaction, while everybody waits."""
+    clock = MovableClock(ticking=False)
+    store = open_store(parse_url(f"sqlite:///{path}"), clock=clock)
+    store.declare("q", QueueSettings(limit=2))
+    store.send("q", [Message(body=b"", delay=1), Message(body=b"", delay=1)])
+    clock.move(1)
+
+    with pytest.raises(QueueFull):
+        store.send("q", [Message(body=b"")])
+    store.close()
+
+    assert in_other_process(path, "SELECT count(*) FROM holdfast_job WHERE state = 'scheduled'") == "2"
 
 
 def test_tidying_says_that_there_is_more_until_the_last_slot_of_removed_jobs_is_gone(open_, path):

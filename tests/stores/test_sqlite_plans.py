@@ -56,7 +56,7 @@ PLANS = {
     "in_scheduled": (UPKEEP["in_scheduled"], 5, ["INDEX holdfast_job_scheduled (queue=?)"]),
     "in_ended": (UPKEEP["in_ended"], 5, ["INDEX holdfast_job_ended (queue=? AND state=?)"]),
     "in_ready": (UPKEEP["in_ready"], 5, ["USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]),
-    "in_states": (UPKEEP["in_states"], 3, ["INDEX holdfast_job_id (queue=? AND id=?)"]),
+    "in_states": (UPKEEP["in_states"], 4, ["INDEX holdfast_job_id (queue=? AND id=?)"]),
     "aged": (UPKEEP["aged"], 4, ["INDEX holdfast_job_ended (queue=? AND state=? AND kept=?)"]),
     "lapsed": (UPKEEP["lapsed"], 2, ["SEARCH holdfast_job USING INDEX holdfast_job_kept (kept>? AND kept<?)"]),
     "delete_forgotten": (

@@ -64,6 +64,8 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
 
     def flush(self, queue: str, state: State) -> int:
         check_removable(queue, [state])
+        while self._writer.run(lambda tx: upkeep.catch_up(tx, queue)):
+            pass
         flushed, span = 0, None
         while True:
             step, span = self._writer.run(partial(upkeep.flush, name=queue, state=state, span=span))

@@ -62,8 +62,7 @@ def free(tx: Transaction, queue: int, keys: Iterable[str]) -> None:
 
 def advance(tx: Transaction, queue: QueueRow, limit: int = STEP) -> tuple[int, int]:
     """Write down what has expired and make ready what is due; return how many of each."""
-    over = tx.execute(_SQL["over"], (queue.number, tx.now, limit))
-    expire(tx, queue, over)
+    over = expire_over(tx, queue, limit)
     due = tx.execute(_SQL["due"], (queue.number, tx.now, limit))
     if due:
         tx.execute(_SQL["promote"], (json_list(row[0] for row in due),))
@@ -73,7 +72,14 @@ def advance(tx: Transaction, queue: QueueRow, limit: int = STEP) -> tuple[int, i
             held = must_wait(tx, queue.number, key, (ready, seq), {})
             tx.execute(_SQL["join"], (seq, ready, held))
             tx.count(lane, HELD, held)
-    return len(over), len(due)
+    return over, len(due)
+
+
+def expire_over(tx: Transaction, queue: QueueRow, limit: int = STEP) -> int:
+    """Write down what has expired; return how many."""
+    over = tx.execute(_SQL["over"], (queue.number, tx.now, limit))
+    expire(tx, queue, over)
+    return len(over)
 
 
 def expire(tx: Transaction, queue: QueueRow, jobs: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ from holdfast.message import Level, Message, Stored
 from holdfast.stores.sqlite import slots
 from holdfast.stores.sqlite.connection import Row
 from holdfast.stores.sqlite.heads import JobRow, find
-from holdfast.stores.sqlite.orders import advance, free, json_list, must_wait
+from holdfast.stores.sqlite.orders import expire_over, free, json_list, must_wait
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import HELD, QueueRow, Transaction
 
@@ -57,11 +57,8 @@ def _plan(tx: Transaction, queue: QueueRow, messages: Sequence[Message]) -> Plan
 def _check_limit(tx: Transaction, queue: QueueRow, limit: int, new: int) -> None:
     """Raise ``QueueFull`` when so many more jobs would be too many; nothing was changed for this send yet."""
     waiting = _waiting(tx, queue)
-    if waiting + new <= limit:
-        return
-    while any(advance(tx, queue)):
-        pass
-    waiting = _waiting(tx, queue)
+    while waiting + new > limit and expire_over(tx, queue):
+        waiting = _waiting(tx, queue)
     if waiting + new > limit:
         raise queue_full(queue.name, limit, waiting, new)
 

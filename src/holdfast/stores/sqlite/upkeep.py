@@ -10,6 +10,7 @@ import msgspec
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, Beat, HolderInfo, Receipt, State, Tidied
+from holdfast.machine import STEP
 from holdfast.stores.sqlite import schedules
 from holdfast.stores.sqlite.connection import Connection, Row
 from holdfast.stores.sqlite.jobs import take_back
@@ -158,6 +159,12 @@ def _forget(tx: Transaction, jobs: Sequence[int]) -> None:
         tx.execute(_SQL["delete_progress"], (listed,))
 
 
+def catch_up(tx: Transaction, name: str) -> bool:
+    """Write down a step of what is due or has expired in a queue; tell whether there may be more."""
+    queue = tx.queue(name)
+    return queue is not None and max(advance(tx, queue)) == STEP
+
+
 def flush(tx: Transaction, name: str, state: State, span: tuple[int, int] | None) -> tuple[int, tuple[int, int] | None]:
     """Remove one step of the jobs in a state; see ``Flushable``. Return how many, and the span left to look at.
 
@@ -182,9 +189,7 @@ def remove(tx: Transaction, name: str, job_ids: Sequence[str], states: Collectio
     queue = tx.queue(name)
     if queue is None:
         return []
-    while any(advance(tx, queue)):
-        pass
-    rows = tx.execute(_SQL["in_states"], (queue.number, json_list(job_ids), json_list(states)))
+    rows = tx.execute(_SQL["in_states"], (queue.number, json_list(job_ids), json_list(states), tx.now))
     _remove(tx, queue, [row[:-1] for row in rows])
     return [row[-1] for row in rows]
 

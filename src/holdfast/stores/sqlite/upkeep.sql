@@ -90,7 +90,7 @@ SELECT seq, lane, ended <= ?3 FROM holdfast_job
 
 -- name: forget
 UPDATE holdfast_job
-   SET state = 'forgotten', ended = coalesce(ended, ?2), joined = NULL, held = 0, kept = 0
+   SET state = 'forgotten', ended = coalesce(ended, min(?2, coalesce(expires, ?2))), joined = NULL, held = 0, kept = 0
  WHERE seq IN (SELECT value FROM json_each(?1))
 
 -- name: delete_bodies
@@ -134,9 +134,13 @@ SELECT seq, lane, state, held, kept, iif(joined IS NULL OR held, NULL, key) FROM
  LIMIT ?5
 
 -- name: in_states
--- Those of the ids in ?2 that are in one of the states in ?3.
+-- Those of the ids in ?2 that are in one of the states in ?3, as a job at ?4 reads that is due or has expired.
 SELECT seq, lane, state, held, kept, iif(joined IS NULL OR held, NULL, key), id FROM holdfast_job
- WHERE queue = ?1 AND id IN (SELECT value FROM json_each(?2)) AND +state IN (SELECT value FROM json_each(?3))
+ WHERE queue = ?1 AND id IN (SELECT value FROM json_each(?2))
+   AND CASE WHEN state IN ('scheduled', 'ready') AND expires <= ?4 THEN 'expired'
+            WHEN state = 'scheduled' AND due <= ?4 THEN 'ready'
+            ELSE state
+       END IN (SELECT value FROM json_each(?3))
 
 -- name: jobs_of_queue
 SELECT count(*) FILTER (WHERE state <> 'forgotten'), coalesce(max(token), 0) FROM holdfast_job WHERE queue = ?

@@ -97,7 +97,7 @@ PLANS = {
     "find schedule": (SCHEDULES["find"], 2, ["SEARCH holdfast_schedule USING INDEX"]),
     "open": (
         SCHEDULES["open"],
-        3,
+        4,
         ["INDEX holdfast_tick_open (schedule=?)", "INDEX holdfast_job_id (queue=? AND id=?)"],
     ),
     "known_ticks": (SCHEDULES["known_ticks"], 2, ["USING PRIMARY KEY (schedule=? AND tick=?)"]),

@@ -33,6 +33,9 @@ from holdfast.stores.sqlite.writer import QueueRow, Transaction, Writer
 
 _SQL = statements("schedules.sql")
 _BEGINNING, _END = -(2**62), 2**62
+_ALL = -1
+MOST_CLOSED = 1000
+"""At how many ticks of a schedule that allows overlap a firing looks, whether their jobs have ended."""
 _decode = msgspec.json.Decoder(Definition).decode
 
 
@@ -136,7 +139,8 @@ class _Fired:
         self.queue, self.number, self.firing, self.definition = queue, number, firing, definition
         self.open: dict[int, str] = {}
         ended: list[int] = []
-        for tick, job, over in tx.execute(_SQL["open"], (number, queue.number, tx.now)):
+        most = MOST_CLOSED if definition.overlap == "allow" else _ALL  # where jobs may meet, a backlog may be long
+        for tick, job, over in tx.execute(_SQL["open"], (number, queue.number, tx.now, most)):
             self.open[tick] = job
             if over:
                 ended.append(tick)

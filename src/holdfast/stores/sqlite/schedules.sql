@@ -68,7 +68,7 @@ SELECT tick FROM holdfast_tick
 INSERT INTO holdfast_tick (schedule, tick, queue, outcome, job, at, open) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: open
--- Ticks whose job was not seen to have ended, and whether it has by ?3.
+-- The oldest ?4 ticks whose job was not seen to have ended, and whether it has by ?3.
 SELECT tick.tick, tick.job,
        job.seq IS NULL
        OR job.state NOT IN ('scheduled', 'ready', 'running')
@@ -77,6 +77,7 @@ SELECT tick.tick, tick.job,
   LEFT JOIN holdfast_job AS job ON job.queue = ?2 AND job.id = tick.job
  WHERE tick.schedule = ?1 AND tick.open = 1
  ORDER BY tick.tick
+ LIMIT ?4
 
 -- name: close
 UPDATE holdfast_tick SET open = 0

@@ -228,3 +228,50 @@ def test_what_cannot_be_asked_is_refused(gated, predicate):
 
     with pytest.raises(UsageError, match="plain function"):
         gated("k", awaited if callable(predicate) else predicate)
+
+
+def test_a_first_answer_that_takes_long_is_heard_of_at_once(*, guarded, gated, send, store, ear):
+    answer, faulty = threading.Event(), Faulty(store)
+    gated("k", lambda: answer.wait(PATIENCE))
+    guarded(handler(ok), handler(ok, "other"), backend=faulty, idle_poll=10 * PATIENCE)
+    faulty.wait_for_calls("wait", 1)  # for the other kind alone
+    send(b"")
+
+    answer.set()
+
+    assert ear.wait_for(Done)[0].job.kind == "k"
+
+
+def test_a_worker_whose_gates_do_not_answer_can_be_stopped(guarded, gated, monkeypatch):
+    monkeypatch.setattr("holdfast.worker.worker.LOOK_EVERY", 10 * PATIENCE)
+    asked, answer = threading.Event(), threading.Event()
+
+    def hang():
+        asked.set()
+        return answer.wait(10 * PATIENCE)
+
+    gated("k", hang)
+    started = guarded(handler(ok))
+    assert asked.wait(PATIENCE)
+
+    started.stop()
+
+    assert started.join(PATIENCE) is not None
+    answer.set()
+
+
+def test_a_predicate_that_would_end_its_thread_is_asked_again(guarded, gated, send, ear):
+    asked = []
+
+    def leave_at_first():
+        asked.append(1)
+        if len(asked) == 1:
+            raise SystemExit
+        return len(asked) > 3
+
+    gated("k", leave_at_first)
+    guarded(handler(ok))
+
+    ear.wait_for(GateOpened)
+    send(b"")
+    ear.wait_for(Done)

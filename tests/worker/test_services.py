@@ -104,3 +104,43 @@ def test_a_service_that_cannot_stop_keeps_nothing_from_ending(serving, send, ear
     assert worker.join(10).done == 1
     assert [verb for _, verb in others.notes] == ["start", "stop", "join"]
     assert "could not be stopped" in caplog.text
+
+
+class Hearing(Recorded):
+    """A service that cannot bear what the heartbeat tells it."""
+
+    def introduce(self, holder):
+        return holder
+
+    def heard(self, beat):
+        self._note("heard")
+
+
+def test_a_service_that_fails_at_a_heartbeat_keeps_it_from_nothing(serving, send, ear, caplog):
+    send(b"")
+
+    worker = serving(ok, Hearing("heard"))
+
+    ear.wait_for(Done)
+    worker.stop()
+    assert worker.join(10).done == 1
+    assert "failed at the answer to a heartbeat" in caplog.text
+
+
+class Endless(Recorded):
+    """A service that does not end."""
+
+    def join(self, timeout=None):
+        return super().join() and threading.Event().wait(timeout)
+
+
+def test_a_service_that_does_not_end_leaves_time_to_retire_the_holder(serving, send, store, ear, caplog):
+    send(b"")
+    worker = serving(ok, Endless())
+    ear.wait_for(Done)
+
+    worker.stop()
+
+    assert worker.join(10).done == 1
+    assert "goes on after its worker has ended" in caplog.text
+    assert store.holders() == []

@@ -64,7 +64,8 @@ class Gates:
 class Gatekeeper:
     """Asks ``gates`` for one worker, which handles ``kinds``, from a thread that starts with the first gate.
 
-    ``changed`` is called, in that thread, with the kinds that are closed, whenever those have become others.
+    ``changed`` is called, in that thread, with the kinds that are closed, whenever those have become others, and after
+    each gate's first answer, before which it counts as closed.
     """
 
     def __init__(self, kinds: Collection[str], events: Events, changed: Callable[[frozenset[str]], None]) -> None:
@@ -77,12 +78,11 @@ class Gatekeeper:
         self._failing: set[str] = set()
         self._lock = threading.Lock()
         self._started = self._stopping = False
-        self._asked = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def closed(self) -> frozenset[str]:
-        """Return the kinds of which nothing is to be leased now. A gate that has not answered yet counts as closed."""
+        """Return the kinds of which nothing is to be leased now."""
         predicates = self.gates.predicates
         if not predicates:
             return NONE
@@ -93,14 +93,18 @@ class Gatekeeper:
             if kind in self._kinds and (kind not in answers or answers[kind] != (predicate, True))
         )
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether every gate before these kinds has answered."""
+        return all(kind in self._answers for kind in self.gates.predicates if kind in self._kinds)
+
     def start(self) -> None:
-        """Begin to ask; on return every gate has answered, unless that takes longer than a second."""
+        """Begin to ask, and return at once."""
         with self._lock:
             self._started = True
         self.gates.add(self)
         if self.gates.predicates:
             self.nudge()
-            self._asked.wait(LOOK_EVERY)
 
     def nudge(self) -> None:
         """Ask again now."""
@@ -128,30 +132,29 @@ class Gatekeeper:
         while not self._stopping:
             self._wake.clear()
             self._look()
-            self._asked.set()
             self._wake.wait(LOOK_EVERY if self.gates.predicates else None)
 
     def _look(self) -> None:
-        predicates = self.gates.predicates
+        predicates, before = self.gates.predicates, self.closed()
         self._answers = {
             kind: (predicate, self._ask(kind, predicate))
             for kind, predicate in predicates.items()
             if kind in self._kinds
         }
         closed = self.closed()
-        if closed != self._told:
-            changes: list[Event] = [GateClosed(kind) for kind in sorted(closed - self._told)]
-            changes += [GateOpened(kind) for kind in sorted(self._told - closed)]
-            self._told = closed
-            for event in changes:
-                self._events.emit(event)
+        changes: list[Event] = [GateClosed(kind) for kind in sorted(closed - self._told)]
+        changes += [GateOpened(kind) for kind in sorted(self._told - closed)]
+        self._told = closed
+        for event in changes:
+            self._events.emit(event)
+        if changes or closed != before:
             self._changed(closed)
 
     def _ask(self, kind: str, predicate: Predicate) -> bool:
         """Return the answer; one that fails counts as open, which is logged once until it answers again."""
         try:
             is_open = bool(predicate())
-        except Exception:
+        except BaseException:  # SystemExit and its like must not end the thread, or the gates would stay as they are
             if kind not in self._failing:
                 self._events.logger.exception("the gate of %s failed, and counts as open", kind)
             self._failing.add(kind)

@@ -50,10 +50,13 @@ class Services:
         return holder
 
     def heard(self, beat: Beat) -> None:
-        """Pass on what a heartbeat was answered."""
+        """Pass on what a heartbeat was answered. A service that fails is logged; the heartbeat is not its to end."""
         for service in self._services:
             if isinstance(service, Beating):
-                service.heard(beat)
+                try:
+                    service.heard(beat)
+                except Exception:
+                    self._logger.exception("%r failed at the answer to a heartbeat", service)
 
     def start(self) -> None:
         """Start all of them, in order; raises what the first that cannot start raises."""

@@ -201,6 +201,7 @@ class Worker:
     def _gates_changed(self, closed: frozenset[str]) -> None:
         self._settler.give_back(self._crew.take_back(lambda delivery: delivery.kind in closed))
         self._fetcher.look_again()
+        self._call()
 
     def _fetched(self, error: BaseException | None) -> None:
         if error is None:
@@ -236,7 +237,7 @@ class Worker:
         self._settler.start()
         try:
             self._open()
-            self._gatekeeper.start()
+            self._ask_gates()
             self._fetcher.start()  # ends at once after a stop
             if not self._stopping:
                 self._services.start()
@@ -253,6 +254,13 @@ class Worker:
             self._rest(LOOK_EVERY)
         if self._opening.error is not None:
             self._fail(self._opening.error)
+
+    def _ask_gates(self) -> None:
+        """Let the gates answer before the first lease, unless that takes longer than a second."""
+        self._gatekeeper.start()
+        end = time.monotonic() + LOOK_EVERY
+        while not self._gatekeeper.has_answers and not self._stopping and (left := end - time.monotonic()) > 0:
+            self._rest(left)
 
     def _stop_leasing(self) -> None:
         self._fetcher.interrupt()
@@ -284,7 +292,7 @@ class Worker:
         """Settle what has ended. Jobs in threads that cannot be stopped stay leased for as long as those live."""
         abandoned = self._crew.held()
         self._crew.stop()
-        self._services.join(last_call)
+        self._services.join(last_call - LAST_CALL / 4)  # the rest is for results and the holder
         self._fetcher.join(_until(last_call))
         self._settler.add(self._leases.doubts)
         if abandoned:

@@ -85,10 +85,12 @@ def test_a_task_that_keeps_no_value_returns_none_once_it_has_ended(app, work):
 def test_the_waiters_own_time_running_out_is_the_built_in_timeout_error(parse):
     job = parse.enqueue("2024-01-01")
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=f"job {job.id} of queue 'default' had not ended after 0.001 s"):
         job.result(timedelta(milliseconds=1))
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=f"job {job.id} of queue 'default' had not ended after 0.001 s"):
         asyncio.run(job.aresult(0.001))
+    with pytest.raises(TimeoutError, match="has not ended; does a worker serve its queue"):
+        job.result(timeout=0)
 
 
 def test_a_result_wakes_a_thread_and_a_loop_that_wait_for_it(app, parse):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -73,11 +73,17 @@ class Job(Generic[R_co]):
         Raises ``JobFailed``, ``JobTimedOut``, ``JobCancelled`` or ``JobExpired`` when it ended without one, and the
         built-in ``TimeoutError`` when ``timeout`` (seconds; None waits for ever, 0 looks once) is over before.
         """
-        return self._value(self._link.waiters.wait((self.queue, self.id), _length(timeout)))
+        length = _length(timeout)
+        with self._telling(length):
+            outcome = self._link.waiters.wait((self.queue, self.id), length)
+        return self._value(outcome)
 
     async def aresult(self, timeout: Seconds | None = None) -> R_co:  # noqa: ASYNC109 - the waiter's own time
         """Do as ``result`` does, blocking no event loop; any number may wait at a time."""
-        return self._value(await self._link.waiters.wait_async((self.queue, self.id), _length(timeout)))
+        length = _length(timeout)
+        with self._telling(length):
+            outcome = await self._link.waiters.wait_async((self.queue, self.id), length)
+        return self._value(outcome)
 
     def refresh(self) -> Job[R_co]:
         """Return this job with its ``view`` as of now; ``JobError`` when the store does not know it any more."""
@@ -132,6 +138,16 @@ class Job(Generic[R_co]):
         if self.id not in states:
             raise self._unknown()
         return states[self.id]
+
+    @contextmanager
+    def _telling(self, length: float | None) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:  # Python's own has no text
+            waited = f"had not ended after {length:g} s" if length else "has not ended"
+            raise TimeoutError(
+                f"job {self.id} of queue {self.queue!r} {waited}; does a worker serve its queue?"
+            ) from None
 
     def _unknown(self) -> JobError:
         return JobError(f"queue {self.queue!r} has no job {self.id}: it was removed, or never sent", job_id=self.id)

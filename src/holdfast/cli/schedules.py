@@ -54,7 +54,7 @@ names_argument = click.argument("names", nargs=-1, metavar="NAME...", required=T
 
 @click.group(cls=NounGroup)
 def schedules() -> None:
-    """List, show, pause, resume and run schedules."""
+    """List, show, pause, resume, run and remove schedules."""
 
 
 # -- looking --------------------------------------------------------------------------------------------------

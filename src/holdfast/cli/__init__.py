@@ -11,7 +11,7 @@ COMMANDS = {
     "jobs": "List, show, cancel and replay jobs.",
     "queues": "List, measure, pause, reload, flush and destroy queues.",
     "dead": "List, replay and purge dead letters.",
-    "schedules": "List, show, pause, resume and run schedules.",
+    "schedules": "List, show, pause, resume, run and remove schedules.",
     "doctor": "Examine a store, and say what to do about what is found.",
     "bench": "Measure a store: enqueue one by one, enqueue in bulk, and run no-op jobs in one worker.",
     "demo": "Run one job per file of the standard library, and check that nothing was lost.",

@@ -301,9 +301,9 @@ class TickOutcome(enum.StrEnum):
     MISSED = "missed"
     """Nobody fired it in time, and its schedule's policy sends nothing for it."""
     SKIPPED = "skipped"
-    """The job of an earlier tick had not ended."""
+    """The job of an earlier tick had not ended, or another job had the slot of its message's unique key."""
     FULL = "full"
-    """The queue was at its limit."""
+    """The queue was at its limit, and there was no waiting job whose place the next could take."""
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):

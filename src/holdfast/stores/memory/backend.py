@@ -118,10 +118,11 @@ class MemoryBackend(Operations, KeptSchedules, MemoryDoctor, QueueBackend):
         self._bytes += gained
         return [Stored(queue, job_id, Level.MEMORY, duplicate) for job_id, duplicate in answers]
 
-    def _send_tick(self, queue: str, message: Message) -> None:
+    def _send_tick(self, queue: str, message: Message, *, limited: bool) -> Stored:
         place, now = self._place(queue), self._clock.wall()
-        self._make_room(queue, place, [message], now)
-        self._store(queue, place, [message], now)
+        if limited:
+            self._make_room(queue, place, [message], now)
+        return self._store(queue, place, [message], now)[0]
 
     def _check_room(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> None:
         for message in messages:

@@ -26,7 +26,7 @@ from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, State
 from holdfast.errors import QueueFull
 from holdfast.machine import seen_state
-from holdfast.message import Message
+from holdfast.message import Message, Stored
 from holdfast.stores.memory.queue import MemoryQueue
 
 
@@ -104,8 +104,8 @@ class KeptSchedules(Schedules):
     def _check_body(self, queue: str, settings: QueueSettings, body: bytes) -> None:
         raise NotImplementedError
 
-    def _send_tick(self, queue: str, message: Message) -> None:
-        """Store the job of a tick; ``QueueFull`` when there is no room for it."""
+    def _send_tick(self, queue: str, message: Message, *, limited: bool) -> Stored:
+        """Store the job of a tick; ``QueueFull`` when it is ``limited`` and there is no room for it."""
         raise NotImplementedError
 
     def cancel(self, queue: str, job_ids: Sequence[str], reason: str = "cancelled") -> dict[str, State]:
@@ -202,17 +202,27 @@ class KeptSchedules(Schedules):
             return TickOutcome.MISSED
         if kept.open and overlap == "skip":
             return TickOutcome.SKIPPED
-        if overlap == "replace":
-            reason = f"replaced by the next tick of schedule {schedule.name}"
-            states = self.cancel(schedule.queue, list(kept.open.values()), reason)
-            kept.open = {tick: job for tick, job in kept.open.items() if states.get(job) is State.RUNNING}
+        replaced = overlap == "replace" and self._replace_waiting(kept)
         job = tick_id(schedule.queue, schedule.name, planned.tick)
         try:
             message = planned.message or schedule.definition.template.message(job, planned.due)
-            self._send_tick(schedule.queue, message)
+            stored = self._send_tick(schedule.queue, message, limited=not replaced)
         except QueueFull:
             return TickOutcome.FULL
+        if stored.id != job:
+            return TickOutcome.SKIPPED
+        if overlap == "replace":
+            self.cancel(schedule.queue, list(kept.open.values()), _reason(schedule))
         return TickOutcome.SENT
+
+    def _replace_waiting(self, kept: _Kept) -> bool:
+        """Cancel the jobs of earlier ticks that wait; tell whether there were any, whose place the next job takes."""
+        heads = self._place(kept.schedule.queue).machine.heads
+        running = {tick: job for tick, job in kept.open.items() if job in heads and heads[job].state is State.RUNNING}
+        waiting = [job for tick, job in kept.open.items() if tick not in running]
+        self.cancel(kept.schedule.queue, waiting, _reason(kept.schedule))
+        kept.open = running
+        return bool(waiting)
 
     # -- retention ------------------------------------------------------------------------------------------------
 
@@ -236,6 +246,10 @@ class KeptSchedules(Schedules):
         for kept, tick in old:
             del kept.ticks[tick]
         return len(old)
+
+
+def _reason(schedule: Schedule) -> str:
+    return f"replaced by the next tick of schedule {schedule.name}"
 
 
 def _has_ended(place: MemoryQueue, job_id: str, now: int) -> bool:

@@ -24,7 +24,7 @@ from holdfast.clock import Clock
 from holdfast.contract import Features
 from holdfast.delivery import State
 from holdfast.errors import QueueFull
-from holdfast.stores.sqlite import jobs, sends
+from holdfast.stores.sqlite import heads, jobs, sends
 from holdfast.stores.sqlite.connection import Connection, Row
 from holdfast.stores.sqlite.file import Reader
 from holdfast.stores.sqlite.orders import json_list
@@ -137,6 +137,7 @@ class _Fired:
 
     def __init__(self, tx: Transaction, queue: QueueRow, number: int, firing: Firing, definition: Definition) -> None:
         self.queue, self.number, self.firing, self.definition = queue, number, firing, definition
+        self.reason = f"replaced by the next tick of schedule {firing.name}"
         self.open: dict[int, str] = {}
         ended: list[int] = []
         most = MOST_CLOSED if definition.overlap == "allow" else _ALL  # where jobs may meet, a backlog may be long
@@ -191,17 +192,28 @@ def _outcome(tx: Transaction, fired: _Fired, planned: Planned, features: Feature
         return TickOutcome.MISSED
     if fired.open and overlap == "skip":
         return TickOutcome.SKIPPED
-    if overlap == "replace":
-        reason = f"replaced by the next tick of schedule {fired.firing.name}"
-        states = {tick: jobs.cancel(tx, name, job, reason) for tick, job in fired.open.items()}
-        fired.close(tx, [tick for tick, state in states.items() if state is not State.RUNNING])
+    replaced = overlap == "replace" and _replace_waiting(tx, fired)
     job = tick_id(name, fired.firing.name, planned.tick)
     try:
         message = planned.message or fired.definition.template.message(job, planned.due)
-        sends.store(tx, fired.queue, [message], features.level, limited=True)
+        [stored] = sends.store(tx, fired.queue, [message], features.level, limited=not replaced)
     except QueueFull:
         return TickOutcome.FULL
+    if stored.id != job:
+        return TickOutcome.SKIPPED
+    for running in fired.open.values() if overlap == "replace" else ():
+        jobs.cancel(tx, name, running, fired.reason)
     return TickOutcome.SENT
+
+
+def _replace_waiting(tx: Transaction, fired: _Fired) -> bool:
+    """Cancel the jobs of earlier ticks that wait; tell whether there were any, whose place the next job takes."""
+    found = {tick: heads.find(tx, fired.queue.name, job) for tick, job in fired.open.items()}
+    waiting = [tick for tick, head in found.items() if head is None or head.state is not State.RUNNING]
+    for tick in waiting:
+        jobs.cancel(tx, fired.queue.name, fired.open[tick], fired.reason)
+    fired.close(tx, waiting)
+    return bool(waiting)
 
 
 # -- retention ------------------------------------------------------------------------------------------------

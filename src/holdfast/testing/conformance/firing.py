@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.capabilities import Cancellable, Inspectable, Planned, Schedules, Template, Tick, TickOutcome, tick_id
 from holdfast.delivery import Ack, State
-from holdfast.message import Message
+from holdfast.message import Message, Unique
 from holdfast.testing.conformance.cases import QUEUE
 from holdfast.testing.conformance.scheduling import BEGIN, HOUR, NAME, SECOND, ScheduleBase
 
@@ -50,6 +50,18 @@ class FireCases(ScheduleBase):
         [delivery] = self.lease(kinds=("report",))
         assert (delivery.id, delivery.body, delivery.headers) == (job, b"other", {"trace": "42"})
         assert self.found().definition.template.body == b"hello"
+
+    def test_a_tick_whose_message_finds_its_slot_held_is_skipped(self) -> None:
+        """Middleware can make it unique; no job is told that is not there."""
+        self.keep()
+        unique = Unique("k")
+        self.send("holder", unique=unique)
+        message = Message(id=tick_id(QUEUE, NAME, BEGIN), kind="report", body=b"", unique=unique)
+
+        [tick] = self.fire(Planned(BEGIN, BEGIN, message=message)) or []
+
+        assert (tick.outcome, tick.job) == (TickOutcome.SKIPPED, None)
+        assert self.sent() == []
 
     def test_a_fire_leaves_the_version(self) -> None:
         """It is no edit."""
@@ -265,6 +277,30 @@ class OverlapCases(ScheduleBase):
         self.fire(BEGIN + 2 * HOUR)
 
         assert self.outcomes() == [TickOutcome.SENT, TickOutcome.SENT, TickOutcome.SKIPPED]
+
+    def test_a_job_that_takes_the_place_of_another_finds_room(self) -> None:
+        """However full the queue is: else the one would be cancelled, and the other not sent."""
+        self.keep(overlap="replace")
+        self._have(State.READY)
+        self.send("one", "two")
+        self.declare(limit=1)
+
+        self.fire(BEGIN + HOUR)
+
+        assert self.outcomes() == [TickOutcome.SENT, TickOutcome.SENT]
+        assert self._state_of(BEGIN) is State.CANCELLED
+
+    def test_a_running_job_goes_on_when_there_is_no_room_for_the_next(self) -> None:
+        """It is not asked to stop for a job that was not sent."""
+        self.keep(overlap="replace")
+        self._have(State.RUNNING)
+        self.send("one")
+        self.declare(limit=1)
+
+        self.fire(BEGIN + HOUR)
+
+        assert self.outcomes() == [TickOutcome.SENT, TickOutcome.FULL]
+        assert self.beat().cancels == ()
 
     def _have(self, state: State) -> None:
         """Send the first tick's job, and bring it into ``state``."""

@@ -163,6 +163,20 @@ def test_catching_up_is_bounded(app, step, ticker, clock):
     assert seconds_of(app.schedules.ticks("step", limit=2000))[0] == 86_400 - MOST + 1
 
 
+def test_no_tick_comes_twice_though_the_clock_is_set_ahead_and_back(app, step, ticker, clock):
+    app.schedules.add(step.call(), every=MINUTE, overlap="allow")
+    clock.set_wall(HOUR)
+    assert ticker.tick() == 1
+
+    clock.set_wall(-HOUR)
+    fired = []
+    for _ in range(62):
+        clock.move(60)
+        fired.append(ticker.tick())
+
+    assert fired == [0] * 60 + [1, 1]  # it goes on from where it had come to
+
+
 def test_a_new_ticker_goes_on_where_the_last_one_ended(app, step, ticker, clock):
     """G-T52: what was fired is in the store."""
     app.schedules.add(step.call(), every=MINUTE)

@@ -198,3 +198,13 @@ def test_a_scheduled_job_starts_when_it_is_due(worker, send, clock, ear, is_asyn
     clock.move(60)
 
     ear.wait_for(Done)
+
+
+def test_a_worker_without_a_free_slot_still_looks_for_newcomers(worker, send, store, barrier, monkeypatch):
+    monkeypatch.setattr("holdfast.worker.housekeeping.RETIRE_EVERY", 0.01)
+    faulty = Faulty(store)
+    send(b"")
+    worker(barrier, backend=faulty, concurrency=1, embedded=True, busy_poll=0.01)
+    barrier.wait_for_entries()
+
+    faulty.wait_for_calls("holders", faulty.calls["holders"] + 10)

@@ -256,7 +256,7 @@ class App:
         tasks, scope = self.tasks.values(), self.dependencies.worker()
         if queues is None:
             queues = [*(task.queue for task in tasks), *self.schedules.queues()]
-        names = [self.queue(queue).name if isinstance(queue, str) else queue.name for queue in queues]
+        names = [queue.name if isinstance(queue, Queue) else self.queue(queue).name for queue in queues]
         store = self.backend
         worker = make(
             store,

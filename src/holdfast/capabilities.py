@@ -7,7 +7,7 @@ return to the store's level, may be repeated, and ignores ids it does not know.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Literal, Protocol, runtime_checkable
 
@@ -45,6 +45,19 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     ended_until: int | None = None
     key: str | None = None
     headers: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "states", states_of(self.states))
+
+
+def states_of(states: Iterable[State | str]) -> tuple[State, ...]:
+    """Return states that may be given as texts; ``UsageError`` names one that is none."""
+    if isinstance(states, str):
+        raise UsageError(f"states are several: ({str(states)!r},)")
+    try:
+        return tuple(State(state) for state in states)
+    except ValueError as error:
+        raise UsageError(f"{error}; there are {', '.join(State)}") from None
 
 
 @runtime_checkable

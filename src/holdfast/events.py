@@ -211,6 +211,10 @@ class Events:
 
     def listen(self, event_type: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
         """Call ``listener`` with every event of this type and its subtypes; the returned function ends that."""
+        if not isinstance(event_type, type) or not issubclass(event_type, Event) or not callable(listener):
+            raise UsageError(
+                f"listen takes a type of event and a function, not {event_type!r:.80} and {listener!r:.80}"
+            )
         if is_coroutine_function(listener):
             raise UsageError(f"{listener!r} is a coroutine function, which only app.listen takes: a bus has no loop")
         entry = (event_type, listener)

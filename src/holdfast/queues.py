@@ -13,7 +13,16 @@ import msgspec
 
 from holdfast import bulk
 from holdfast.bulk import Which
-from holdfast.capabilities import REMOVABLE, Cancellable, Flushable, Inspectable, JobFilter, Pausable, Replayable
+from holdfast.capabilities import (
+    REMOVABLE,
+    Cancellable,
+    Flushable,
+    Inspectable,
+    JobFilter,
+    Pausable,
+    Replayable,
+    states_of,
+)
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
 from holdfast.delivery import (
@@ -79,6 +88,8 @@ class Place:
 
     def declare(self, settings: QueueSettings) -> None:
         """Make the queue exist with these settings; the last ones win."""
+        if not isinstance(settings, QueueSettings):
+            raise UsageError(f"queue {self.name!r} is declared with QueueSettings(…), not {settings!r:.80}")
         self._store().declare(self.name, settings)
 
     def destroy(self) -> int:
@@ -104,7 +115,12 @@ class Place:
 
         A page looks at 10 000 jobs at the most, so it may be short, even empty, and still have a cursor.
         """
-        return self._inspected().browse(self.name, only or JobFilter(), limit=limit, cursor=cursor, bodies=bodies)
+        try:
+            return self._inspected().browse(self.name, only or JobFilter(), limit=limit, cursor=cursor, bodies=bodies)
+        except ValueError as error:
+            if cursor is None:
+                raise
+            raise UsageError(f"queue {self.name!r}: {cursor!r:.80} is not the cursor of a page") from error
 
     def jobs(self, only: JobFilter | None = None, *, bodies: bool = True) -> Iterator[JobView]:
         """Yield all matching jobs, newest sent first, looking up a page of 1 000 at a time.
@@ -151,6 +167,7 @@ class Place:
         store = self._store()
         if not isinstance(store, Flushable):
             raise self._lacks(store, "be flushed")
+        states = states_of(states)
         if isinstance(which, JobFilter):
             states = [state for state in which.states if state in states and state in REMOVABLE]
             which = msgspec.structs.replace(which, states=tuple(states))
@@ -161,7 +178,7 @@ class Place:
         store = self._store()
         if not isinstance(store, Flushable):
             raise self._lacks(store, "be flushed")
-        return store.flush(self.name, state)
+        return store.flush(self.name, states_of((state,))[0])
 
     def pause(self) -> None:
         """Grant no lease, to anybody, until :meth:`resume`; sends and running jobs go on."""
@@ -327,6 +344,8 @@ class Queue(Place):
             raise UsageError(f"queue {self.name!r}: limit is a whole number from 1 to {MOST_LEASED}, not {limit!r}")
         if isinstance(kinds, str):
             raise UsageError(f"queue {self.name!r}: kinds are several texts: kinds=[{kinds!r}]")
+        if not kinds:
+            raise UsageError(f"queue {self.name!r}: kinds is empty, so nothing could ever be leased")
 
     def _patience(self, wait: Seconds | None) -> float | None:
         return None if wait is None else seconds(wait, f"queue {self.name!r}: the time to wait")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast import QueueFull, State, UsageError
+from holdfast import App, QueueFull, State, UsageError
 from holdfast.contract import QueueBackend
 from holdfast.errors import BodyTooLarge
 from holdfast.events import Sent
@@ -113,6 +113,20 @@ def test_many_calls_are_one_round_trip_a_queue_and_their_jobs_are_in_order(app, 
 
     assert sends == [("sums", 2), ("other", 2)]
     assert [view(app, job).body for job in jobs] == [b'{"a":1}', b'{"x":2}', b'{"a":3}', b'{"x":4}']
+
+
+def test_what_is_enqueued_together_are_calls_of_this_app(app, add):
+    other = App("memory:", name="other")
+    foreign = other.task(name=add.name)(add.function).call(1)
+
+    for enqueue in (app.enqueue_many, add.enqueue_many):
+        with pytest.raises(UsageError, match="belongs to another App"):
+            enqueue([add.call(1), foreign])
+    with pytest.raises(UsageError, match=r"calls, made by task.call\(…\), not <Task"):
+        app.enqueue_many([add.call(1), add])
+    with pytest.raises(UsageError, match="is not one of task"):
+        add.enqueue_many([add])
+    assert app.backend.queues() == {}
 
 
 def test_enqueue_many_of_a_task_takes_its_own_calls_alone(app, add):

@@ -201,3 +201,9 @@ def test_of_many_threads_exactly_so_many_fail(store, faults):
         sender.join(PATIENCE)
 
     assert len(failed) == 50
+
+
+@pytest.mark.parametrize("how", [{"times": 0}, {"nth": 0}, {"times": -1}])
+def test_a_failure_that_would_never_come_or_never_end_is_refused(how):
+    with pytest.raises(UsageError, match="1 or more"):
+        Faults().fail("send", **how)

@@ -385,6 +385,17 @@ def test_afterwards_the_app_is_as_it_was(program):
     program.app.close()
 
 
+def test_the_app_is_as_it_was_too_when_the_kit_cannot_begin(program, monkeypatch):
+    app, clock = program.app, program.app._clock
+    app.schedule(every=60)(program.app.task(name="report")(lambda: None))
+    monkeypatch.setattr(type(app.schedules), "register", lambda self: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError), harness(app):
+        pass
+
+    assert app._clock is clock
+
+
 def test_an_app_that_was_closed_is_closed_again(program):
     program.app.close()
 

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from holdfast.delivery import Delivery, HolderInfo
+from holdfast.errors import UsageError
 from holdfast.events import (
     LOGGER,
     BeforeBury,
@@ -43,6 +44,12 @@ def test_a_listener_hears_the_events_it_asked_for(events):
     events.emit(Started(JOB))
 
     assert heard == [Done(JOB)]
+
+
+@pytest.mark.parametrize(("event_type", "listener"), [("Done", print), (int, print), (Done(JOB), print), (Done, 5)])
+def test_what_could_never_be_heard_is_refused(events, event_type, listener):
+    with pytest.raises(UsageError, match="a type of event and a function"):
+        events.listen(event_type, listener)
 
 
 def test_who_listens_to_a_root_hears_everything_below_it(events):

@@ -591,3 +591,36 @@ def test_matching_jobs_are_removed_and_others_stay(queue):
     assert sorted(queue.remove(DEAD)) == sorted(dead[1:])
     assert queue.remove(JobFilter(states=(State.RUNNING,))) == []
     assert [job.id for job in queue.jobs()] == [waiting.id]
+
+
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        (lambda queue: queue.declare(None), "declared with QueueSettings"),
+        (lambda queue: queue.declare({"limit": 3}), "declared with QueueSettings"),
+        (lambda queue: queue.browse(cursor="none"), "'none' is not the cursor of a page"),
+        (lambda queue: queue.browse(JobFilter(states=("daed",))), "'daed' is not a valid State; there are scheduled, "),
+        (lambda queue: queue.browse(JobFilter(states="dead")), r"states are several: \('dead',\)"),
+        (lambda queue: queue.browse(JobFilter(states=State.DEAD)), "states are several"),
+        (lambda queue: queue.remove("x", states="dead"), "states are several"),
+        (lambda queue: queue.remove("x", states=["daed"]), "not a valid State"),
+        (lambda queue: queue.flush("daed"), "not a valid State"),
+        (lambda queue: queue.lease(kinds=[]).__enter__(), "kinds is empty"),
+    ],
+)
+def test_what_would_mean_nothing_is_refused(queue, use, text):
+    queue.send(b"kept")
+
+    with pytest.raises(UsageError, match=text):
+        use(queue)
+
+    assert queue.stats().ready == 1
+
+
+def test_states_may_be_given_as_texts(queue):
+    queue.send_many([b"a", b"b"])
+    only = JobFilter(states=("ready",))
+
+    assert only == JobFilter(states=(State.READY,))
+    assert queue.remove(only, states=["ready"])
+    assert queue.flush("ready") == 0

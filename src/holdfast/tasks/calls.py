@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
-from holdfast.errors import Duplicate
+from holdfast.errors import Duplicate, UsageError
 from holdfast.message import Message, Stored
 from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
@@ -81,6 +81,11 @@ class _Receipts(Generic[R]):
     """The receipts of calls, as one round trip after the other answers, and the first refusal among them."""
 
     def __init__(self, link: Link, calls: Sequence[Call[R]]) -> None:
+        for call in calls:
+            if not isinstance(call, Call):
+                raise UsageError(f"what is enqueued together are calls, made by task.call(…), not {call!r:.80}")
+            if call.origin is not link and call.origin is not None:
+                raise UsageError(f"{call!r} belongs to another App: enqueue it there")
         self._link, self._calls = link, calls
         self._stored: dict[Place, Iterator[Stored]] = {}
         self._refusal: Duplicate | None = None

@@ -200,7 +200,7 @@ class Task(Generic[P, R]):
     def _mine(self, calls: Iterable[Call[R]]) -> list[Call[R]]:
         calls = list(calls)
         for call in calls:
-            if call.task != self.name:
+            if not isinstance(call, Call) or call.task != self.name:
                 raise UsageError(f"{call!r} is not one of task {self.name!r}; app.enqueue_many takes calls of any task")
         return calls
 

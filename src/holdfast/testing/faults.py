@@ -92,8 +92,11 @@ class Faults:
         """Let ``times`` calls of ``verb`` fail, beginning with the ``nth`` from now, with ``error`` or a BackendError.
 
         Nothing has happened then; ``after`` lets the call take effect first and reports an unknown outcome.
+        ``UsageError`` when ``times`` or ``nth`` is less than 1.
         """
         self._check(verb)
+        if times < 1 or nth < 1:
+            raise UsageError(f"times and nth are 1 or more, not {times!r} and {nth!r}")
         if error is None:
             error = BackendError(f"{verb} failed on demand", retryable=retryable, outcome_unknown=after)
         with self._changed:

@@ -71,8 +71,12 @@ class Kit:
         self._exits.enter_context(self.app._life.lend(self.faults.wrap(self._store), self.clock))
         self._exits.callback(self.faults.mend)
         self._tickers: dict[tuple[str, ...], Ticker] = {}
-        if self.app.schedules.of_code():
-            self.app.schedules.register()
+        try:
+            if self.app.schedules.of_code():
+                self.app.schedules.register()
+        except BaseException:
+            self._exits.close()  # or the App would stay here for ever
+            raise
         return self
 
     def __exit__(

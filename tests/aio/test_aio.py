@@ -229,6 +229,36 @@ def test_a_replay_ends_with_the_task_that_awaits_it(queue):
     assert stopped.is_set()
 
 
+def test_slow_replays_keep_no_call_waiting(queue):
+    async def main():
+        ids = [stored.id for stored in await queue.send_many([b"x"] * 10)]
+        await queue.cancel(ids)
+        slow = [asyncio.create_task(queue.replay(ids, rate=0.001)) for _ in range(MOST_CALLS + 1)]
+        await begun(slow[-1])
+        assert (await queue.stats()).running == 0
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
+
+    run(main())
+
+
+def test_kinds_that_nobody_waits_for_any_more_are_forgotten(app, queue, monkeypatch):
+    monkeypatch.setattr("holdfast.aio.threads.LINGER", 0.01)
+    monkeypatch.setattr("holdfast.aio.threads.LOOK_EVERY", 0.01)
+    alarms = app._life.threads
+
+    async def wait(kind):
+        async with queue.lease(kinds=[kind], wait=0.01):
+            pass
+
+    for number in range(3):
+        run(wait(f"kind {number}"))
+        until(lambda: not any(alarm.is_awake for alarm in alarms._alarms.values()))
+
+    assert len(alarms._alarms) == 1
+
+
 def test_tasks_and_events_can_be_sent_too(app):
     heard = []
 

@@ -93,7 +93,7 @@ class AioPlace:
         Cancelling the task that awaits it stops it.
         """
         with _stopping(how):
-            return await self._threads().call(self._queue.replay, which, **how)
+            return await self._threads().call_apart(self._queue.replay, which, **how)
 
     async def reload(self, which: Which, **how: Unpack[Reviving]) -> Replayed:
         """Give dead, cancelled and expired jobs exactly one more attempt; return which got it. See ``Place.reload``.
@@ -101,7 +101,7 @@ class AioPlace:
         Cancelling the task that awaits it stops it.
         """
         with _stopping(how):
-            return await self._threads().call(self._queue.reload, which, **how)
+            return await self._threads().call_apart(self._queue.reload, which, **how)
 
     async def remove(self, which: Which, *, states: Collection[State] = REMOVABLE) -> list[str]:
         """Remove jobs for good if they are in one of ``states``; return the ids of those that went."""

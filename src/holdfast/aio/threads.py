@@ -56,22 +56,40 @@ class Threads:
             future.cancel()
             raise
 
+    async def call_apart(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do as ``call`` does in a thread of its own: for what may take long, and must keep no other call waiting.
+
+        ``close`` does not wait for it; it meets the end of its store.
+        """
+        from concurrent.futures import Future
+
+        with self._lock:
+            self._check()
+        future: Future[T] = Future()
+        call = partial(copy_context().run, function, *args, **kwargs)
+        threading.Thread(target=_answer, args=(future, call), name="holdfast-aio-long", daemon=True).start()
+        return await answer(future)
+
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Let a thread call the function; its future may be awaited through ``answer``, or left alone."""
         from concurrent.futures import ThreadPoolExecutor
 
         with self._lock:
-            if self._closed:
-                raise Closed("the App is closed; open it again with 'with app:'")
+            self._check()
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(MOST_CALLS, thread_name_prefix="holdfast-aio")
             return self._pool.submit(function, *args, **kwargs)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Closed("the App is closed; open it again with 'with app:'")
 
     async def until_chance(self, queue: str, kinds: Collection[str], seconds: float | None) -> None:
         """Return when there may be something to lease of these kinds, or after so many seconds (None: never)."""
         key = frozenset(kinds)
         with self._lock:
             if key not in self._alarms:
+                self._alarms = {known: alarm for known, alarm in self._alarms.items() if alarm.is_awake}
                 self._alarms[key] = Alarm(self._store, key)
             alarm = self._alarms[key]
         await alarm.wait(queue, seconds)
@@ -86,6 +104,13 @@ class Threads:
             alarm.close()
         if pool is not None:
             pool.shutdown()
+
+
+def _answer(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 async def answer(future: Future[T]) -> T:
@@ -157,6 +182,11 @@ class Alarm:
         self._asking: frozenset[str] | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether its thread runs: as long as somebody waits, and a while longer."""
+        return self._thread is not None
 
     async def wait(self, queue: str, seconds: float | None) -> None:
         """Wait for a chance in this queue."""

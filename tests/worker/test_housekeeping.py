@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from holdfast.config import QueueSettings
-from holdfast.delivery import HolderInfo, State
+from holdfast.delivery import Ack, HolderInfo, State
 from holdfast.events import Done, Dropped, Expired, Rescued, Retired
 from holdfast.heartbeat import Heartbeat, _start_of, this_process
 from holdfast.testing.clock import MovableClock
+from holdfast.worker import housekeeping as housekeeping_module
 from holdfast.worker.housekeeping import RETIRE_EVERY, TIDY_AT_LEAST, TIDY_EVERY, Housekeeping
 from tests.worker.faulty import Faulty
 
@@ -80,6 +81,22 @@ def test_it_is_done_at_once_and_then_when_it_is_time(housekeeping, faulty, clock
     clock.move(RETIRE_EVERY)
     housekeeping.run()
     assert faulty.calls["holders"] == 2
+
+
+def test_what_its_rounds_cannot_do_follows_without_a_pause(*, housekeeping, store, send, monkeypatch):
+    monkeypatch.setattr(housekeeping_module, "MOST_ROUNDS", 2)
+    store.declare("q", QueueSettings(done_most=0))
+    jobs = send(*[b""] * 4500)
+    store.beat(HolderInfo(id="other#1", ttl=30))
+    leased = store.lease("q", "other#1", "lease", limit=len(jobs), kinds=["k"], max_format=1)
+    store.settle([Ack(delivery.receipt) for delivery in leased])
+
+    kept = []
+    while not kept or housekeeping.due_in == 0:
+        housekeeping.run(busy=False)
+        kept.append(store.stats("q").done)
+
+    assert kept == [2500, 500, 0]
 
 
 def test_while_nothing_happens_the_store_is_asked_once_a_minute(housekeeping, heartbeat, faulty, clock):

@@ -20,6 +20,7 @@ TIDY_AT_LEAST = 60.0
 RETIRE_EVERY = 2.0
 """Seconds between two looks for processes that have gone, and at least between two questions who holds anything."""
 MOST_ROUNDS = 10
+"""Rounds after which a worker sees to its jobs again; when they were not enough, the next follow without a pause."""
 
 
 def tidy(backend: QueueBackend, events: Events) -> Tidied:
@@ -40,7 +41,7 @@ class Housekeeping:
         self._events = events
         self._clock = clock
         self._tidied: int | None = None
-        self._put_off = False
+        self._put_off = self._behind = False
         self._has_news = True
         self._asked = 0
         self._looked = 0
@@ -49,7 +50,7 @@ class Housekeeping:
     @property
     def due_in(self) -> float:
         """The seconds until :meth:`run` has something to do though nothing has happened."""
-        if self._tidied is None:
+        if self._tidied is None or self._behind:
             return 0.0
         pause = TIDY_EVERY if self._put_off else TIDY_AT_LEAST
         dues = [self._tidied + pause * 1000, self._looked + RETIRE_EVERY * 1000]
@@ -68,11 +69,11 @@ class Housekeeping:
             if self._passed(self._looked, RETIRE_EVERY):
                 self._look_for_the_gone()
         except BackendError as error:
-            self._tidied, self._put_off = self._clock.boot(), True
+            self._tidied, self._put_off, self._behind = self._clock.boot(), True, False
             self._events.logger.debug("housekeeping is put off: %s", error)
 
     def _is_time_to_tidy(self) -> bool:
-        if self._tidied is None:
+        if self._tidied is None or self._behind:
             return True
         if not self._passed(self._tidied, TIDY_EVERY):
             return False
@@ -90,9 +91,7 @@ class Housekeeping:
         return end is not None and self._clock.boot() >= end
 
     def _tidy(self) -> None:
-        for _ in range(MOST_ROUNDS):
-            if not tidy(self._backend, self._events).more:
-                break
+        self._behind = all(tidy(self._backend, self._events).more for _ in range(MOST_ROUNDS))
         if self._is_over():
             self._heartbeat.renew()  # to know who is the next
 

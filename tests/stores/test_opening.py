@@ -63,9 +63,17 @@ def test_the_store_works_on_connections_that_the_program_opens(tmp_path, driver,
     assert set(paths) == {f"{tmp_path}/jobs.db"}
 
 
-def test_connections_of_the_other_library_are_refused(tmp_path):
+def test_connections_of_the_other_library_are_refused_and_closed(tmp_path):
+    opened = []
+
+    def client(path):
+        opened.append(with_threads(path))
+        return opened[0]
+
     with pytest.raises(ConfigError, match=r"not an apsw\.Connection"):
-        App(f"sqlite:///{tmp_path}/a.db", client=with_threads).queues()
+        App(f"sqlite:///{tmp_path}/a.db", client=client).queues()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
 
 
 def test_connections_for_one_thread_are_refused(tmp_path):

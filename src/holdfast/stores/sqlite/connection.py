@@ -177,11 +177,15 @@ class Connection(Statements):
             self._raw = _connect(place, driver_of(place))
         except self._error as error:
             raise self._mapped(error) from error
-        self.execute("PRAGMA journal_mode = WAL")
-        self.execute(f"PRAGMA synchronous = {place.sync}")
-        self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        self.execute("PRAGMA cache_size = -65536")
-        self.execute("PRAGMA temp_store = MEMORY")
+        try:
+            self.execute("PRAGMA journal_mode = WAL")
+            self.execute(f"PRAGMA synchronous = {place.sync}")
+            self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            self.execute("PRAGMA cache_size = -65536")
+            self.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close; idempotent. A connection that is past saving may refuse, which is of no consequence."""
@@ -222,6 +226,8 @@ def _opened(place: Location, driver: ModuleType) -> Any:
         return None
     raw = place.client(str(place.path))
     if not isinstance(raw, driver.Connection):
+        with suppress(Exception):  # nobody else has it
+            raw.close()
         raise ConfigError(f"client= returned {type(raw)!r:.80} for {place.path}, not an {place.driver}.Connection")
     return raw
 

@@ -46,7 +46,11 @@ class OpenFile:
         if self._connection is None:
             prepare(self._place)
             connection = Connection(self._place)
-            migrate(connection)
+            try:
+                migrate(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._connection, self._identity = connection, _identity(self._place)
         return self._connection
 

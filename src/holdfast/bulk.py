@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from holdfast.capabilities import Inspectable, JobFilter
-from holdfast.delivery import JobView, Matching, Page, QueueStats, Replayed, State
+from holdfast.delivery import JobView, Matching, Page, QueueStats, Replayed
 from holdfast.errors import UsageError
+from holdfast.machine import REVIVABLE
 
-REVIVABLE = (State.DEAD, State.CANCELLED, State.EXPIRED)
-"""The states out of which jobs can run again."""
 PAGE = 1000
 LARGEST_BATCH = 500
 BATCHES_PER_SECOND = 10

@@ -44,6 +44,7 @@ from holdfast.delivery import (
 from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError, nearest
 from holdfast.events import BeforeBury, BeforeRetry, Events, Lost, Sent
 from holdfast.heartbeat import Heartbeat
+from holdfast.machine import REVIVABLE
 from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, checked, message, seconds
 from holdfast.retry import Retry
 from holdfast.sending import Sender
@@ -217,7 +218,7 @@ class Place:
             return self.count(bulk.revivable(which))
         job_ids = [which] if isinstance(which, str) else dict.fromkeys(which)
         found = [job for job_id in job_ids if (job := self.get(job_id)) is not None]
-        return Matching(sum(job.state in bulk.REVIVABLE for job in found))
+        return Matching(sum(job.state in REVIVABLE for job in found))
 
     def _inspected(self) -> Inspectable:
         store = self._store()

@@ -10,7 +10,6 @@ from typing import Any
 import click
 import msgspec
 
-from holdfast.bulk import REVIVABLE
 from holdfast.capabilities import JobFilter, Results
 from holdfast.cli import views
 from holdfast.cli.choosing import choose, find_job, in_batches, matching, place, queue_names, targets
@@ -30,6 +29,7 @@ from holdfast.cli.output import Output, Table, count, progress
 from holdfast.cli.reviving import revive
 from holdfast.contract import QueueBackend
 from holdfast.delivery import ENDED, WAITING, JobView, State
+from holdfast.machine import REVIVABLE
 
 CANCELLABLE = (*WAITING, State.RUNNING)
 BATCH = 500

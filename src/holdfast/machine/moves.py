@@ -43,7 +43,7 @@ def _moves(verb: str, sources: Iterable[State | None], targets: Iterable[State |
 
 
 CENTURY = 3_200_000_000.0
-REVIVABLE = frozenset({State.DEAD, State.CANCELLED, State.EXPIRED})
+REVIVABLE = (State.DEAD, State.CANCELLED, State.EXPIRED)
 MOVES: frozenset[Move] = frozenset(
     itertools.chain(
         _moves("send", [None], [State.SCHEDULED, State.READY]),

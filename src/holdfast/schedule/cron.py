@@ -42,7 +42,7 @@ def cron(expression: str, tz: str = "UTC") -> Cron:
     find_zone(tz)
     rule = Cron(" ".join(expression.split()), tz)
     # A weekday and 29 February meet within any 40 years; cronsim looks 50 years ahead.
-    if next(CronSim(" ".join(parse(rule.expression)), datetime(2000, 1, 1)), None) is None:  # noqa: DTZ001
+    if next(CronSim(" ".join(parse(rule.expression)), datetime(2000, 1, 1)), None) is None:  # noqa: DTZ001 - local
         raise UsageError(f"cron expression {rule.expression!r} never ticks: no day fits its day and month fields")
     return rule
 

@@ -126,7 +126,7 @@ def manners(options: ScheduleOptions) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, choices in (("missed", get_args(Missed)), ("overlap", get_args(Overlap))):
         if name in options:
-            choice = told[name] = options[name]  # type: ignore[literal-required]
+            choice = told[name] = options[name]  # type: ignore[literal-required] # one of two
             if choice not in choices:
                 raise UsageError(
                     f"{name} must be {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}, not {choice!r}"

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 from holdfast.capabilities import Doctor, Finding
 from holdfast.config import QueueSettings
 from holdfast.delivery import QueueStats
-from holdfast.stores.memory.queue import MemoryQueue
+from holdfast.stores.memory.lent import Lent
 from holdfast.stores.queue_findings import queue_findings
 
 
-class MemoryDoctor(Doctor):
-    """Examines; the backend lends its lock, its places and its limits."""
+class MemoryDoctor(Lent, Doctor):
+    """Examines; the backend lends its limits too."""
 
-    _places: dict[str, MemoryQueue]
-    _bytes: int
     _max_jobs: int
     _max_bytes: int
-
-    def _open(self) -> AbstractContextManager[object]:
-        """Hold the lock of an open store."""
-        raise NotImplementedError
 
     def stats(self, queue: str) -> QueueStats:
         """Return counts; the contract's."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
 from itertools import islice
 
 import msgspec
@@ -15,7 +14,6 @@ import msgspec
 from holdfast.capabilities import (
     REMOVABLE,
     Cancellable,
-    Doctor,
     Flushable,
     Inspectable,
     JobFilter,
@@ -26,32 +24,20 @@ from holdfast.capabilities import (
     Watch,
     check_removable,
 )
-from holdfast.clock import Clock
 from holdfast.delivery import ENDED, JobView, Outcome, Page, Receipt, Replayed, Report, State
 from holdfast.machine import Head, replayed, seen_state
 from holdfast.message import NO_HEADERS
+from holdfast.stores.memory.lent import Lent
 from holdfast.stores.memory.queue import MemoryQueue
 
 LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
 
 
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress, Doctor):
-    """What operators and waiters ask of the store; the backend lends the lock, the clock and the places."""
+class Operations(Lent, Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
+    """What operators and waiters ask of the store."""
 
-    _lock: threading.Condition
-    _clock: Clock
-    _places: dict[str, MemoryQueue]
     _watches: set[MemoryWatch]
-    _bytes: int
-
-    def _open(self) -> AbstractContextManager[object]:
-        """Hold the lock of an open store; waiters look again when it is let go."""
-        raise NotImplementedError
-
-    def _place(self, queue: str) -> MemoryQueue:
-        """Return the place of a queue, declared now if need be."""
-        raise NotImplementedError
 
     def get(self, queue: str, job_id: str) -> JobView | None:
         with self._open():

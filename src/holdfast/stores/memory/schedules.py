@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
 from itertools import islice
 
 import msgspec
@@ -21,12 +19,12 @@ from holdfast.capabilities import (
     owned,
     tick_id,
 )
-from holdfast.clock import Clock
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, State
 from holdfast.errors import QueueFull
 from holdfast.machine import seen_state
 from holdfast.message import Message, Stored
+from holdfast.stores.memory.lent import Lent
 from holdfast.stores.memory.queue import MemoryQueue
 
 
@@ -87,19 +85,10 @@ class QueueSchedules:
         return None if first is None else first.next
 
 
-class KeptSchedules(Schedules):
-    """The capability; the backend lends the lock, the clock, the places and the way to send and to cancel."""
+class KeptSchedules(Lent, Schedules):
+    """The capability; the backend lends the way to send and to cancel too."""
 
-    _lock: threading.Condition
-    _clock: Clock
-    _places: dict[str, MemoryQueue]
     _schedules: dict[str, QueueSchedules]
-
-    def _open(self) -> AbstractContextManager[object]:
-        raise NotImplementedError
-
-    def _place(self, queue: str) -> MemoryQueue:
-        raise NotImplementedError
 
     def _check_body(self, queue: str, settings: QueueSettings, body: bytes) -> None:
         raise NotImplementedError

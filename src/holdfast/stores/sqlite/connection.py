@@ -104,7 +104,7 @@ def _is_at(file: tuple[int, int], path: str) -> bool:
 def _has_open(file: tuple[int, int]) -> bool:
     """Tell whether a descriptor of this process is of that file; False where the platform does not list them."""
     try:
-        return any(_is_at(file, f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
+        return any(_is_at(file, f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd"))  # noqa: PTH208 - for links, pathlib would ask each
     except OSError:
         return False
 

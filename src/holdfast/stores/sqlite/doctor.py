@@ -74,7 +74,7 @@ def examine(patient: Patient) -> list[Finding]:
     findings = [*_place(patient.place)]
     for look in (_integrity, _version, _library, _journal, _counts, _holders):
         try:
-            findings += patient.read(lambda connection, look=look: list(look(connection, patient)))  # type: ignore[misc]
+            findings += patient.read(lambda connection, look=look: list(look(connection, patient)))  # type: ignore[misc] # bound now
         except BackendError as error:
             findings.append(Finding("error", "it cannot be read", str(error), "restore the file from a copy"))
             return findings

@@ -299,7 +299,7 @@ class DurableScheduleCases(ScheduleBase):
         self.fire(BEGIN)
         before = self.store.find_schedules(), self.store.ticks(QUEUE, NAME)
 
-        self.store = self.harness.reopen()  # type: ignore[assignment]
+        self.store = self.harness.reopen()  # type: ignore[assignment] # the same store anew
 
         assert (self.store.find_schedules(), self.store.ticks(QUEUE, NAME)) == before
         assert self.fire(BEGIN + HOUR) is not None

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
+from holdfast.delivery import Command, JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
 from holdfast.errors import UsageError
 from holdfast.message import DEFAULT_ATTEMPTS, NO_HEADERS, Message, Stored
 
@@ -134,6 +134,17 @@ class Pausable(Protocol):
 
     def resume(self, queue: str) -> None:
         """Grant leases again, and wake whoever waits."""
+
+
+@runtime_checkable
+class Commandable(Protocol):
+    """Holders can be asked to do something."""
+
+    def command(self, holder: str, command: Command) -> bool:
+        """Ask the holder of this id; its beats tell it from now on. False when no such holder lives.
+
+        The last command counts. It ends with its holder, and a new incarnation begins without one.
+        """
 
 
 class Watch(Protocol):

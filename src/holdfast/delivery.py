@@ -1,8 +1,8 @@
 """What goes back and forth between a store and who works for it: deliveries, settlements, heartbeats, views of jobs.
 
-A delivery is settled in one of five ways, each a value: :class:`Ack` (done), :class:`Nack` (deliver again after a
-delay), :class:`Burial` (give up, with a reason), :class:`Cancellation` (stopped on request) and :class:`GiveBack`
-(return unstarted, unburned). A store takes them in mixed batches.
+A delivery is settled in one of six ways, each a value: :class:`Ack` (done), :class:`Nack` (deliver again after a
+delay), :class:`Burial` (give up, with a reason), :class:`Cancellation` (stopped on request), :class:`GiveBack`
+(return unstarted, unburned) and :class:`Crash` (the process it ran in died). A store takes them in mixed batches.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
+from typing import Literal
 
 import msgspec
 
@@ -147,7 +148,19 @@ class GiveBack(msgspec.Struct, frozen=True, gc=False):
     lease_id: str = ""
 
 
-Settlement = Ack | Nack | Burial | Cancellation | GiveBack
+class Crash(msgspec.Struct, frozen=True, gc=False):
+    """The process that the job alone ran in died; its holder lives.
+
+    Charged an attempt and a crash, the job comes back to its place, or is buried with ``reason`` when the attempt was
+    its last or the crash its third: as ``retire`` does with a charged run. A job that was asked to be cancelled becomes
+    cancelled instead.
+    """
+
+    receipt: Receipt
+    reason: str
+
+
+Settlement = Ack | Nack | Burial | Cancellation | GiveBack | Crash
 
 
 # -- deliveries -----------------------------------------------------------------------------------------------
@@ -266,13 +279,33 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 # -- holders --------------------------------------------------------------------------------------------------
 
 
+Command = Literal["quiet", "work", "stop"]
+"""What a worker can be asked from afar: to lease nothing more, to lease again, to end as after a signal."""
+
+
+class RunningJob(msgspec.Struct, frozen=True, gc=False):
+    """A job that a worker runs, and for how many seconds it has when the worker last beat."""
+
+    queue: str
+    id: str
+    kind: str
+    seconds: float
+
+
 class HolderInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A live process that holds leases. ``id`` is ``name#incarnation`` and never used twice.
 
     ``ttl`` is the seconds after the last beat at which its jobs may be taken back. ``host`` and ``boot`` say on
     which machine, boot and process namespace ``pid`` means something; ``pid_start`` tells a reused pid from it.
     ``queues`` are those it may hold leases in, ``kinds`` those it has handlers for, ``schedules`` those its code
-    declares, each as ``capabilities.owned`` names it.
+    declares, each as ``capabilities.owned`` names it. ``supervisor`` is the pid of the process that looks after this
+    one, 0 without one, and ``supervisor_start`` tells a reused pid from it. ``published`` is the path of what this
+    process tells whoever outlives it; see :mod:`holdfast.worker.published`.
+
+    The rest is for people, as of the last beat: ``version`` of Holdfast, ``slots`` for jobs, the first of the
+    ``running`` jobs, ``memory`` in bytes, the ``lag`` of its event loop in seconds (None without one), what its
+    ``state`` is: ``working``, ``quiet`` or ``stopping``. ``beaten`` is how many seconds ago it last beat; it is filled
+    in by ``QueueBackend.holders``.
     """
 
     id: str
@@ -284,6 +317,16 @@ class HolderInfo(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     schedules: tuple[str, ...] = ()
+    supervisor: int = 0
+    supervisor_start: int = 0
+    published: str = ""
+    version: str = ""
+    slots: int = 0
+    running: tuple[RunningJob, ...] = ()
+    memory: int = 0
+    lag: float | None = None
+    state: str = ""
+    beaten: float | None = None
 
     @property
     def name(self) -> str:
@@ -298,7 +341,7 @@ class Beat(msgspec.Struct, frozen=True):
     ``soonest`` is the seconds until the first of all other holders falls silent if it does not beat before, 0 when one
     has and nobody noticed, None when there is no other: then a round of ``tidy`` takes its jobs back.
     ``next_tick`` is in how many seconds a schedule of its queues, manual or its own, ticks next: negative when that is
-    overdue, None for never.
+    overdue, None for never. ``command`` is what was last asked of this holder; it comes with every beat.
     """
 
     alive: bool
@@ -306,6 +349,7 @@ class Beat(msgspec.Struct, frozen=True):
     paused: frozenset[str] = frozenset()
     soonest: float | None = None
     next_tick: float | None = None
+    command: Command | None = None
 
 
 class Tidied(msgspec.Struct, frozen=True):

@@ -113,10 +113,14 @@ class Rescued(Counted, frozen=True):
 
 
 class Retired(Event, frozen=True):
-    """A holder whose process has gone was ended, and its ``jobs`` taken back."""
+    """A holder whose process has gone was ended, and its ``jobs`` taken back. ``charged`` are those that had started,
+    None when nobody knows which had; ``reason`` says how the process ended, as far as that is known.
+    """
 
     holder: HolderInfo
     jobs: int
+    charged: int | None = None
+    reason: str = "its process has gone"
 
 
 # -- schedules ------------------------------------------------------------------------------------------------
@@ -268,7 +272,7 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (Stuck, logging.ERROR, _JOB + "over its timeout after {seconds:.3g} s, and cannot be stopped\n{stack}"),
     (Dropped, logging.WARNING, "{count} dead letters dropped by retention"),
     (Rescued, logging.WARNING, "{count} jobs taken back from holders that went silent"),
-    (Retired, logging.WARNING, "holder {holder.id} retired, its process has gone; {jobs} jobs taken back"),
+    (Retired, logging.WARNING, "holder {holder.id} retired, {reason}; {jobs} jobs taken back"),
     (Stalled, logging.ERROR, "worker {holder} has been unable to lease for {seconds:.3g} s: {error!r}"),
     (Recovered, logging.WARNING, "worker {holder} leases again after {seconds:.3g} s"),
     (GateClosed, logging.INFO, "jobs of {kind} wait: their gate is closed"),

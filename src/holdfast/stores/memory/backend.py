@@ -26,7 +26,9 @@ from holdfast.delivery import (
 from holdfast.errors import BodyTooLarge, Closed, LeaseLost, QueueFull
 from holdfast.machine import charged_runs, next_change, queue_full
 from holdfast.message import FORMAT, Level, Message, Stored
+from holdfast.stores.holders import seen
 from holdfast.stores.memory.doctor import MemoryDoctor
+from holdfast.stores.memory.lent import Holder
 from holdfast.stores.memory.operations import MemoryWatch, Operations, advance_fully
 from holdfast.stores.memory.queue import MemoryQueue
 from holdfast.stores.memory.schedules import KeptSchedules, QueueSchedules
@@ -37,15 +39,6 @@ DEFAULT_MAX_JOBS = 1_000_000
 DEFAULT_MAX_BYTES = 1 << 30
 HOLDER_KEPT_MS = 3_600_000
 """How long an ended holder is remembered, so that its late beat is told that it has ended."""
-
-
-class _Holder:
-    __slots__ = ("ended", "expires", "info")
-
-    def __init__(self, info: HolderInfo) -> None:
-        self.info = info
-        self.expires = 0
-        self.ended: int | None = None
 
 
 class MemoryBackend(Operations, KeptSchedules, MemoryDoctor, QueueBackend):
@@ -66,7 +59,7 @@ class MemoryBackend(Operations, KeptSchedules, MemoryDoctor, QueueBackend):
         self._places: dict[str, MemoryQueue] = {}
         self._schedules: dict[str, QueueSchedules] = {}
         self._tokens: dict[str, int] = {}
-        self._holders: dict[str, _Holder] = {}
+        self._holders: dict[str, Holder] = {}
         self._watches: set[MemoryWatch] = set()
         clock.on_move(self._wake_watches)
 
@@ -224,7 +217,7 @@ class MemoryBackend(Operations, KeptSchedules, MemoryDoctor, QueueBackend):
 
     def beat(self, holder: HolderInfo) -> Beat:
         with self._open():
-            known = self._holders.setdefault(holder.id, _Holder(holder))
+            known = self._holders.setdefault(holder.id, Holder(holder))
             if known.ended is not None:
                 return Beat(alive=False)
             known.info = holder
@@ -238,7 +231,12 @@ class MemoryBackend(Operations, KeptSchedules, MemoryDoctor, QueueBackend):
             paused = frozenset(name for name in mine if self._places[name].machine.paused)
             next_tick = self._next_tick(holder.queues, holder.schedules)
             return Beat(
-                alive=True, cancels=tuple(cancels), paused=paused, soonest=self._soonest(holder.id), next_tick=next_tick
+                alive=True,
+                cancels=tuple(cancels),
+                paused=paused,
+                soonest=self._soonest(holder.id),
+                next_tick=next_tick,
+                command=known.command,
             )
 
     def _soonest(self, holder: str) -> float | None:
@@ -265,7 +263,8 @@ class MemoryBackend(Operations, KeptSchedules, MemoryDoctor, QueueBackend):
 
     def holders(self) -> list[HolderInfo]:
         with self._open():
-            return [holder.info for holder in self._holders.values() if holder.ended is None]
+            boot = self._clock.boot()
+            return [seen(one.info, one.expires, boot) for one in self._holders.values() if one.ended is None]
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 

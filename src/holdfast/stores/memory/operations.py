@@ -1,5 +1,5 @@
 """The optional powers of the memory store: looking, cancelling, replaying, flushing, pausing, waiting for results,
-progress.
+progress, commands.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from holdfast.capabilities import (
     REMOVABLE,
     Cancellable,
+    Commandable,
     Flushable,
     Inspectable,
     JobFilter,
@@ -24,7 +25,7 @@ from holdfast.capabilities import (
     Watch,
     check_removable,
 )
-from holdfast.delivery import ENDED, JobView, Outcome, Page, Receipt, Replayed, Report, State
+from holdfast.delivery import ENDED, Command, JobView, Outcome, Page, Receipt, Replayed, Report, State
 from holdfast.machine import Head, replayed, seen_state
 from holdfast.message import NO_HEADERS
 from holdfast.stores.memory.lent import Lent
@@ -34,7 +35,7 @@ LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
 
 
-class Operations(Lent, Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
+class Operations(Lent, Inspectable, Cancellable, Replayable, Flushable, Pausable, Commandable, Results, Progress):
     """What operators and waiters ask of the store."""
 
     _watches: set[MemoryWatch]
@@ -126,6 +127,14 @@ class Operations(Lent, Inspectable, Cancellable, Replayable, Flushable, Pausable
     def resume(self, queue: str) -> None:
         with self._open():
             self._place(queue).machine.paused = False
+
+    def command(self, holder: str, command: Command) -> bool:
+        with self._open():
+            known = self._holders.get(holder)
+            if known is None or known.ended is not None:
+                return False
+            known.command = command
+            return True
 
     def outcomes(self, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
         with self._open():

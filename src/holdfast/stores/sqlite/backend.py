@@ -14,6 +14,7 @@ from holdfast.contract import Features, QueueBackend
 from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, Settlement, State, Tidied
 from holdfast.machine import STEP
 from holdfast.message import FORMAT, Level, Message, Stored
+from holdfast.stores.holders import seen
 from holdfast.stores.sqlite import jobs, sends, upkeep
 from holdfast.stores.sqlite.chances import Chances
 from holdfast.stores.sqlite.connection import Location
@@ -108,7 +109,11 @@ class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, QueueBacke
 
     def holders(self) -> list[HolderInfo]:
         rows = self._reader.read(lambda connection: connection.execute(_UPKEEP["live_holders"]))
-        return [msgspec.json.decode(info, type=HolderInfo) for info, _, _ in rows]
+        now, here = self._clock.boot(), self._boot_id
+        return [
+            seen(msgspec.json.decode(info, type=HolderInfo), expires if boot == here else None, now)
+            for info, boot, expires in rows
+        ]
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
-"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, results, progress."""
+"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, commands, results,
+progress.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from functools import partial
 from holdfast.capabilities import (
     REMOVABLE,
     Cancellable,
+    Commandable,
     Flushable,
     Inspectable,
     JobFilter,
@@ -19,7 +22,7 @@ from holdfast.capabilities import (
     check_removable,
 )
 from holdfast.clock import Clock
-from holdfast.delivery import JobView, Outcome, Page, Receipt, Replayed, Report, State
+from holdfast.delivery import Command, JobView, Outcome, Page, Receipt, Replayed, Report, State
 from holdfast.machine import replayed
 from holdfast.stores.sqlite import jobs, reading, upkeep
 from holdfast.stores.sqlite.connection import Location
@@ -28,7 +31,7 @@ from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
 
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Results, Progress):
+class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Commandable, Results, Progress):
     """What operators and waiters ask of the store; the backend lends its connections."""
 
     _place: Location
@@ -86,6 +89,9 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Resu
 
     def resume(self, queue: str) -> None:
         self._writer.run(lambda tx: upkeep.set_paused(tx, queue, paused=False))
+
+    def command(self, holder: str, command: Command) -> bool:
+        return self._writer.run(lambda tx: upkeep.command(tx, holder, command), quiet=True)
 
     def outcomes(self, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
         now = self._clock.wall()

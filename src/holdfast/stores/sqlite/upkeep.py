@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from holdfast.config import QueueSettings
-from holdfast.delivery import ENDED, WAITING, Beat, HolderInfo, Receipt, State, Tidied
+from holdfast.delivery import ENDED, WAITING, Beat, Command, HolderInfo, Receipt, State, Tidied
 from holdfast.machine import STEP
 from holdfast.stores.sqlite import schedules
 from holdfast.stores.sqlite.connection import Connection, Row
@@ -34,13 +34,18 @@ def beat(tx: Transaction, holder: HolderInfo, boot_id: str) -> Beat:
     if tx.execute(_SQL["has_ended"], (holder.id,)):
         return Beat(alive=False)
     info = msgspec.json.encode(holder).decode()
-    tx.execute(_SQL["put_holder"], (holder.id, info, boot_id, tx.boot + int(holder.ttl * 1000)))
+    [(command,)] = tx.execute(_SQL["put_holder"], (holder.id, info, boot_id, tx.boot + int(holder.ttl * 1000)))
     cancels = tuple(Receipt(*row) for row in tx.execute(_SQL["cancels"], (holder.id,)))
     paused = frozenset(row[0] for row in tx.execute(_SQL["paused"])) & frozenset(holder.queues)
     expires = tx.execute(_SQL["soonest"], (holder.id, boot_id))[0][0]
     soonest = None if expires is None else max(0, expires - tx.boot) / 1000
     next_tick = schedules.next_tick(tx, holder.queues, holder.schedules)
-    return Beat(alive=True, cancels=cancels, paused=paused, soonest=soonest, next_tick=next_tick)
+    return Beat(alive=True, cancels=cancels, paused=paused, soonest=soonest, next_tick=next_tick, command=command)
+
+
+def command(tx: Transaction, holder: str, command: Command) -> bool:
+    """Keep a command for a living holder; see ``Commandable``."""
+    return bool(tx.execute(_SQL["set_command"], (holder, command)))
 
 
 def end_holder(tx: Transaction, holder: str) -> bool:

@@ -7,6 +7,10 @@ SELECT 1 FROM holdfast_holder WHERE id = ? AND ended IS NOT NULL
 INSERT INTO holdfast_holder (id, info, boot, expires)
 VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (id) DO UPDATE SET info = excluded.info, boot = excluded.boot, expires = excluded.expires
+RETURNING command
+
+-- name: set_command
+UPDATE holdfast_holder SET command = ?2 WHERE id = ?1 AND ended IS NULL RETURNING id
 
 -- name: end_holder
 UPDATE holdfast_holder SET ended = ?2 WHERE id = ?1 AND ended IS NULL RETURNING id

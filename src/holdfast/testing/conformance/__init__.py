@@ -5,8 +5,10 @@ See :mod:`holdfast.testing.conformance.harness` for how a store is brought to it
 
 from __future__ import annotations
 
+from holdfast.testing.conformance.beating import BeatCases, ListedCases
 from holdfast.testing.conformance.cancelling import CancelCases, CancelRunningCases
 from holdfast.testing.conformance.cases import Cases
+from holdfast.testing.conformance.commanding import CommandCases, HandleCommandCases
 from holdfast.testing.conformance.conflicts import ConflictCases, DebounceCases, ReplaceCases
 from holdfast.testing.conformance.connections import ConnectionCases
 from holdfast.testing.conformance.counting import StatsCases
@@ -17,7 +19,7 @@ from holdfast.testing.conformance.filtering import FilterCases
 from holdfast.testing.conformance.firing import FireCases, OverlapCases, TickCases
 from holdfast.testing.conformance.flushing import FlushCases, RemoveCases
 from holdfast.testing.conformance.harness import Caller, Harness
-from holdfast.testing.conformance.holding import BeatCases, CrashCases, HolderCases, RetireCases
+from holdfast.testing.conformance.holding import CrashCases, HolderCases, RetireCases
 from holdfast.testing.conformance.inheritance import check_inheritance
 from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCases
 from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
@@ -50,6 +52,7 @@ __all__ = [
     "CancelRunningCases",
     "Cases",
     "CloseCases",
+    "CommandCases",
     "ConflictCases",
     "ConnectionCases",
     "CrashCases",
@@ -69,6 +72,7 @@ __all__ = [
     "GetCases",
     "GiveBackCases",
     "HandleCases",
+    "HandleCommandCases",
     "HandlePowersCases",
     "HandleScheduleCases",
     "Harness",
@@ -79,6 +83,7 @@ __all__ = [
     "KindCases",
     "LeaseCases",
     "LimitCases",
+    "ListedCases",
     "ModelCases",
     "OrderCases",
     "OutcomeCases",

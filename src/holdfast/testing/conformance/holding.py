@@ -1,42 +1,15 @@
-"""Cases of holders: heartbeats, the end of a holder, and what its jobs are charged."""
+"""Cases of holders: what a heartbeat keeps, the end of a holder, and what its jobs are charged."""
 
 from __future__ import annotations
 
 import pytest
 
-from holdfast.delivery import Ack, Delivery, GiveBack, HolderInfo, Nack, Receipt
-from holdfast.testing.conformance.cases import OTHER, QUEUE, WORKER, Cases, ids
+from holdfast.delivery import Ack, Delivery, GiveBack, Nack, Receipt
+from holdfast.testing.conformance.cases import OTHER, QUEUE, Cases, ids
 
 
 class HolderCases(Cases):
     """One heartbeat keeps all leases of a process; when it ends, anybody returns its jobs."""
-
-    def test_a_first_beat_registers_the_holder(self) -> None:
-        """With everything it says of itself."""
-        info = HolderInfo(
-            id="mailer#7",
-            ttl=12.5,
-            host="h",
-            boot="b",
-            pid=4,
-            pid_start=99,
-            queues=("work", "elsewhere"),
-            kinds=("", "mail"),
-        )
-
-        beat = self.store.beat(info)
-
-        assert beat.alive
-        assert info in self.store.holders()
-
-    def test_a_later_beat_renews_what_the_holder_says(self) -> None:
-        """A worker may take other kinds at run time."""
-        self.beat(OTHER, kinds=("mail",))
-
-        self.beat(OTHER, kinds=("mail", "report"))
-
-        [info] = [holder for holder in self.store.holders() if holder.id == OTHER]
-        assert info.kinds == ("mail", "report")
 
     def test_a_retired_holder_stays_ended(self) -> None:
         """Its next beat is told so."""
@@ -70,13 +43,6 @@ class HolderCases(Cases):
 
         assert beat.alive
         assert self.settle(Ack(delivery.receipt)) == []
-
-    def test_holders_past_their_ttl_are_listed(self) -> None:
-        """They have not ended."""
-        self.beat(OTHER, ttl=10)
-        self.elapse(60)
-
-        assert {holder.id for holder in self.store.holders()} == {WORKER, OTHER}
 
     def test_jobs_of_a_silent_holder_are_delivered_again(self) -> None:
         """After its ttl, by whoever tidies: the same job, one attempt further (G-T22)."""
@@ -268,70 +234,6 @@ class RetireCases(Cases):
         lost = self.settle(Ack(receipt))
 
         assert lost == [receipt]
-
-
-class BeatCases(Cases):
-    """A beat lasts, and an end stays, whatever comes between."""
-
-    def test_every_beat_lasts_a_whole_ttl(self) -> None:
-        """Also one that came soon after another."""
-        self.beat(OTHER, ttl=30)
-        self.send("job")
-        self.lease(holder=OTHER)
-        self.elapse(9)
-        self.beat(OTHER, ttl=30)
-        self.elapse(29)
-
-        assert self.store.tidy().rescued == 0
-
-    def test_a_wall_clock_that_jumps_brings_no_ended_holder_back(self) -> None:
-        """Its late beat is told all the same."""
-        self.beat(OTHER)
-        self.store.retire(OTHER, "stopped")
-        self.harness.set_wall(7200)
-        self.tidy_all()
-
-        assert not self.beat(OTHER).alive
-
-    def test_a_beat_without_other_holders_sees_no_end(self) -> None:
-        """There is nobody to watch."""
-        self.beat(OTHER)
-        self.store.retire(OTHER, "stopped")
-
-        assert self.beat().soonest is None
-
-    def test_a_beat_tells_when_the_first_of_the_others_falls_silent(self) -> None:
-        """Its own ttl does not count, nor does one that has ended."""
-        self.beat(OTHER, ttl=20)
-        self.beat("third#1", ttl=10)
-        self.beat("fourth#1", ttl=5)
-        self.store.retire("fourth#1", "stopped")
-        self.elapse(4)
-
-        soonest = self.beat(ttl=1).soonest
-
-        assert soonest is not None
-        assert 6 - 2 < soonest <= 6
-
-    def test_better_news_of_another_holder_is_told_by_the_next_beat(self) -> None:
-        """It has beaten meanwhile."""
-        self.beat(OTHER, ttl=10)
-        self.elapse(8)
-        self.beat(OTHER, ttl=10)
-
-        soonest = self.beat().soonest
-
-        assert soonest is not None
-        assert 8 < soonest <= 10
-
-    def test_a_holder_that_fell_silent_is_told_until_somebody_tidies(self) -> None:
-        """Then nobody is left to watch."""
-        self.beat(OTHER, ttl=10)
-        self.elapse(11)
-
-        assert self.beat().soonest == 0
-        self.store.tidy()
-        assert self.beat().soonest is None
 
 
 class CrashCases(Cases):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from checks.docs_text import code, number, size, table
-from holdfast import delivery, heartbeat, message, queues
+from holdfast import delivery, failures, heartbeat, message, queues
 from holdfast.config import QueueSettings
 from holdfast.retry import Retry
 from holdfast.tasks.registry import DEFAULT_QUEUE, TaskOptions
@@ -178,8 +178,8 @@ def limits() -> str:
         ["names of queues and tasks, keys, ids", "1 to 255 characters"],
         ["runs in which the process died, after which a job is buried", number(delivery.MAX_CRASHES)],
         ["failed runs kept with a job", f"the first {delivery.FIRST_ERRORS} and the last {delivery.LAST_ERRORS}"],
-        ["characters kept of an error's message", number(delivery.MAX_MESSAGE)],
-        ["characters kept of a traceback", number(delivery.MAX_TRACEBACK)],
+        ["characters kept of an error's message", number(failures.MAX_MESSAGE)],
+        ["characters kept of a traceback", number(failures.MAX_TRACEBACK)],
         ["messages that one `lease` of a queue may ask for", number(queues.MOST_LEASED)],
         ["jobs that a worker leases in one call", number(LARGEST_LEASE)],
         ["jobs that a worker leases ahead", number(MOST_AHEAD)],

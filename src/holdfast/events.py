@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from holdfast.delivery import Delivery, HolderInfo, frames_of
+from holdfast.delivery import Delivery, HolderInfo
 from holdfast.errors import UsageError
+from holdfast.failures import frames_of
 from holdfast.message import Message, Stored
 
 LOGGER = logging.getLogger("holdfast")

@@ -29,7 +29,6 @@ from holdfast.delivery import (
     Ack,
     Burial,
     Delivery,
-    ErrorInfo,
     GiveBack,
     JobView,
     Matching,
@@ -43,6 +42,7 @@ from holdfast.delivery import (
 )
 from holdfast.errors import BackendError, LeaseLost, NotSupported, UsageError, nearest
 from holdfast.events import BeforeBury, BeforeRetry, Events, Lost, Sent
+from holdfast.failures import ErrorInfo
 from holdfast.heartbeat import Heartbeat
 from holdfast.machine import REVIVABLE
 from holdfast.message import FORMAT, Message, Seconds, SendOptions, Stored, checked, message, seconds

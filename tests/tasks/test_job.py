@@ -21,7 +21,8 @@ from holdfast import (
     Undecodable,
     UsageError,
 )
-from holdfast.delivery import ErrorInfo, HolderInfo
+from holdfast.delivery import HolderInfo
+from holdfast.failures import ErrorInfo
 from holdfast.message import Message
 
 

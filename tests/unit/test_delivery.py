@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from holdfast import Bury, Cancel
-from holdfast.delivery import Ack, Burial, Delivery, ErrorInfo, Nack
+from holdfast.delivery import Ack, Burial, Delivery, Nack
 from holdfast.errors import UsageError
+from holdfast.failures import ErrorInfo
 
 UNSTORABLE = "a\ud800b\0c"
 

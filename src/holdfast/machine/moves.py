@@ -21,12 +21,12 @@ from holdfast.delivery import (
     Attempt,
     Burial,
     Cancellation,
-    ErrorInfo,
     Nack,
     Receipt,
     Settlement,
     State,
 )
+from holdfast.failures import ErrorInfo
 from holdfast.message import Message, Unique
 
 

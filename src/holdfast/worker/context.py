@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import msgspec
 
 from holdfast.clock import SYSTEM, Clock, moment
-from holdfast.delivery import Delivery, Report, clean
+from holdfast.delivery import Delivery, Report
 from holdfast.errors import UsageError
+from holdfast.failures import clean
 from holdfast.message import Message
 
 LOGGER = logging.getLogger("holdfast.job")

@@ -8,9 +8,10 @@ from typing import Any
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, Delivery, ErrorInfo, GiveBack, Nack, Settlement, clean
+from holdfast.delivery import Ack, Burial, Cancellation, Delivery, GiveBack, Nack, Settlement
 from holdfast.errors import Bury, Cancel, RetryLater, Signal
 from holdfast.events import BeforeBury, BeforeRetry, Events
+from holdfast.failures import ErrorInfo, clean
 from holdfast.retry import Retry, wished_delay
 from holdfast.transactions import ack_in
 from holdfast.worker.context import Context, overran

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from holdfast.capabilities import JobFilter
-from holdfast.delivery import WAITING, Attempt, ErrorInfo, JobView, Outcome, Page, Reported, State
+from holdfast.delivery import WAITING, Attempt, JobView, Outcome, Page, Reported, State
+from holdfast.failures import ErrorInfo
 from holdfast.message import FORMAT, NO_HEADERS
 from holdfast.stores.sqlite.connection import Connection, Row
 from holdfast.stores.sqlite.heads import decode_unique

@@ -9,8 +9,9 @@ import pytest
 from holdfast.capabilities import Cancellable, Inspectable, Pausable, Results
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, ErrorInfo, GiveBack, Nack, Outcome, State
+from holdfast.delivery import Ack, GiveBack, Nack, Outcome, State
 from holdfast.errors import LeaseLost
+from holdfast.failures import ErrorInfo
 from holdfast.testing.conformance.cases import LONG, OTHER, QUEUE, WORKER, Cases
 
 

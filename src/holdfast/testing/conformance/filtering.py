@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.capabilities import Inspectable, JobFilter
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Burial, ErrorInfo, Nack, State
+from holdfast.delivery import Burial, Nack, State
+from holdfast.failures import ErrorInfo
 from holdfast.testing.conformance.cases import QUEUE, Cases
 
 BOOM = ErrorInfo("ValueError", "boom", "Traceback …")

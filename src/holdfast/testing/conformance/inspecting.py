@@ -9,18 +9,8 @@ import pytest
 
 from holdfast.capabilities import Inspectable, JobFilter
 from holdfast.contract import QueueBackend
-from holdfast.delivery import (
-    FIRST_ERRORS,
-    LAST_ERRORS,
-    Ack,
-    Burial,
-    Cancellation,
-    ErrorInfo,
-    GiveBack,
-    JobView,
-    Nack,
-    State,
-)
+from holdfast.delivery import FIRST_ERRORS, LAST_ERRORS, Ack, Burial, Cancellation, GiveBack, JobView, Nack, State
+from holdfast.failures import ErrorInfo
 from holdfast.message import Message
 from holdfast.testing.conformance.cases import OTHER, QUEUE, WORKER, Cases
 

@@ -22,20 +22,9 @@ from hypothesis.stateful import (
 from holdfast.capabilities import Cancellable, Flushable, Inspectable, JobFilter, Pausable, Replayable
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
-from holdfast.delivery import (
-    Ack,
-    Burial,
-    Cancellation,
-    ErrorInfo,
-    GiveBack,
-    HolderInfo,
-    JobView,
-    Nack,
-    Receipt,
-    Settlement,
-    State,
-)
+from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, HolderInfo, JobView, Nack, Receipt, Settlement, State
 from holdfast.errors import LeaseLost
+from holdfast.failures import ErrorInfo
 from holdfast.message import FORMAT, Message, Unique
 from holdfast.testing.conformance.cases import Cases
 from holdfast.testing.conformance.harness import Harness

@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.capabilities import Inspectable, JobFilter, Progress
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, ErrorInfo, GiveBack, Nack, Receipt, Report, Reported, Settlement
+from holdfast.delivery import Ack, Burial, GiveBack, Nack, Receipt, Report, Reported, Settlement
+from holdfast.failures import ErrorInfo
 from holdfast.testing.conformance.cases import QUEUE, Cases
 
 BOOM = ErrorInfo("ValueError", "boom")

@@ -9,7 +9,8 @@ import pytest
 
 from holdfast.capabilities import Results, Watch
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, ErrorInfo, Nack, Outcome, Settlement, State
+from holdfast.delivery import Ack, Burial, Cancellation, Nack, Outcome, Settlement, State
+from holdfast.failures import ErrorInfo
 from holdfast.testing.conformance.cases import OTHER, PATIENCE, PROMPT, QUEUE, Cases, beside
 
 BOOM = ErrorInfo("ValueError", "boom", "Traceback …")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.delivery import Ack, Burial, Cancellation, ErrorInfo, GiveBack, Nack, Receipt, Settlement, State
+from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack, Receipt, Settlement, State
+from holdfast.failures import ErrorInfo
 from holdfast.message import Message
 from holdfast.testing.conformance.cases import QUEUE, Cases
 

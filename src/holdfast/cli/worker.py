@@ -25,8 +25,8 @@ from holdfast.tasks.discovery import DECLARING
 
 if TYPE_CHECKING:
     from holdfast.app import App
-    from holdfast.cli.reloading import Tether
     from holdfast.worker import Stopped
+    from holdfast.worker.tether import Tether
 
 
 def _split(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> tuple[str, ...] | None:
@@ -141,8 +141,8 @@ class Named(NamedTuple):
                 app.tasks.discover(name, modules=pattern or DECLARING)
             return app
         finally:
-            if self.tether is not None:
-                self.tether.tell_files()
+            if self.tether is not None and not self.tether.terms.supervised:
+                _tell_files(self.tether)
 
     def _find(self) -> App:
         if self.project is None:
@@ -154,9 +154,17 @@ class Named(NamedTuple):
             return find_app(self.name, self.project.folder)
 
 
+def _tell_files(tether: Tether) -> None:
+    from holdfast.cli.watching import imported_files
+    from holdfast.worker.tether import Imported
+
+    tether.tell(Imported(tuple(imported_files())))
+
+
 def _watched(project: Project | None) -> Tether:
     """Return the tie to the process that watches files; in that process itself, watch, and do not return."""
-    from holdfast.cli.reloading import Reloader, tethered
+    from holdfast.cli.reloading import Reloader
+    from holdfast.worker.tether import tethered
 
     if (tether := tethered()) is not None:
         return tether

@@ -106,6 +106,12 @@ class Outcomes:
             return self._timed_out(delivery, handler, HandlerTimeout(context.timeout))
         return self._failed(delivery, handler, error)
 
+    def abandoned(self, handler: Handler, context: Context) -> Settlement:
+        """Return what settles a run that cannot be stopped when its process ends: it has timed out, or goes back."""
+        if context.timeout is not None and overran(context):
+            return self._timed_out(context.delivery, handler, HandlerTimeout(context.timeout))
+        return GiveBack(context.delivery.receipt)
+
     def broken(self, delivery: Delivery, error: BaseException) -> Settlement:
         """Return what settles a run whose end could not be judged because of ``error``: it has failed, and waits."""
         self._events.logger.error(

@@ -14,7 +14,7 @@ from typing import Self
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack
+from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack, Settlement
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
@@ -85,7 +85,7 @@ class Worker:
         self._settler = settler = Settler(backend, events, self._settled)
         outcomes = Outcomes(events, clock, committed=partial(is_done, backend))
         complete = partial(complete_in, backend, handlers)
-        desk = Desk(handlers, outcomes, events, clock, settler.put, self._fail, settler.report, complete)
+        self._desk = desk = Desk(handlers, outcomes, events, clock, settler.put, self._fail, settler.report, complete)
         prefetch = 0.0 if options.embedded else options.prefetch
         runners = self._hire(desk)
         lanes = serve_lanes(options.lanes, queues, runners, desk)
@@ -167,6 +167,19 @@ class Worker:
         self._started = True
         self._ended = threading.Event()
         self._ended.set()
+
+    @property
+    def opened(self) -> bool:
+        """Whether everything its handlers need is open, so that the first lease may come."""
+        return self._opening.done and self._opening.error is None
+
+    def abandoned(self) -> list[Settlement]:
+        """Return what settles the runs that still go on, to be carried out once this process has gone.
+
+        Those over their timeout have timed out, which listeners are told now; all others go back unburned.
+        """
+        desk = self._desk
+        return [desk.outcomes.abandoned(desk.handlers[context.kind], context) for context in self._crew.running()]
 
     def run(self) -> Stopped:
         """Work until SIGTERM or SIGINT, or until drained; a second signal leaves running jobs no grace.

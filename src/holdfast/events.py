@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast.delivery import Delivery, HolderInfo
 from holdfast.errors import UsageError
-from holdfast.failures import frames_of
+from holdfast.failures import ErrorInfo, frames_of
 from holdfast.message import Message, Stored
 
 LOGGER = logging.getLogger("holdfast")
@@ -300,4 +300,20 @@ def _log(logger: logging.Logger, level: int, text: str, event: Event) -> None:
         fields = {name: getattr(event, name) for name in event.__struct_fields__}
         error = fields.get("error")
         raised = None if error is None else (type(error), error, frames_of(error))
-        logger.log(level, text.format(**fields), exc_info=raised)
+        logger.log(level, text.format(**fields), exc_info=raised, extra=extras_of(event))
+
+
+def extras_of(event: Event) -> dict[str, object]:
+    """Return an event as the extra fields of its log line: plain values, named as ``ctx.logger`` names them."""
+    extras: dict[str, object] = {"event": type(event).__name__}
+    for name in event.__struct_fields__:
+        match value := getattr(event, name):
+            case Delivery():
+                extras |= {"queue": value.queue, "job_id": value.id, "job_kind": value.kind, "attempt": value.attempt}
+            case HolderInfo():
+                extras |= {"holder": value.id, "pid": value.pid}
+            case BaseException():
+                extras["error"] = ErrorInfo.of(value).type
+            case str() | int() | float() if name != "stack":  # which is in the message
+                extras["job_kind" if name == "kind" else name] = value
+    return extras

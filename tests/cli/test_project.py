@@ -235,6 +235,7 @@ def test_one_store_written_in_two_ways_is_not_warned_of(holdfast, shop, tmp_path
         ("[tool.holdfast]\nconcurrency = 0", "concurrency: expected `int` >= 1"),
         ("[tool.holdfast]\nlanes.mail = 0", "lanes"),
         ("[tool.holdfast]\ngrace = -1", "grace: expected `float` >= 0"),
+        ("[tool.holdfast]\nlog_format = 'jsn'", "log_format is text or json, not 'jsn' (did you mean 'json'?)"),
         ("[tool.holdfast]\ntasks = 'shop'", "tasks: expected `array`, got `str`"),
         ("[tool.holdfast]\nurl = 'jobs.db'", "url: 'jobs.db' is not a store URL; write for example"),
         ("[tool]\nholdfast = 3", "holdfast is a table: write [tool.holdfast]"),

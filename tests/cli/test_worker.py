@@ -250,3 +250,31 @@ def test_a_failed_attempt_is_logged_unless_the_program_logs_itself(project, tmp_
     assert "stopped: 0 done, 0 retried, 1 buried" in ended.stdout
     assert "ERROR" in ended.stderr
     assert "ZeroDivisionError" in ended.stderr
+
+
+@pytest.mark.slow
+def test_log_lines_are_json_when_asked_for(project, tmp_path, url):
+    project("bad.py", BAD.format(url=url))
+    with App(url) as app:
+        job = app.task(name="bad", retry=1)(lambda: None).enqueue()
+
+    ended = subprocess.run(
+        [*PROGRAM, "worker", "bad:app", "--drain", "--log-format", "json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    [line] = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (line["level"], line["logger"], line["event"]) == ("ERROR", "holdfast", "BeforeBury")
+    assert (line["job_id"], line["job_kind"], line["attempt"]) == (job.id, "bad", 1)
+    assert line["reason"] == "ZeroDivisionError"
+    assert "1 / 0" in line["exception"]
+
+
+def test_an_unknown_log_format_is_answered_with_the_known_ones(holdfast, shop):
+    said = holdfast("worker", "shop:app", "--log-format", "jsn").misuse
+
+    assert "'--log-format'" in said
+    assert "'jsn' is not one of 'text', 'json'" in said

@@ -14,6 +14,7 @@ from holdfast.events import (
     Dropped,
     Event,
     Events,
+    GateClosed,
     HolderLost,
     JobEvent,
     LoopBlocked,
@@ -21,6 +22,7 @@ from holdfast.events import (
     Recovered,
     Rescued,
     Retired,
+    ScheduleFailed,
     Stalled,
     Started,
     Stuck,
@@ -132,6 +134,41 @@ def test_what_operators_should_know_is_logged(caplog, event, level, text):
     (record,) = caplog.records
     assert record.levelname == level
     assert text in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("event", "extras"),
+    [
+        (
+            BeforeRetry(JOB, ValueError("x"), 1.5),
+            {"queue": "mail", "job_id": "42", "job_kind": "send", "attempt": 2, "error": "ValueError", "delay": 1.5},
+        ),
+        (
+            BeforeBury(JOB, None, "broken"),
+            {"queue": "mail", "job_id": "42", "job_kind": "send", "attempt": 2, "reason": "broken"},
+        ),
+        (
+            Stuck(JOB, 31.0, "File x"),
+            {"queue": "mail", "job_id": "42", "job_kind": "send", "attempt": 2, "seconds": 31.0},
+        ),
+        (Rescued(3), {"count": 3}),
+        (Retired(HOLDER, 2, 1, "worker died"), {"holder": "w#1", "jobs": 2, "charged": 1, "reason": "worker died"}),
+        (Stalled("w#1", 30.0, OSError("away")), {"holder": "w#1", "seconds": 30.0, "error": "OSError"}),
+        (GateClosed("send"), {"job_kind": "send"}),
+        (
+            ScheduleFailed("mail", "daily", ValueError("x"), 2.0),
+            {"queue": "mail", "schedule": "daily", "error": "ValueError", "delay": 2.0},
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Event) else "",
+)
+def test_a_line_about_an_event_carries_its_fields(caplog, event, extras):
+    with caplog.at_level(logging.INFO, "holdfast"):
+        Events().emit(event)
+
+    (record,) = caplog.records
+    assert {name: vars(record)[name] for name in extras} == extras
+    assert record.event == type(event).__name__
 
 
 def test_a_failure_is_logged_with_its_traceback(caplog):

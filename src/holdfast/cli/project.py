@@ -18,6 +18,7 @@ FILE, TABLE = "pyproject.toml", "tool.holdfast"
 REPOSITORY = (".git", ".hg", ".jj")
 """What lies at the top of a repository: above it a file belongs to something else."""
 META = "holdfast.project"
+LOG_FORMATS = ("text", "json")
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -28,6 +29,11 @@ class _Table(msgspec.Struct, frozen=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
     lanes: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = {}
     grace: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    log_format: str | None = None
+    status: str | int | None = None
+
+
+_OPTIONS = ("app", "tasks", "queues", "concurrency", "lanes", "grace", "log_format", "status")
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +51,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int | None
     lanes: tuple[str, ...]
     grace: float | None
+    log_format: str | None
+    status: str | int | None
 
     @property
     def folder(self) -> Path:
@@ -53,7 +61,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def defaults(self) -> dict[str, Any]:
         """Return what the file says of options, by their parameters' names."""
-        said = {name: getattr(self, name) for name in ("app", "tasks", "queues", "concurrency", "lanes", "grace")}
+        said = {name: getattr(self, name) for name in _OPTIONS}
         return {name: value for name, value in said.items() if value not in (None, ())}
 
 
@@ -126,6 +134,9 @@ def _read(file: Path, table: Mapping[str, Any]) -> Project:
         read = msgspec.convert(table, _Table)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {_plainly(error)}") from error
+    if read.log_format not in (None, *LOG_FORMATS):
+        hint = nearest(str(read.log_format), LOG_FORMATS)
+        raise ConfigError(f"{where}: log_format is {' or '.join(LOG_FORMATS)}, not {read.log_format!r}{hint}")
     queues, settings = (read.queues, {}) if isinstance(read.queues, tuple) else ((), read.queues)
     return Project(
         file=file,
@@ -137,6 +148,8 @@ def _read(file: Path, table: Mapping[str, Any]) -> Project:
         concurrency=read.concurrency,
         lanes=tuple(f"{queue}={slots}" for queue, slots in read.lanes.items()),
         grace=read.grace,
+        log_format=read.log_format,
+        status=read.status,
     )
 
 

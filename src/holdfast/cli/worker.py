@@ -19,7 +19,7 @@ from holdfast.cli.groups import Failure, one_line
 from holdfast.cli.options import APP_VARIABLE, json_option
 from holdfast.cli.output import Output
 from holdfast.cli.policy import Orders, policy_of, show, told
-from holdfast.cli.project import FILE, META, TABLE, Project, ProjectCommand, from_file, naming, same_place
+from holdfast.cli.project import FILE, LOG_FORMATS, META, TABLE, Project, ProjectCommand, from_file, naming, same_place
 from holdfast.errors import ConfigError, HoldfastError, UsageError, nearest
 from holdfast.tasks.discovery import DECLARING
 
@@ -94,10 +94,20 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     metavar="SECONDS",
     help="How long running jobs may go on once it is stopped.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    default="text",
+    envvar="HOLDFAST_LOG_FORMAT",
+    show_default=True,
+    help="How log lines are written to stderr.",
+)
 @click.option("--reload", is_flag=True, help="Start anew when a Python file of the project changes; for development.")
 @json_option
 @click.pass_context
-def worker(context: click.Context, /, app: str | None, out: Output, *, reload: bool, **orders: Any) -> None:
+def worker(
+    context: click.Context, /, app: str | None, out: Output, *, reload: bool, log_format: str, **orders: Any
+) -> None:
     """Work on the queues of an App until SIGTERM or Ctrl-C.
 
     What is not given comes from $HOLDFAST_APP, $HOLDFAST_QUEUES and so on, then from [tool.holdfast] in pyproject.toml.
@@ -109,7 +119,7 @@ def worker(context: click.Context, /, app: str | None, out: Output, *, reload: b
         raise click.UsageError(f"Which App? {EXAMPLE[0].upper()}{EXAMPLE[1:]}; or set app in [{TABLE}] of {FILE}.")
     project: Project | None = context.meta[META]
     tether = _watched(project) if reload else None
-    _log()
+    _log(log_format)
     alone = len(_lasting()) == 1  # else this process is somebody else's, and goes on
     try:
         code = _run(Named(app, from_file(context, "app"), project, tether), Orders(**orders), out)
@@ -206,9 +216,16 @@ def _end_now(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _log() -> None:
+def _log(log_format: str) -> None:
     """Let failed attempts, dead letters and outages be seen, unless the program logs in its own way."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format == "json":
+        from holdfast.formatter import JsonFormatter
+
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _work(app: App, named: Named, orders: Orders, out: Output) -> Stopped:

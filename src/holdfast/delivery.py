@@ -253,10 +253,11 @@ class HolderInfo(msgspec.Struct, frozen=True, kw_only=True):
     one, 0 without one, and ``supervisor_start`` tells a reused pid from it. ``published`` is the path of what this
     process tells whoever outlives it; see :mod:`holdfast.worker.published`.
 
-    The rest is for people, as of the last beat: ``version`` of Holdfast, ``slots`` for jobs, the first of the
-    ``running`` jobs, ``memory`` in bytes, the ``lag`` of its event loop in seconds (None without one), what its
-    ``state`` is: ``working``, ``quiet`` or ``stopping``. ``beaten`` is how many seconds ago it last beat; it is filled
-    in by ``QueueBackend.holders``.
+    The rest is for people, as of the last beat: ``version`` of Holdfast, ``slots`` for jobs, how many of them are
+    ``used`` (a caller of ``queue.lease`` is no worker and has none), those ``running`` jobs that have run longest,
+    ``memory`` in bytes, the ``lag`` of its event loop in seconds (None without one), what its ``state`` is:
+    ``working``, ``quiet`` or ``stopping``. ``beaten`` is how many seconds ago it last beat; it is filled in by
+    ``QueueBackend.holders``.
     """
 
     id: str
@@ -273,6 +274,7 @@ class HolderInfo(msgspec.Struct, frozen=True, kw_only=True):
     published: str = ""
     version: str = ""
     slots: int = 0
+    used: int = 0
     running: tuple[RunningJob, ...] = ()
     memory: int = 0
     lag: float | None = None

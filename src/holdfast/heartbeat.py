@@ -24,8 +24,8 @@ from holdfast.events import LOGGER
 
 EMBEDDED_TTL = 30.0
 BEATS_PER_TTL = 3
-BUSY_INTERVAL = 1.0
-"""How often a holder with running jobs beats, in seconds, to learn of requests to cancel them."""
+BUSY_INTERVAL = 0.9
+"""How often a holder with running jobs beats, in seconds: they hear of a request to cancel within a second."""
 HANGING_MS = 1000
 """A beat that the store has not answered for so long has failed, if its holder's ttl is over."""
 
@@ -34,8 +34,12 @@ class Owner:
     """Whom a heartbeat serves. Its methods are called from the thread that beats, and must return quickly."""
 
     def busy(self) -> bool:
-        """Tell whether jobs are held, so that requests to cancel them are asked for once a second."""
+        """Tell whether jobs are held, so that requests to cancel them are asked for within a second."""
         return False
+
+    def describe(self, holder: HolderInfo) -> HolderInfo:
+        """Return the holder with what people are to know of it now; asked before each beat."""
+        return holder
 
     def beaten(self, answer: Beat) -> None:
         """Hear what the store answered to a beat of a holder that lives."""
@@ -61,7 +65,7 @@ class _Incarnation:
 
 
 class Heartbeat:
-    """Beats for one holder: every third of its ttl, and every second while its owner is busy.
+    """Beats for one holder: every third of its ttl, and within a second while its owner is busy.
 
     ``template`` describes the holder (:func:`this_process` makes one); each incarnation keeps its name and gets an id
     of its own. Nothing is sent before the first :meth:`hold`. What the store cannot do is logged and tried again; a
@@ -87,7 +91,7 @@ class Heartbeat:
         self._next_end: int | None = None
         self._owed: list[Settlement] = []
         self._paying = threading.Lock()
-        self._stopping = False
+        self._stopping = self._hurried = False
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         clock.on_move(self._wake.set)
@@ -101,6 +105,12 @@ class Heartbeat:
     def alive(self) -> bool:
         """Whether the present incarnation may hold leases; when not, the next :meth:`hold` begins another."""
         return self._incarnation.alive
+
+    @property
+    def died(self) -> bool:
+        """Whether its thread has ended though nobody told it to."""
+        thread = self._thread
+        return thread is not None and not self._stopping and not thread.is_alive()
 
     @property
     def next_end(self) -> int | None:
@@ -138,7 +148,8 @@ class Heartbeat:
         """Beat now, in the caller's thread, and tell the owner what the store answered. Raises what it raises."""
         with self._lock:
             incarnation = self._incarnation
-            info = incarnation.info
+            info = self._owner.describe(incarnation.info)
+            self._hurried = False
             self._asked = asked = self.clock.boot()
             try:
                 answer = self._backend.beat(info)
@@ -156,6 +167,11 @@ class Heartbeat:
             self._owner.cancels(answer.cancels)
         if answer.paused:
             self._owner.paused(answer.paused)
+
+    def hurry(self) -> None:
+        """Let the thread beat at once: what the owner says of the holder has changed."""
+        self._hurried = True
+        self._wake.set()
 
     def catch_up(self) -> None:
         """Beat now, in the caller's thread, if the ttl has passed since the last beat; raises what the store raises."""
@@ -291,6 +307,8 @@ class Heartbeat:
                 self._die(incarnation)
 
     def _is_due(self, incarnation: _Incarnation, now: int) -> bool:
+        if self._hurried:
+            return True
         age = (now - incarnation.beaten) / 1000 + 0.1 * self._interval()  # a wait may end a little early
         return age >= incarnation.info.ttl / BEATS_PER_TTL or (age >= self._interval() and self._owner.busy())
 

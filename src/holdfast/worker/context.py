@@ -58,7 +58,7 @@ class Context(msgspec.Struct, eq=False):
     raise ``RetryLater(count=False)`` to go on elsewhere). A signal raised inside a task group counts when it is the
     only error there: among several, the group as a whole is a failure.
 
-    ``started`` is when a run with a timeout began, in ms of the boot clock; ask ``remaining`` or ``deadline`` instead.
+    ``started`` is when the run began, in ms of the boot clock; of a timeout ask ``remaining`` or ``deadline`` instead.
     ``origin`` stands for the App of the job's task, ``follow_ups`` are what ``then`` was given, ``reporter`` takes what
     ``progress`` says, ``complete`` acks the job for ``ack_in``, ``log`` is what ``logger`` writes to.
     """

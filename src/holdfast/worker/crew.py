@@ -66,6 +66,8 @@ class Crew:
         self._lock = threading.Lock()
         self._suspects: deque[tuple[_Post, Delivery]] = deque()
         self._alone = self._shut = False
+        self.quiet = False
+        """Whether nothing is wanted, and what is put here goes back: for whoever says so, and takes back the rest."""
         now = clock.boot()
         shared = {id(runner): _Post(runner, Pace(runner.slots, prefetch), now) for runner in runners}
         self._lanes = [
@@ -74,11 +76,7 @@ class Crew:
         ]
         # Lanes first: what fits one leaves the shared slots to the others.
         self._posts = [*self._lanes, *shared.values()]
-
-    @property
-    def size(self) -> int:
-        """How many runners there are."""
-        return len(self._posts)
+        self.runners = [post.runner for post in self._posts]
 
     # -- for the fetcher ------------------------------------------------------------------------------------------
 
@@ -88,7 +86,7 @@ class Crew:
             for post in self._posts:
                 self._look_at(post)
             self._run_suspects()
-            if self._alone:
+            if self._alone or self.quiet:
                 return []
             for post in self._lanes:
                 self._move_over(post)
@@ -99,7 +97,7 @@ class Crew:
     def put(self, runner: Runner, deliveries: Sequence[Delivery]) -> None:
         """Let ``runner`` run these."""
         with self._lock:
-            if self._shut:
+            if self._shut or self.quiet:
                 self._settler.give_back(deliveries)
                 return
             post = next(post for post in self._posts if post.runner is runner)

@@ -87,6 +87,11 @@ class Fetcher:
         self._wake.set()
         self._leases.interrupt()
 
+    @property
+    def died(self) -> bool:
+        """Whether its thread has started and ended."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread to end; tell whether it has."""
         self._thread.join(timeout)
@@ -137,12 +142,13 @@ class Fetcher:
         elif self._is_to_end() and not self._crew.busy():
             self._look_once_more()
         elif wanting and self._left != 0:
-            self._lacks_room = self._is_to_end() or len(wanting) < self._crew.size
+            self._lacks_room = self._is_to_end() or len(wanting) < len(self._crew.runners)
             self._wait_for_work(wanting)
         else:
             self._rest(min(self._options.busy_poll, self._housekeeping.due_in))
 
     def _lease(self, wanting: Wanting) -> int:
+        self._leases.hold()  # with nothing wanted too: a worker that is quiet can be seen, and told to work
         leased = 0
         for runner, room, kinds, queues in wanting:
             left = self._left
@@ -213,7 +219,7 @@ class Fetcher:
         return None if most is None else most - self._crew.taken()
 
     def _is_to_end(self) -> bool:
-        return self._options.drain or self._left == 0
+        return self._left == 0 or (self._options.drain and not self._crew.quiet)
 
     def _look_once_more(self) -> None:
         """End, unless nobody has looked since the last results were settled: those may have made jobs ready."""

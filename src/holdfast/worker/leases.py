@@ -32,6 +32,10 @@ class Leases:
         self._kinds = kinds
         self._turns: dict[Place, deque[str]] = {}
 
+    def hold(self) -> str:
+        """Return the id to lease under; the store knows it. Raises what it raises."""
+        return self._heartbeat.hold(self.queues, self._kinds)
+
     def take(self, kinds: frozenset[str], room: int, queues: tuple[str, ...] | None = None) -> Iterator[list[Delivery]]:
         """Yield what each of these queues (or all) grants of these kinds, at most ``room``; never waits for work.
 
@@ -39,7 +43,7 @@ class Leases:
         ``LeaseLost`` when the holder has ended; the next call then has a new one.
         """
         self.resolve()
-        holder = self._heartbeat.hold(self.queues, self._kinds)
+        holder = self.hold()
         turn = self._turn(Place(tuple(self.queues) if queues is None else queues, kinds))
         for done, queue in enumerate(turn):
             share = -(-room // (len(turn) - done))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from holdfast.delivery import Beat, Cancellation, Receipt
+from holdfast.delivery import Beat, Cancellation, HolderInfo, Receipt
 from holdfast.events import Events, HolderLost
 from holdfast.heartbeat import Owner
 from holdfast.worker.crew import Crew
@@ -15,7 +15,8 @@ from holdfast.worker.settler import Settler
 class Orders(Owner):
     """The owner of a worker's heartbeat. Every method may be called from any thread and returns quickly.
 
-    ``heard`` is told every answer, for what runs beside the jobs.
+    ``describe`` says of the holder what people are to know; ``heard`` is told every answer, for what is no matter of
+    single jobs.
     """
 
     def __init__(
@@ -24,8 +25,11 @@ class Orders(Owner):
         settler: Settler,
         handlers: Mapping[str, Handler],
         events: Events,
+        *,
+        describe: Callable[[HolderInfo], HolderInfo],
         heard: Callable[[Beat], None],
     ) -> None:
+        self._describe = describe
         self._heard = heard
         self._crew = crew
         self._settler = settler
@@ -34,6 +38,9 @@ class Orders(Owner):
 
     def busy(self) -> bool:
         return self._crew.busy()
+
+    def describe(self, holder: HolderInfo) -> HolderInfo:
+        return self._describe(holder)
 
     def beaten(self, answer: Beat) -> None:
         self._heard(answer)

@@ -105,6 +105,11 @@ class Settler:
         """Let the thread end the next time the store refuses, whatever is unsettled then."""
         self._given_up.set()
 
+    @property
+    def died(self) -> bool:
+        """Whether its thread has started and ended."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread to end; tell whether it has."""
         self._thread.join(timeout)

@@ -36,6 +36,11 @@ class Watchdog:
         self._suspected: int | None = None
         self._stalled: int | None = None
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the worker has been unable to lease for long."""
+        return self._stalled is not None
+
     def look(self) -> None:
         """Look at everything once. ``HoldfastError`` when this process is not well and should end."""
         self._heartbeat.check()

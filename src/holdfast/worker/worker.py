@@ -14,7 +14,7 @@ from typing import Self
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack, Settlement
+from holdfast.delivery import Ack, Beat, Burial, Cancellation, GiveBack, HolderInfo, Nack, Settlement
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
@@ -24,6 +24,7 @@ from holdfast.worker.crew import Crew
 from holdfast.worker.fetcher import Fetcher
 from holdfast.worker.gates import Gatekeeper, Gates
 from holdfast.worker.handler import Handler
+from holdfast.worker.health import Health, describe
 from holdfast.worker.hiring import hire, serve_lanes
 from holdfast.worker.housekeeping import Housekeeping
 from holdfast.worker.leases import Leases
@@ -37,6 +38,8 @@ from holdfast.worker.settler import Settler
 from holdfast.worker.watchdog import Watchdog
 
 LOOK_EVERY = 1.0
+MOST_SILENT = 10.0
+"""Seconds after which a worker whose own thread has not turned is thought dead."""
 LAST_CALL = 1.8
 """Seconds left, when the grace is over, for what was cancelled to end, results to settle and the holder to retire."""
 
@@ -44,8 +47,9 @@ LAST_CALL = 1.8
 class Worker:
     """Works on ``queues`` with ``handlers`` until it is stopped. A worker is used once.
 
-    ``start``, ``stop`` and ``join``, or ``with worker:``, are for a worker inside another program; ``run`` is all
-    three, with signals, for a process of its own. They may be called from any thread, ``run`` from the main one.
+    ``start``, ``stop`` and ``join``, or ``with worker:``, are for a worker inside another program, ``async with
+    worker:`` for one on an event loop, which is never blocked; ``run`` is all three, with signals, for a process of its
+    own. They may be called from any thread, ``run`` from the main one.
 
     ``services`` run beside its jobs: they start with the worker and stop when it begins to stop. One that cannot start
     ends the worker with its error.
@@ -72,7 +76,8 @@ class Worker:
         self._logger = events.logger
         self._services = Services(services, events.logger)
         self._build(list(queues), by_kind, events)
-        self._started = self._stopping = self._hurried = False
+        self._started = self._opened = self._stopping = self._hurried = False
+        self._turned = time.monotonic()
         self._error: BaseException | None = None
         self._report: Stopped | None = None
         self._calls: SimpleQueue[None] = SimpleQueue()  # whose put, unlike Event.set, is safe in a signal handler
@@ -92,7 +97,7 @@ class Worker:
         self._gatekeeper = Gatekeeper(handlers, events, self._gates_changed)
         self._crew = Crew(runners, settler, prefetch, clock, lanes=lanes, closed=self._gatekeeper.closed)
         self._opening = Opening(handlers.values(), self._crew, self._call, events.logger)
-        orders = Orders(self._crew, settler, handlers, events, self._services.heard)
+        orders = Orders(self._crew, settler, handlers, events, describe=self._describe, heard=self._heard)
         holder = self._services.introduce(this_process(options.name, options.ttl))
         self._heartbeat = Heartbeat(backend, holder, owner=orders, clock=clock, logger=events.logger)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
@@ -145,6 +150,27 @@ class Worker:
             self._hurried = True
         self._fetcher.stop()
         self._call()
+
+    def quiet(self) -> None:
+        """Lease nothing more: what has not started goes back unburned, what runs goes on, and the worker stays."""
+        if not self._crew.quiet:
+            self._crew.quiet = True
+            self._settler.give_back(self._crew.take_back(lambda _: True))
+            self._heartbeat.hurry()
+
+    def work(self) -> None:
+        """Lease again after ``quiet``."""
+        if self._crew.quiet:
+            self._crew.quiet = False
+            self._fetcher.look_again()
+            self._heartbeat.hurry()
+
+    def health(self) -> Health:
+        """Tell how it is. Never blocks."""
+        if ill := self._is_ill():
+            return Health(live=False, ready=False, why=ill)
+        hindered = self._is_hindered()
+        return Health(live=True, ready=not hindered, why=hindered)
 
     def join(self, timeout: float | None = None) -> Stopped | None:
         """Wait for the worker to end; return what it did, None when it has not ended after ``timeout`` seconds.
@@ -204,7 +230,60 @@ class Worker:
         self.stop()
         self.join()
 
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        from asyncio import to_thread
+
+        self.stop()
+        await to_thread(self.join)
+
+    # -- how it is ------------------------------------------------------------------------------------------------
+
+    def _is_ill(self) -> str:
+        if self._ended.is_set():
+            return "it has ended"
+        silent = time.monotonic() - self._turned
+        if self._thread.is_alive() and silent > MOST_SILENT:
+            return f"its own thread has not turned for {silent:.0f} s"
+        threads = (
+            ("fetcher", self._fetcher.died),
+            ("settler", self._settler.died),
+            ("heartbeat", self._heartbeat.died),
+        )
+        died = [name for name, has_died in threads if has_died]
+        return f"its {' and its '.join(died)} died" if died and not self._stopping else ""
+
+    def _is_hindered(self) -> str:
+        if not self._started:
+            return "it has not been started"
+        if self._stopping:
+            return "it is stopping"
+        if self._crew.quiet:
+            return "it is quiet"
+        if not self._opened:
+            return "it opens what its jobs need"
+        if self._watchdog.stalled:
+            return f"it cannot lease: {self._fetcher.error!r}"
+        return ""
+
+    def _describe(self, holder: HolderInfo) -> HolderInfo:
+        state = "stopping" if self._stopping else "quiet" if self._crew.quiet else "working"
+        return describe(holder, self._crew, state, self._clock)
+
     # -- what its threads call ------------------------------------------------------------------------------------
+
+    def _heard(self, answer: Beat) -> None:
+        """Do what was asked from afar; it is asked again with every beat."""
+        match answer.command:
+            case "quiet":
+                self.quiet()
+            case "work":
+                self.work()
+            case "stop":
+                self.stop()
+        self._services.heard(answer)
 
     def _settled(self) -> None:
         self._fetcher.poke()
@@ -252,6 +331,7 @@ class Worker:
             self._open()
             self._ask_gates()
             self._fetcher.start()  # ends at once after a stop
+            self._opened = True
             if not self._stopping:
                 self._services.start()
             while not self._stopping:
@@ -276,6 +356,7 @@ class Worker:
             self._rest(left)
 
     def _stop_leasing(self) -> None:
+        self._heartbeat.hurry()
         self._fetcher.interrupt()
         self._services.stop()
         self._gatekeeper.stop()
@@ -348,6 +429,7 @@ class Worker:
         self._calls.put(None)
 
     def _rest(self, seconds: float) -> None:
+        self._turned = time.monotonic()
         with suppress(Empty):
             self._calls.get(timeout=seconds)
 

@@ -49,11 +49,10 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
     def context(self, delivery: Delivery, handler: Handler) -> Context:
         """Return the context of a run that begins now."""
         timeout = handler.timeout if delivery.timeout is None else delivery.timeout
-        started = 0 if timeout is None else self.clock.boot()
         return Context(
             delivery,
             timeout,
-            started,
+            self.clock.boot(),
             self.clock,
             origin=handler.origin,
             reporter=self.report,

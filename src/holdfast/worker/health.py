@@ -1,0 +1,60 @@
+"""How a worker is: whether it lives, whether it leases, and what it says of itself with each beat."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from heapq import nsmallest
+from pathlib import Path
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.delivery import HolderInfo, RunningJob
+from holdfast.worker.crew import Crew
+
+MOST_RUNNING = 20
+"""So many of the jobs that run are told of with a beat, those that have run longest."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """``live``: its threads turn; one that is not should be replaced. ``ready``: it leases what there is to lease.
+    ``why`` says what is amiss, and is empty when nothing is.
+    """
+
+    live: bool
+    ready: bool
+    why: str = ""
+
+
+def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> HolderInfo:
+    """Return the holder with what a worker says of itself to people."""
+    running, now = crew.running(), clock.boot()
+    longest = nsmallest(MOST_RUNNING, running, key=lambda context: context.started)
+    return msgspec.structs.replace(
+        holder,
+        version=_version(),
+        slots=sum(runner.slots for runner in crew.runners),
+        used=len(running),
+        running=tuple(
+            RunningJob(context.queue, context.id, context.kind, max(0, now - context.started) / 1000)
+            for context in longest
+        ),
+        memory=_memory(),
+        state=state,
+    )
+
+
+@cache
+def _version() -> str:
+    from importlib.metadata import version  # costs start-up time, which only workers pay
+
+    return version("holdfast")
+
+
+def _memory() -> int:
+    """Return how many bytes of memory this process occupies, 0 where nobody tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

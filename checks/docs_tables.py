@@ -137,6 +137,8 @@ _VERBS = {
     "nack": "its handler failed and attempts are left, or it asked for later; "
     "to `cancelled` when somebody had asked to cancel it",
     "give_back": "returned unstarted, the attempt not counted; to `cancelled` when somebody had asked to cancel it",
+    "crash": "the process it alone ran in died; to `dead` when the attempt was the last or the crash the third; "
+    "to `cancelled` when somebody had asked to cancel it",
     "take_back": "its holder ended; to `dead` when the run counted and was the last attempt or the third crash; "
     "to `cancelled` when somebody had asked to cancel it",
     "bury": "attempts used, `Bury`, an error not to be retried, or a body that cannot be decoded",

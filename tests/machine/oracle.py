@@ -7,7 +7,19 @@ from types import SimpleNamespace
 
 import msgspec
 
-from holdfast.delivery import ENDED, Ack, Burial, Cancellation, GiveBack, Nack, QueueStats, Receipt, Replayed, State
+from holdfast.delivery import (
+    ENDED,
+    Ack,
+    Burial,
+    Cancellation,
+    Crash,
+    GiveBack,
+    Nack,
+    QueueStats,
+    Receipt,
+    Replayed,
+    State,
+)
 from holdfast.testing.conformance.judge import QUEUE, Grant, Seen
 
 
@@ -128,6 +140,8 @@ class Oracle:
                 job.due = now + int(delay * 1000)
                 job.rank = job.due if job.due > now else now + 1
                 self._back(job, now)
+            case Crash(reason=reason):
+                self._charge(job, reason, True, now)
             case GiveBack():
                 job.attempts -= 1
                 self._back(job, now)
@@ -136,15 +150,20 @@ class Oracle:
         taken = self._running(holder=holder)
         for job in taken:
             crashed = charged is not None and Receipt(QUEUE, job.id, job.token) in charged
-            burned = crashed or charged is None
-            job.crashes += crashed
-            job.attempts -= not burned
-            out_of_attempts = job.left is not None and job.attempts >= job.left
-            if burned and not job.asked and (out_of_attempts or job.crashes >= 3):
-                self._end(job, State.DEAD, reason, now)
+            if crashed or charged is None:
+                self._charge(job, reason, crashed, now)
             else:
+                job.attempts -= 1
                 self._back(job, now)
         return len(taken)
+
+    def _charge(self, job, reason, crashed, now):
+        job.crashes += crashed
+        out_of_attempts = job.left is not None and job.attempts >= job.left
+        if not job.asked and (out_of_attempts or job.crashes >= 3):
+            self._end(job, State.DEAD, reason, now)
+        else:
+            self._back(job, now)
 
     def cancel(self, job_ids, reason, now):
         self._expire(now)

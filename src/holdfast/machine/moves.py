@@ -21,6 +21,7 @@ from holdfast.delivery import (
     Attempt,
     Burial,
     Cancellation,
+    Crash,
     Nack,
     Receipt,
     Settlement,
@@ -54,6 +55,7 @@ MOVES: frozenset[Move] = frozenset(
         # to cancelled: what was asked to be cancelled does not run again
         _moves("nack", [State.RUNNING], [State.SCHEDULED, State.READY, State.CANCELLED]),
         _moves("give_back", [State.RUNNING], [State.READY, State.CANCELLED]),
+        _moves("crash", [State.RUNNING], [State.READY, State.DEAD, State.CANCELLED]),
         _moves("take_back", [State.RUNNING], [State.READY, State.DEAD, State.CANCELLED]),
         _moves("bury", [State.RUNNING], [State.DEAD]),
         _moves("stop", [State.RUNNING], [State.CANCELLED]),
@@ -140,6 +142,8 @@ def settled(head: Head, settlement: Settlement, now: int) -> tuple[str, State]:
     if isinstance(settlement, Cancellation):
         head.reason = settlement.reason
         return "stop", State.CANCELLED
+    if isinstance(settlement, Crash):
+        return "crash", _charged(head, settlement.reason, crashed=True)
     if not isinstance(settlement, Nack):
         head.attempts -= 1
         return "give_back", _back(head, State.READY)
@@ -160,14 +164,20 @@ def taken_back(head: Head, reason: str, charged: Collection[tuple[str, int]] | N
     ``charged`` is that of ``QueueBackend.retire``, as ``charged_runs`` gives it for the head's own queue.
     """
     crashed = charged is not None and (head.id, head.token) in charged
-    counted = crashed or charged is None
+    if crashed or charged is None:
+        return _charged(head, reason, crashed=crashed), True
+    head.attempts -= 1
+    return _back(head, State.READY), False
+
+
+def _charged(head: Head, reason: str, *, crashed: bool) -> State:
+    """Charge a run that nobody ended in order with its attempt, and with a crash if it was one."""
     head.crashes += crashed
-    head.attempts -= not counted
     over = head.crashes >= MAX_CRASHES or (head.max_attempts is not None and head.attempts >= head.max_attempts)
-    if counted and over and head.cancel is None:
+    if over and head.cancel is None:
         head.reason = reason
-        return State.DEAD, counted
-    return _back(head, State.READY), counted
+        return State.DEAD
+    return _back(head, State.READY)
 
 
 def revived(head: Head, verb: str, now: int) -> None:
@@ -198,11 +208,13 @@ def failed_run(head: Head, settlement: Settlement, now: int) -> Attempt | None:
     if isinstance(settlement, Burial):
         outcome = "timeout" if settlement.reason == "timeout" else "buried"
         return ended_run(head, outcome, now, settlement.error)
+    if isinstance(settlement, Crash):
+        return lost_run(head, settlement.reason, now, crashed=True)
     return None
 
 
 def lost_run(head: Head, reason: str, now: int, *, crashed: bool) -> Attempt:
-    """Return the run that ended with its holder."""
+    """Return the run that ended with its process, or with its holder."""
     return ended_run(head, "crashed" if crashed else "lost", now, ErrorInfo("", reason))
 
 

@@ -76,9 +76,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     """How a worker's life went, in jobs.
 
-    ``done``, ``retried``, ``buried``, ``cancelled`` and ``given_back`` were settled so; ``lost`` were refused because
-    their lease was lost. ``abandoned`` still ran in threads that cannot be stopped, and ``unsettled`` results had
-    not reached the store, when the worker ended: both run again.
+    ``done``, ``retried``, ``buried``, ``cancelled`` and ``given_back`` were settled so; of ``crashed`` a process of
+    their own died, and they came back or were buried; ``lost`` were refused because their lease was lost.
+    ``abandoned`` still ran in threads that cannot be stopped, and ``unsettled`` results had not reached the store, when
+    the worker ended: both run again.
     """
 
     done: int = 0
@@ -86,6 +87,7 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     buried: int = 0
     cancelled: int = 0
     given_back: int = 0
+    crashed: int = 0
     lost: int = 0
     abandoned: int = 0
     unsettled: int = 0

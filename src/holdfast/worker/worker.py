@@ -14,7 +14,7 @@ from typing import Self
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Beat, Burial, Cancellation, GiveBack, HolderInfo, Nack, Settlement
+from holdfast.delivery import Ack, Beat, Burial, Cancellation, Crash, GiveBack, HolderInfo, Nack, Settlement
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
@@ -420,6 +420,7 @@ class Worker:
             buried=counts[Burial],
             cancelled=counts[Cancellation],
             given_back=counts[GiveBack],
+            crashed=counts[Crash],
             lost=self._settler.lost,
             abandoned=abandoned,
             unsettled=self._settler.unsettled,

@@ -12,6 +12,7 @@ from holdfast.testing.conformance.commanding import CommandCases, HandleCommandC
 from holdfast.testing.conformance.conflicts import ConflictCases, DebounceCases, ReplaceCases
 from holdfast.testing.conformance.connections import ConnectionCases
 from holdfast.testing.conformance.counting import StatsCases
+from holdfast.testing.conformance.crashing import CrashCases, CrashRunCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
 from holdfast.testing.conformance.examining import ExamineCases
 from holdfast.testing.conformance.expiring import ExpiryCases
@@ -19,7 +20,7 @@ from holdfast.testing.conformance.filtering import FilterCases
 from holdfast.testing.conformance.firing import FireCases, OverlapCases, TickCases
 from holdfast.testing.conformance.flushing import FlushCases, RemoveCases
 from holdfast.testing.conformance.harness import Caller, Harness
-from holdfast.testing.conformance.holding import CrashCases, HolderCases, RetireCases
+from holdfast.testing.conformance.holding import ChargeCases, HolderCases, RetireCases
 from holdfast.testing.conformance.inheritance import check_inheritance
 from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCases
 from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
@@ -51,11 +52,13 @@ __all__ = [
     "CancelCases",
     "CancelRunningCases",
     "Cases",
+    "ChargeCases",
     "CloseCases",
     "CommandCases",
     "ConflictCases",
     "ConnectionCases",
     "CrashCases",
+    "CrashRunCases",
     "DebounceCases",
     "DelayCases",
     "DestroyCases",

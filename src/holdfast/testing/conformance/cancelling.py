@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import pytest
 
 from holdfast.capabilities import Cancellable
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Cancellation, GiveBack, Nack, Receipt, Settlement, State
+from holdfast.delivery import Ack, Cancellation, Crash, GiveBack, Nack, Receipt, Settlement, State
 from holdfast.testing.conformance.cases import OTHER, QUEUE, Cases
 
 
@@ -156,9 +157,13 @@ class CancelRunningCases(Cases):
 
         assert self.beat().cancels == ()
 
-    @pytest.mark.parametrize("settlement", [Cancellation, Nack, GiveBack], ids=["stopped", "failed", "given back"])
+    @pytest.mark.parametrize(
+        "settlement",
+        [Cancellation, Nack, GiveBack, partial(Crash, reason="died")],
+        ids=["stopped", "failed", "given back", "crashed"],
+    )
     def test_a_run_that_does_not_finish_is_cancelled(self, settlement: Callable[[Receipt], Settlement]) -> None:
-        """Stopped, failed or given back."""
+        """Stopped, failed, given back or crashed."""
         receipt = self._asked()
 
         lost = self.settle(settlement(receipt))
@@ -213,6 +218,16 @@ class CancelRunningCases(Cases):
         self.store.cancel(QUEUE, ["job"])
 
         self.store.retire(OTHER, "died", [receipt])
+
+        assert (self.stats().cancelled, self.stats().dead) == (1, 0)
+
+    def test_a_job_whose_own_process_died_in_its_last_attempt_is_cancelled(self) -> None:
+        """The same of a settlement."""
+        self.send("job", max_attempts=1)
+        receipt = self.lease_one().receipt
+        self.store.cancel(QUEUE, ["job"])
+
+        self.settle(Crash(receipt, "died"))
 
         assert (self.stats().cancelled, self.stats().dead) == (1, 0)
 

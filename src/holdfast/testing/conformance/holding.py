@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.delivery import Ack, Delivery, GiveBack, Nack, Receipt
-from holdfast.testing.conformance.cases import OTHER, QUEUE, Cases, ids
+from holdfast.delivery import Ack, GiveBack, Nack, Receipt
+from holdfast.testing.conformance.cases import OTHER, Cases
 
 
 class HolderCases(Cases):
@@ -236,84 +236,8 @@ class RetireCases(Cases):
         assert lost == [receipt]
 
 
-class CrashCases(Cases):
-    """A job whose process died is charged; one that had not started never is."""
-
-    def _crash(self, *guilty: str) -> list[Delivery]:
-        """Let a new holder lease all there is and die while the guilty ran; return what it had leased."""
-        holder = f"crashing#{len(self.store.holders())}{self.stats().running}{self.harness.wall()}"
-        self.beat(holder)
-        held = self.lease(holder=holder)
-        self.store.retire(holder, "worker died: SIGKILL", [one.receipt for one in held if one.id in guilty])
-        self.elapse(0.01)
-        return held
-
-    def test_a_charged_job_burns_its_attempt_and_a_crash(self) -> None:
-        """It ran when the process died."""
-        self.send("job")
-        self._crash("job")
-
-        got = self.lease_one()
-
-        assert (got.attempt, got.crashes) == (2, 1)
-
-    def test_the_neighbours_of_a_charged_job_are_unburned(self) -> None:
-        """A job that had not started is never charged."""
-        self.send("guilty", "innocent")
-        self._crash("guilty")
-
-        got = {one.id: (one.attempt, one.crashes) for one in self.lease()}
-
-        assert got == {"guilty": (2, 1), "innocent": (1, 0)}
-
-    def test_a_charged_job_comes_back_at_once(self) -> None:
-        """To its place."""
-        self.send("first", "second")
-        self._crash("first")
-
-        assert self.leased() == ["first", "second"]
-
-    def test_the_third_crash_buries(self) -> None:
-        """Even if attempts are left (G-T40)."""
-        self.send("poison", max_attempts=None)
-        for _ in range(3):
-            self._crash("poison")
-
-        assert self.leased() == []
-        assert self.stats().dead == 1
-
-    def test_two_crashes_do_not_bury(self) -> None:
-        """Only the third convicts."""
-        self.send("job")
-        self._crash("job")
-        self._crash("job")
-
-        assert self.leased() == ["job"]
-
-    def test_a_failure_between_crashes_does_not_pardon(self) -> None:
-        """Crashes add up over the runs of a job."""
-        self.send("poison", max_attempts=None)
-        self._crash("poison")
-        self._crash("poison")
-        self.settle(Nack(self.lease_one().receipt))
-        self._crash("poison")
-
-        assert self.stats().dead == 1
-
-    def test_a_crash_in_the_last_attempt_buries(self) -> None:
-        """None is left (G-T23)."""
-        self.send("job", max_attempts=1)
-        self._crash("job")
-
-        assert self.leased() == []
-        assert self.stats().dead == 1
-
-    def test_an_uncharged_job_survives_its_last_attempt(self) -> None:
-        """It did not run."""
-        self.send("job", max_attempts=1)
-        self._crash()
-
-        assert self.leased() == ["job"]
+class ChargeCases(Cases):
+    """The end of a holder charges the runs that it names, or everybody an attempt when nobody knows what ran."""
 
     def test_when_nobody_knows_what_ran_all_are_charged_an_attempt(self) -> None:
         """`charged=None`: an attempt and no crash."""
@@ -381,11 +305,3 @@ class CrashCases(Cases):
 
         assert self.settle(Nack(mine.receipt)) == []
         assert self.lease_one().crashes == 0
-
-    def test_a_burial_on_take_back_frees_the_key(self) -> None:
-        """A poisonous head holds nobody."""
-        self.send("poison", "next", key="k", max_attempts=1)
-
-        self._crash("poison")
-
-        assert ids(self.lease(queue=QUEUE)) == ["next"]

@@ -258,19 +258,6 @@ class RunCases(InspectCases):
         assert numbers == [1, 2, 23, 24, 25, 26, 27, 28, 29, 30]
         assert len(numbers) == FIRST_ERRORS + LAST_ERRORS
 
-    def test_a_crash_is_recorded_with_its_reason(self) -> None:
-        """`worker died: SIGKILL`."""
-        self.beat(OTHER)
-        self.send("job")
-        receipt = self.lease_one(holder=OTHER).receipt
-
-        self.store.retire(OTHER, "worker died: SIGKILL", [receipt])
-
-        [run] = self._get().runs
-        assert (run.number, run.holder, run.outcome) == (1, OTHER, "crashed")
-        assert run.error is not None
-        assert "worker died: SIGKILL" in run.error.message
-
     def test_a_run_lost_to_silence_is_recorded(self) -> None:
         """Nobody knows what became of it."""
         self.beat(OTHER, ttl=10)
@@ -281,18 +268,6 @@ class RunCases(InspectCases):
         self.store.tidy()
 
         assert [(run.number, run.holder, run.outcome) for run in self._get().runs] == [(1, OTHER, "lost")]
-
-    def test_a_job_buried_by_its_third_crash_says_why(self) -> None:
-        """The reason of the crash is that of the dead letter (G-T40)."""
-        self.send("job")
-        for number in range(3):
-            self.beat(f"crashing#{number}")
-            receipt = self.lease_one(holder=f"crashing#{number}").receipt
-            self.store.retire(f"crashing#{number}", f"worker died: {number}", [receipt])
-
-        job = self._get()
-
-        assert (job.state, job.crashes, job.reason) == (State.DEAD, 3, "worker died: 2")
 
     def test_a_job_buried_in_its_last_attempt_says_why(self) -> None:
         """Visible, with the reason its holder ended (G-T23)."""

@@ -22,7 +22,19 @@ from hypothesis.stateful import (
 from holdfast.capabilities import Cancellable, Flushable, Inspectable, JobFilter, Pausable, Replayable
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, HolderInfo, JobView, Nack, Receipt, Settlement, State
+from holdfast.delivery import (
+    Ack,
+    Burial,
+    Cancellation,
+    Crash,
+    GiveBack,
+    HolderInfo,
+    JobView,
+    Nack,
+    Receipt,
+    Settlement,
+    State,
+)
 from holdfast.errors import LeaseLost
 from holdfast.failures import ErrorInfo
 from holdfast.message import FORMAT, Message, Unique
@@ -79,6 +91,7 @@ SETTLEMENTS: st.SearchStrategy[Settle] = st.one_of(
     st.just(lambda receipt: Burial(receipt, "buried")),
     st.just(lambda receipt: Cancellation(receipt, "stopped")),
     st.just(GiveBack),
+    st.just(lambda receipt: Crash(receipt, "died")),
 )
 
 

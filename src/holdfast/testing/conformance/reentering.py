@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import pytest
 
 from holdfast.capabilities import Cancellable, Flushable, Inspectable, Replayable
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack, Receipt, State
+from holdfast.delivery import Ack, Burial, Cancellation, Crash, GiveBack, Nack, Receipt, Settlement, State
 from holdfast.message import Unique
 from holdfast.testing.conformance.cases import LONG, OTHER, QUEUE, Cases
 from holdfast.testing.conformance.unique import HOUR, ONE, STARTED
+
+BACK = [Nack, GiveBack, partial(Crash, reason="died")]
 
 
 class ReentryCases(Cases):
@@ -29,8 +33,8 @@ class ReentryCases(Cases):
         self.send("other", unique=STARTED, delay=LONG)
         return receipt
 
-    @pytest.mark.parametrize("settle", [Nack, GiveBack])
-    def test_a_job_that_comes_back_has_its_slot_again(self, settle: type[Nack | GiveBack]) -> None:
+    @pytest.mark.parametrize("settle", BACK, ids=["failed", "given back", "crashed"])
+    def test_a_job_that_comes_back_has_its_slot_again(self, settle: Callable[[Receipt], Settlement]) -> None:
         """When no other has taken it."""
         self.send("job", unique=STARTED)
 
@@ -38,8 +42,8 @@ class ReentryCases(Cases):
 
         assert self._probe() == "job"
 
-    @pytest.mark.parametrize("settle", [Nack, GiveBack])
-    def test_a_job_that_lost_its_slot_goes_on_without(self, settle: type[Nack | GiveBack]) -> None:
+    @pytest.mark.parametrize("settle", BACK, ids=["failed", "given back", "crashed"])
+    def test_a_job_that_lost_its_slot_goes_on_without(self, settle: Callable[[Receipt], Settlement]) -> None:
         """It runs again, and the other one keeps the slot."""
         receipt = self._overtaken()
 

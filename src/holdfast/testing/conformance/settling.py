@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.delivery import Ack, Burial, Cancellation, GiveBack, Nack, Receipt, Settlement, State
+from holdfast.delivery import Ack, Burial, Cancellation, Crash, GiveBack, Nack, Receipt, Settlement, State
 from holdfast.failures import ErrorInfo
 from holdfast.message import Message
 from holdfast.testing.conformance.cases import QUEUE, Cases
@@ -13,7 +13,14 @@ BOOM = ErrorInfo("ValueError", "boom")
 
 
 def _every(receipt: Receipt) -> list[Settlement]:
-    return [Ack(receipt), Nack(receipt), Burial(receipt, "late"), Cancellation(receipt), GiveBack(receipt)]
+    return [
+        Ack(receipt),
+        Nack(receipt),
+        Burial(receipt, "late"),
+        Cancellation(receipt),
+        GiveBack(receipt),
+        Crash(receipt, "late"),
+    ]
 
 
 class SettleCases(Cases):
@@ -21,11 +28,11 @@ class SettleCases(Cases):
 
     @pytest.mark.parametrize(
         ("choice", "state"),
-        [(0, "done"), (1, "ready"), (2, "dead"), (3, "cancelled"), (4, "ready")],
-        ids=["ack", "nack", "bury", "stop", "give-back"],
+        [(0, "done"), (1, "ready"), (2, "dead"), (3, "cancelled"), (4, "ready"), (5, "ready")],
+        ids=["ack", "nack", "bury", "stop", "give-back", "crash"],
     )
     def test_a_settlement_moves_its_job(self, choice: int, state: str) -> None:
-        """Ack, nack, bury, stop and give back lead where the diagram says (G-T19, G-T35)."""
+        """Each leads where the diagram says (G-T19, G-T35)."""
         self.send("job")
         receipt = self.lease_one().receipt
 
@@ -47,7 +54,7 @@ class SettleCases(Cases):
         assert self.settle(odd.settlement, good.settlement) == []
         assert (self.stats().dead, self.stats().done) == (1, 1)
 
-    @pytest.mark.parametrize("choice", range(5), ids=["ack", "nack", "bury", "stop", "give-back"])
+    @pytest.mark.parametrize("choice", range(6), ids=["ack", "nack", "bury", "stop", "give-back", "crash"])
     def test_an_old_token_settles_nothing(self, choice: int) -> None:
         """A stale worker cannot touch the new claimant's run (G-T45)."""
         self.send("job")
@@ -68,7 +75,7 @@ class SettleCases(Cases):
 
         lost = self.settle(*_every(receipt))
 
-        assert lost == [receipt] * 5
+        assert lost == [receipt] * 6
         assert getattr(self.stats(), state) == 1
 
     def test_a_second_ack_in_the_same_batch_is_lost(self) -> None:
@@ -125,16 +132,16 @@ class SettleCases(Cases):
 
     def test_one_batch_mixes_all_settlements(self) -> None:
         """Also over several queues."""
-        self.send("a", "b", "c", "d", "e")
-        self.send("f", queue="elsewhere")
-        a, b, c, d, e = (delivery.receipt for delivery in self.lease())
-        f = self.lease_one(queue="elsewhere").receipt
+        self.send("a", "b", "c", "d", "e", "f")
+        self.send("g", queue="elsewhere")
+        a, b, c, d, e, f = (delivery.receipt for delivery in self.lease())
+        g = self.lease_one(queue="elsewhere").receipt
 
-        lost = self.settle(Ack(a), Nack(b, 60), Burial(c, "no"), Cancellation(d), GiveBack(e), Ack(f))
+        lost = self.settle(Ack(a), Nack(b, 60), Burial(c, "no"), Cancellation(d), GiveBack(e), Crash(f, "died"), Ack(g))
 
         stats = self.stats()
         assert lost == []
-        assert (stats.done, stats.scheduled, stats.dead, stats.cancelled, stats.ready) == (1, 1, 1, 1, 1)
+        assert (stats.done, stats.scheduled, stats.dead, stats.cancelled, stats.ready) == (1, 1, 1, 1, 2)
         assert self.stats("elsewhere").done == 1
 
     def test_a_large_batch_is_settled_whole(self) -> None:

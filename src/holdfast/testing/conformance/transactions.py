@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.capabilities import Inspectable, Transactional
-from holdfast.delivery import Ack, Burial, GiveBack, Nack, QueueStats, Receipt, Settlement, State
+from holdfast.delivery import Ack, Burial, Crash, GiveBack, Nack, QueueStats, Receipt, Settlement, State
 from holdfast.errors import BodyTooLarge, UsageError
 from holdfast.message import Message, Stored
 from holdfast.testing.conformance.cases import PATIENCE, PROMPT, QUEUE, Cases, beside
@@ -244,14 +244,16 @@ class SettleInCases(TransactionalCases):
     def test_every_settlement_can_be_part_of_a_transaction(self) -> None:
         """In one mixed batch."""
         self.send("a", "b", "c", "d")
-        a, b, c, d = (delivery.receipt for delivery in self.lease())
+        self.send("e", max_attempts=1)
+        a, b, c, d, e = (delivery.receipt for delivery in self.lease())
         with self.transaction() as caller:
-            lost = self.settle_in(caller, Ack(a), Nack(b, 60.0), Burial(c, "no"), GiveBack(d))
+            lost = self.settle_in(caller, Ack(a), Nack(b, 60.0), Burial(c, "no"), GiveBack(d), Crash(e, "died"))
 
         assert lost == []
-        assert [self.state(one) for one in "abcd"] == [State.DONE, State.SCHEDULED, State.DEAD, State.READY]
+        ends = [State.DONE, State.SCHEDULED, State.DEAD, State.READY, State.DEAD]
+        assert [self.state(one) for one in "abcde"] == ends
         stats = self.stats()
-        assert (stats.done, stats.scheduled, stats.dead, stats.ready, stats.running) == (1, 1, 1, 1, 0)
+        assert (stats.done, stats.scheduled, stats.dead, stats.ready, stats.running) == (1, 1, 2, 1, 0)
 
     def test_follow_ups_come_with_the_commit(self) -> None:
         """Of the ack they belong to, and never after a rollback."""

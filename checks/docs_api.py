@@ -26,13 +26,14 @@ from holdfast import current_job as current_job_function
 from holdfast.aio import Aio, AioDeliveries, AioPlace, AioQueue
 from holdfast.capabilities import Definition, JobFilter, Schedule, Tick
 from holdfast.config import QueueSettings
-from holdfast.delivery import JobView, QueueStats, Replayed, Reported
+from holdfast.delivery import HolderInfo, JobView, QueueStats, Replayed, Reported, RunningJob
 from holdfast.middleware import Middleware, Sending
 from holdfast.queues import Deliveries, Place, Queue
 from holdfast.schedule.book import AppSchedules
 from holdfast.schedule.schedule import ScheduleOptions
 from holdfast.tasks.dependencies import Dependencies, Override
-from holdfast.worker import Stopped
+from holdfast.worker import Health, Stopped
+from holdfast.worker.commanding import AppWorkers
 
 CLASSES: tuple[tuple[type, str], ...] = (
     (App, "holdfast"),
@@ -47,6 +48,10 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (Sending, "holdfast.middleware"),
     (Worker, "holdfast"),
     (Stopped, "holdfast.worker"),
+    (Health, "holdfast.worker"),
+    (AppWorkers, "holdfast.worker.commanding"),
+    (HolderInfo, "holdfast.delivery"),
+    (RunningJob, "holdfast.delivery"),
     (AppSchedules, "holdfast.schedule.book"),
     (ScheduleOptions, "holdfast.schedule.schedule"),
     (Schedule, "holdfast.capabilities"),

@@ -39,6 +39,7 @@ from holdfast.worker.gates import Gates
 if TYPE_CHECKING:
     from holdfast.schedule.book import AppSchedules
     from holdfast.schedule.schedule import DeclaredOptions
+    from holdfast.worker.commanding import AppWorkers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +71,12 @@ def _schedules_of(app: App) -> AppSchedules:
     from holdfast.schedule.book import AppSchedules  # most programs only send, and need no zones and no rules
 
     return AppSchedules(app._link.sender, app._life.store, app.events, lambda: app._clock)
+
+
+def _workers_of(app: App) -> AppWorkers:
+    from holdfast.worker.commanding import AppWorkers
+
+    return AppWorkers(app._life.store)
 
 
 class AppOptions(TypedDict, total=False):
@@ -150,6 +157,8 @@ class App:
         )
         """What the App offers, to be awaited."""
 
+    workers = cached_property(_workers_of)
+    """Who works on this App's store, in whatever process, to list, quiet and stop."""
     schedules = cached_property(_schedules_of)
     """The schedules of this App's store, to add, list, edit, pause and run."""
 

@@ -135,6 +135,24 @@ def test_a_quiet_worker_whose_holder_was_ended_begins_another(worker, store, clo
     assert known(store, lambda holder: holder.id != first).state == "quiet"
 
 
+def test_a_worker_does_what_it_is_told_from_afar_for_as_long_as_it_is_told(worker, store, send, clock, ear):
+    started = worker(lambda delivery, context: None)
+    holder = known(store).id
+
+    assert store.command(holder, "quiet")
+    for _ in range(3):  # it is told again with each beat
+        clock.move(11)
+    known(store, lambda holder: holder.state == "quiet")
+    send(b"")
+    assert store.command(holder, "work")
+    clock.move(11)
+    ear.wait_for(Done)
+
+    assert store.command(holder, "stop")
+    clock.move(11)
+    assert started.join(PATIENCE).done == 1
+
+
 # -- health ---------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "queues": "List, measure, pause, reload, flush and destroy queues.",
     "dead": "List, replay and purge dead letters.",
     "schedules": "List, show, pause, resume, run and remove schedules.",
+    "workers": "List and show workers, and let them be quiet, work or stop.",
     "doctor": "Examine a store, and say what to do about what is found.",
     "bench": "Measure a store: enqueue one by one, enqueue in bulk, and run no-op jobs in one worker.",
     "demo": "Run one job per file of the standard library, and check that nothing was lost.",

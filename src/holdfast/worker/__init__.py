@@ -9,6 +9,7 @@ from holdfast.worker.context import CONTEXT, Context, current_job
 from holdfast.worker.handler import Handler, Misfit
 
 if TYPE_CHECKING:
+    from holdfast.worker.health import Health
     from holdfast.worker.options import Lane, Stopped, WorkerOptions
     from holdfast.worker.services import Service
     from holdfast.worker.worker import Worker
@@ -17,6 +18,7 @@ __all__ = [
     "CONTEXT",
     "Context",
     "Handler",
+    "Health",
     "Lane",
     "Misfit",
     "Service",
@@ -26,7 +28,14 @@ __all__ = [
     "current_job",
 ]
 
-_LATE = {"Lane": "options", "Service": "services", "Stopped": "options", "Worker": "worker", "WorkerOptions": "options"}
+_LATE = {
+    "Health": "health",
+    "Lane": "options",
+    "Service": "services",
+    "Stopped": "options",
+    "Worker": "worker",
+    "WorkerOptions": "options",
+}
 
 
 def __getattr__(name: str) -> Any:

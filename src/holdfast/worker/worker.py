@@ -47,9 +47,9 @@ LAST_CALL = 1.8
 class Worker:
     """Works on ``queues`` with ``handlers`` until it is stopped. A worker is used once.
 
-    ``start``, ``stop`` and ``join``, or ``with worker:``, are for a worker inside another program, ``async with
-    worker:`` for one on an event loop, which is never blocked; ``run`` is all three, with signals, for a process of its
-    own. They may be called from any thread, ``run`` from the main one.
+    ``start``, ``stop`` and ``join``, or ``with worker:``, are for a worker inside another program; ``async with`` does
+    the same and never blocks its event loop. ``run`` is all three, with signals, for a process of its own. They may be
+    called from any thread, ``run`` from the main one.
 
     ``services`` run beside its jobs: they start with the worker and stop when it begins to stop. One that cannot start
     ends the worker with its error.

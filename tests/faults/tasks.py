@@ -1,0 +1,121 @@
+"""The App that the workers of the fault suite run: ``holdfast worker tests.faults.tasks:app``.
+
+``$HOLDFAST_URL`` is the store, ``$FAULTS_HISTORY`` the file of facts, ``$FAULTS_CLOCK`` that of a clock that is moved.
+"""
+
+import asyncio
+import ctypes
+import os
+import threading
+import time
+from pathlib import Path
+
+from holdfast import CONTEXT, App, Context, Retry
+from holdfast.clock import SYSTEM
+from holdfast.testing import SharedClock
+from tests.faults.history import QUEUE, Notes
+from tests.faults.telling import Teller
+
+AT_ONCE = Retry(base=0, jitter="none")
+
+
+class Brief(App):
+    """An App whose workers' leases end soon after them."""
+
+    def worker(self, queues=None, **options):
+        return super().worker(queues, **{"ttl": float(os.environ.get("FAULTS_TTL", "30"))} | options)
+
+
+def _clock():
+    """Return a clock that the test sets, where it has one."""
+    path = os.environ.get("FAULTS_CLOCK")
+    return SharedClock(Path(path)) if path else SYSTEM
+
+
+app = Brief(clock=_clock())
+notes = Notes(os.environ["FAULTS_HISTORY"])
+telling = Teller(notes, app)
+
+
+# -- work that ends -----------------------------------------------------------------------------------------------
+
+
+@app.task(queue=QUEUE, name="step", retry=AT_ONCE)
+def step(seconds: float, *, ctx: Context = CONTEXT) -> None:
+    """Work in a thread."""
+    with telling(ctx):
+        time.sleep(seconds)
+
+
+@app.task(queue=QUEUE, name="stroll", retry=AT_ONCE)
+async def stroll(seconds: float, *, ctx: Context = CONTEXT) -> None:
+    """Work in the event loop."""
+    with telling(ctx):
+        await asyncio.sleep(seconds)
+
+
+@app.task(queue=QUEUE, name="seize", retry=AT_ONCE)
+def seize(seconds: float, *, ctx: Context = CONTEXT) -> None:
+    """Let no other thread of this process run meanwhile: a C function that holds the GIL."""
+    with telling(ctx):
+        ctypes.PyDLL(None).usleep(int(seconds * 1_000_000))
+
+
+@app.task(queue=QUEUE, name="parse", retry=Retry(attempts=2, base=0, jitter="none"))
+def parse(number: int, text: str = "", more: dict[str, list[float]] | None = None, *, ctx: Context = CONTEXT) -> None:
+    """Take arguments of several types."""
+    with telling(ctx):
+        pass
+
+
+@app.task(queue=QUEUE, name="unpack", codec="msgpack", retry=Retry(attempts=2, base=0, jitter="none"))
+async def unpack(number: int, text: str = "", more: list[bytes] | None = None, *, ctx: Context = CONTEXT) -> None:
+    """Take arguments of several types, written otherwise."""
+    with telling(ctx):
+        pass
+
+
+# -- work that does not -------------------------------------------------------------------------------------------
+
+
+@app.task(queue=QUEUE, name="cling", retry=AT_ONCE)
+def cling(gate: str, *, ctx: Context = CONTEXT) -> None:
+    """Wait in a thread, whatever anybody says, until the file is there."""
+    with telling(ctx):
+        while not os.path.exists(gate):  # noqa: PTH110
+            time.sleep(0.01)
+
+
+@app.task(queue=QUEUE, name="overrun", retry=AT_ONCE, timeout=0.5)
+def overrun(gate: str, *, ctx: Context = CONTEXT) -> None:
+    """Ignore a limit, in a thread."""
+    with telling(ctx):
+        while not os.path.exists(gate):  # noqa: PTH110
+            time.sleep(0.01)
+
+
+@app.task(queue=QUEUE, name="linger", retry=AT_ONCE)
+async def linger(*, ctx: Context = CONTEXT) -> None:
+    """Wait for ever in the event loop."""
+    with telling(ctx):
+        await asyncio.Event().wait()
+
+
+# -- work that kills ----------------------------------------------------------------------------------------------
+
+
+@app.task(queue=QUEUE, name="kill", retry=AT_ONCE)
+def kill(number: int, *, ctx: Context = CONTEXT) -> None:
+    """Kill the process that runs it."""
+    with telling(ctx):
+        os.kill(os.getpid(), number)
+        threading.Event().wait()
+
+
+@app.task(queue=QUEUE, name="hog", retry=AT_ONCE)
+def hog(*, ctx: Context = CONTEXT) -> None:
+    """Take memory until somebody says no."""
+    with telling(ctx):
+        taken = []
+        while True:
+            taken.append(bytearray(b"x" * 8_000_000))

@@ -1,0 +1,39 @@
+"""Workers killed with SIGKILL in the midst of their work: nothing is lost, and it goes on soon."""
+
+import random
+
+import pytest
+
+from tests.faults.checker import Promises
+from tests.faults.harness import TTL
+from tests.faults.rounds import rounds
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+JOBS = 1_000
+
+
+def summary(numbers):
+    """Return the median and the largest of many seconds."""
+    ordered = sorted(numbers)
+    return {"median": round(ordered[len(ordered) // 2], 3), "worst": round(ordered[-1], 3)} if ordered else {}
+
+
+@rounds(50)
+def test_a_fresh_worker_takes_over_from_a_killed_supervisor_and_its_children(stages, rounds, record_property):
+    seconds = []
+    for round_ in range(rounds):
+        stage, draw = stages(), random.Random(round_)
+        sender = stage.sender("step", 0.005, count=JOBS)
+        worker = stage.worker("--concurrency", 10)
+        stage.wait_for_starts(draw.randrange(1, JOBS // 2))
+        stage.kill_tree(worker)
+        last = stage.worker("--concurrency", 10, "--drain")
+        assert sender.wait() == 0, sender.said
+
+        assert last.wait(3 * 20) == 0, last.said
+        assert stage.findings(Promises(recovery=3 * (TTL + 1), silent=True)) == [], f"round {round_}\n{last.said}"
+        seconds += stage.recoveries()
+    record_property("jobs", JOBS * rounds)
+    record_property("interrupted", len(seconds))
+    record_property("recovery", summary(seconds))

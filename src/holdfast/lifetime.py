@@ -222,11 +222,10 @@ class Lifetime:
 
     def _lingers(self, worker: Worker) -> bool:
         try:
-            report = worker.join()
+            worker.join()
         except Exception:  # what ended it was logged then, and the others must end too
             self._events.logger.debug("a worker of %r had ended with an error", self._name, exc_info=True)
-            return False
-        return report is not None and report.abandoned > 0 and not worker.linger(0)
+        return not worker.linger(0)
 
     def forget(self) -> None:
         """Let go, in the child, of what belongs to the parent: no lock of it is taken, no connection closed."""

@@ -1,5 +1,6 @@
 """Programs that the process tests start: ``python -m tests.processes.programs NAME URL …``, one JSON line a fact."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -11,7 +12,7 @@ import time
 import zlib
 from pathlib import Path
 
-from holdfast import CONTEXT, App, Context, current_job
+from holdfast import CONTEXT, App, Cancel, Context, current_job
 from holdfast.clock import SYSTEM
 from holdfast.config import parse_url
 from holdfast.delivery import Ack, GiveBack, HolderInfo, Nack
@@ -87,6 +88,29 @@ def cling(url):
     app.worker([QUEUE], embedded=False).run()
 
 
+def endure(url):
+    """Work on jobs that never end by themselves, in a thread and on the loop; say when each starts and is stopped."""
+    app = App(url)
+
+    @app.task(queue=QUEUE, name="thread")
+    def in_thread(number: int, *, ctx: Context = CONTEXT) -> None:
+        say(started="thread")
+        while not ctx.cancel_requested:
+            time.sleep(0.001)
+        say(stopped="thread", at=time.monotonic())
+        raise Cancel("as asked")
+
+    @app.task(queue=QUEUE, name="loop")
+    async def on_loop(number: int) -> None:
+        say(started="loop")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            say(stopped="loop", at=time.monotonic())
+
+    app.worker([QUEUE], embedded=False).run()
+
+
 def insist(url, times):
     """Send the same unique key again and again; say what was answered, and between which instants."""
     store, answers = open_store(parse_url(url)), []
@@ -148,7 +172,9 @@ def transact(url, driver):
     say(drained=True)
 
 
-PROGRAMS = {program.__name__: program for program in (transact, trade, pour, labour, cling, insist, serve, tick)}
+PROGRAMS = {
+    program.__name__: program for program in (transact, trade, pour, labour, cling, endure, insist, serve, tick)
+}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](*sys.argv[2:])

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.capabilities import JobFilter
 from holdfast.delivery import State
-from holdfast.errors import UsageError
+from holdfast.errors import BackendError, UsageError
 from holdfast.events import Done, HolderLost, Leased
 from holdfast.worker import Worker, WorkerOptions
 from tests.worker.conftest import handler, wait_for_ready
@@ -145,6 +145,27 @@ def test_a_job_in_a_thread_that_cannot_be_stopped_stays_leased_until_it_ends(wor
     started._thread.join(10)
     assert store.get("q", job).state is State.DONE
     assert store.holders() == []
+
+
+def test_a_worker_that_was_ended_by_an_error_keeps_the_jobs_of_threads_that_live(
+    *, worker, send, store, barrier, clock
+):
+    faulty = Faulty(store)
+    (job,) = send(b"")
+    started = worker(barrier, backend=faulty, embedded=True, grace=0)
+    barrier.wait_for_entries()
+
+    faulty.fail("lease", error=BackendError("damaged", retryable=False))
+    send(b"", kind="other")
+    clock.move(5)
+    with pytest.raises(BackendError, match="damaged"):
+        started.join(10)
+
+    assert not started.linger(0)
+    assert store.get("q", job).state is State.RUNNING
+    barrier.let_go()
+    assert started.linger(10)
+    assert store.get("q", job).state is State.DONE
 
 
 def test_a_worker_says_which_jobs_it_could_not_stop(worker, send, barrier, caplog):

@@ -10,6 +10,7 @@ from holdfast.errors import HoldfastError
 from holdfast.events import BeforeBury, BeforeRetry, Done, LoopBlocked, Stuck
 from holdfast.retry import Retry
 from tests.worker.conftest import handler
+from tests.worker.faulty import Faulty
 
 
 async def for_ever(delivery, context):
@@ -107,6 +108,57 @@ def test_an_embedded_worker_with_three_stuck_threads_only_reports_them(worker, s
     ear.wait_for(Stuck, 3)
     clock.move(1)
     assert started.join(0) is None
+
+
+def test_an_embedded_worker_replaces_no_more_than_three_threads(*, worker, store, send, clock, ear, barrier):
+    send(*[b""] * 4, timeout=30)
+    worker(barrier, concurrency=4, embedded=True)
+    barrier.wait_for_entries(4)
+    clock.move(31)
+    ear.wait_for(Stuck, 4)
+
+    send(*[b""] * 4)
+
+    barrier.wait_for_entries(3)
+    assert (store.stats("q").running, store.stats("q").ready) == (7, 1)
+
+
+def test_a_job_may_run_for_many_ttls_while_its_holder_beats(*, worker, store, send, clock, barrier):
+    faulty = Faulty(store)
+    (job,) = send(b"")
+    worker(barrier, backend=faulty)
+    barrier.wait_for_entries()
+
+    for _ in range(12):
+        beats = faulty.calls["beat"]
+        clock.move(20)
+        faulty.wait_for_calls("beat", beats + 1)
+        assert store.tidy().rescued == 0
+
+    view = store.get("q", job)
+    assert (view.state, view.token, view.attempts) == (State.RUNNING, 1, 1)
+
+
+def test_a_job_over_its_timeout_in_a_thread_never_runs_twice_at_once(*, worker, store, send, clock, ear, barrier):
+    """Neither in its own worker, whose slot was replaced, nor in another that is idle."""
+    faulty = Faulty(store)
+    (job,) = send(b"", timeout=30)
+    worker(handler(barrier, timeout=30), backend=faulty, concurrency=2)
+    barrier.wait_for_entries()
+    worker(handler(barrier, timeout=30), concurrency=2)
+
+    for _ in range(6):
+        beats = faulty.calls["beat"]
+        clock.move(20)
+        faulty.wait_for_calls("beat", beats + 1)
+    ear.wait_for(Stuck)
+    assert store.get("q", job).token == 1
+    barrier.let_go()
+    ear.wait_for(Done)  # of its second run, which began when the first had been settled
+
+    first, second = store.get("q", job).runs
+    assert (first.outcome, second.outcome) == ("timeout", "done")
+    assert second.started >= first.ended
 
 
 def test_the_context_tells_the_deadline(worker, send, clock):

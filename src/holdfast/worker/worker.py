@@ -185,6 +185,8 @@ class Worker:
 
     def linger(self, timeout: float | None = None) -> bool:
         """Wait, after ``join``, for jobs in threads that could not be stopped; tell whether all have ended."""
+        if self._report is None or not self._report.abandoned:
+            return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

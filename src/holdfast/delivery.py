@@ -120,9 +120,10 @@ Settlement = Ack | Nack | Burial | Cancellation | GiveBack | Crash
 class Delivery(msgspec.Struct, gc=False):
     """One message handed to one holder.
 
-    ``attempt`` counts this run (1 is the first), ``crashes`` the runs in which the process died; ``sent`` and
-    ``leased`` are instants in ms. The verbs, ``ack_in`` aside, only set ``settlement``; whoever handed the delivery
-    out settles it. ``UsageError`` when no store could. A delivery belongs to one thread at a time.
+    ``attempt`` counts this run (1 is the first), ``crashes`` the runs in which the process died; ``sent``, ``leased``
+    and ``ready``, since when it could have been leased, are instants in ms. The verbs, ``ack_in`` aside, only set
+    ``settlement``; whoever handed the delivery out settles it. ``UsageError`` when no store could. A delivery belongs
+    to one thread at a time.
     """
 
     queue: str
@@ -139,6 +140,7 @@ class Delivery(msgspec.Struct, gc=False):
     timeout: float | None = None
     sent: int = 0
     leased: int = 0
+    ready: int = 0
     settlement: Settlement | None = None
     acked: Ack | None = None
     """What was carried out inside a caller's transaction, which may be committed or not."""

@@ -1,7 +1,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
+from urllib.request import urlopen
 
 import pytest
 
@@ -278,3 +280,33 @@ def test_an_unknown_log_format_is_answered_with_the_known_ones(holdfast, shop):
 
     assert "'--log-format'" in said
     assert "'jsn' is not one of 'text', 'json'" in said
+
+
+# -- the status ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_worker_answers_how_it_is_and_what_it_counts(process, tasks):
+    worker = process("--status", "0")
+    url = next(line.split()[1] for line in worker.stdout if line.startswith("status "))
+    tasks["send"].enqueue(7).result(timeout=30)
+
+    with urlopen(f"{url}/ready", timeout=30) as answer:
+        ready = json.load(answer)
+    with urlopen(f"{url}/metrics", timeout=30) as answer:
+        metrics = answer.read().decode()
+
+    assert ready == {"live": True, "ready": True, "why": ""}
+    assert 'holdfast_jobs_started_total{kind="shop.send",queue="mail"} 1.0' in metrics
+
+
+def test_a_status_port_that_is_taken_is_said_with_what_to_do(holdfast, shop):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = holdfast("worker", "shop:app", "--drain", "--status", port).complaint
+
+    assert f"127.0.0.1:{port}: something else listens there; choose another port" in said
+
+
+def test_what_is_no_place_for_a_status_is_answered_with_one(holdfast, shop):
+    assert "write a port, as in 9000" in holdfast("worker", "shop:app", "--status", "here").misuse

@@ -25,6 +25,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     grace: float
     drain: bool
     max_jobs: int | None
+    status: tuple[str, int] | None = None
 
     @property
     def until(self) -> str:

@@ -20,6 +20,7 @@ from holdfast.cli.options import APP_VARIABLE, json_option
 from holdfast.cli.output import Output
 from holdfast.cli.policy import Orders, policy_of, show, told
 from holdfast.cli.project import FILE, LOG_FORMATS, META, TABLE, Project, ProjectCommand, from_file, naming, same_place
+from holdfast.cli.serving import read_place, serving
 from holdfast.errors import ConfigError, HoldfastError, UsageError, nearest
 from holdfast.tasks.discovery import DECLARING
 
@@ -101,6 +102,13 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     envvar="HOLDFAST_LOG_FORMAT",
     show_default=True,
     help="How log lines are written to stderr.",
+)
+@click.option(
+    "--status",
+    metavar="[HOST:]PORT",
+    envvar="HOLDFAST_STATUS",
+    callback=read_place,
+    help="Serve /health, /ready and /metrics there; without a host for this machine alone.",
 )
 @click.option("--reload", is_flag=True, help="Start anew when a Python file of the project changes; for development.")
 @json_option
@@ -253,7 +261,8 @@ def _work(app: App, named: Named, orders: Orders, out: Output) -> Stopped:
         lanes=[Lane(slots=slots, queues=[queue]) for queue, slots in orders.lanes],
         embedded=False,
     )
-    stopped = runner.run() if named.tether is None else named.tether.run(runner)
+    with serving(app, orders.status, runner.health, out):
+        stopped = runner.run() if named.tether is None else named.tether.run(runner)
     counts = msgspec.structs.asdict(stopped)
     out.answer({**policy, "counts": counts}, told(counts))
     return stopped

@@ -88,6 +88,7 @@ class MemoryQueue:
             message.timeout,
             head.sent,
             head.started or 0,
+            head.ready,
         )
 
     def settle(self, settlement: Settlement, now: int) -> Head | None:

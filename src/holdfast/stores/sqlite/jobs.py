@@ -120,10 +120,11 @@ def _grant(tx: Transaction, wanted: Wanted, kinds: Mapping[int, str], rows: Sequ
             timeout,
             sent,
             now,
+            ready,
         )
         for (
             order,
-            _,
+            ready,
             _,
             lane,
             _,

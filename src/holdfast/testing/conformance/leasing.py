@@ -106,15 +106,16 @@ class LeaseCases(Cases):
 
         assert (got.receipt.queue, got.receipt.id, got.receipt.token) == (QUEUE, "job", got.token)
 
-    def test_a_delivery_tells_when_it_was_sent_and_leased(self) -> None:
+    def test_a_delivery_tells_when_it_was_sent_ready_and_leased(self) -> None:
         """In ms of the store's wall clock."""
         before = self.harness.wall()
-        self.send("job")
+        self.send("job", delay=3)
         self.elapse(7)
 
         got = self.lease_one()
 
         assert got.sent == pytest.approx(before, abs=2000)
+        assert got.ready == pytest.approx(before + 3000, abs=2000)
         assert got.leased == pytest.approx(before + 7000, abs=2000)
 
     def test_a_silent_holder_nobody_rescued_may_lease(self) -> None:

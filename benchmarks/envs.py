@@ -62,20 +62,20 @@ def interpreter(requirement: str) -> Path:
     complete = home / "complete"  # written last, so that an interrupted installation is begun anew
     if not complete.exists():
         venv.create(home, clear=True, with_pip=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
-        subprocess.run(install, check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, *requirement.split()], check=True)
         complete.touch()
     return python
 
 
 def run(program: Program, *, jobs: int, scratch: Path, variant: tuple[str, ...]) -> Outcome:
     """Run the program once in a fresh directory under `scratch`, which is removed afterwards."""
-    return outcomes(program, printed(program, jobs, scratch, variant))[-1]
+    return read_outcomes(program.name, printed(program, jobs, scratch, variant))[-1]
 
 
 def run_rounds(program: Program, *, jobs: int, scratch: Path, rounds: int) -> list[Outcome]:
     """Run a program that makes its own rounds, as `run` does; one outcome for each."""
-    return outcomes(program, printed(program, jobs, scratch, ("--rounds", str(rounds))))
+    return read_outcomes(program.name, printed(program, jobs, scratch, ("--rounds", str(rounds))))
 
 
 def printed(program: Program, jobs: int, scratch: Path, arguments: tuple[str, ...]) -> str:
@@ -93,12 +93,12 @@ def printed(program: Program, jobs: int, scratch: Path, arguments: tuple[str, ..
     return child.stdout
 
 
-def outcomes(program: Program, text: str) -> list[Outcome]:
+def read_outcomes(name: str, text: str) -> list[Outcome]:
     """The outcomes in what a program printed: one JSON object a line."""
     try:
         found = [Outcome(**json.loads(line)) for line in text.splitlines() if line.startswith("{")]
     except (ValueError, TypeError) as error:
-        raise ProgramFailed(f"{program.name} printed no outcome but: {text[-500:]!r}") from error
+        raise ProgramFailed(f"{name} printed no outcome but: {text[-500:]!r}") from error
     if not found:
-        raise ProgramFailed(f"{program.name} printed no outcome but: {text[-500:]!r}")
+        raise ProgramFailed(f"{name} printed no outcome but: {text[-500:]!r}")
     return found

@@ -1,0 +1,72 @@
+"""`python -m benchmarks killed`: makes the trials, prints the table and writes the results as JSON."""
+
+import argparse
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from benchmarks import machine, report
+from benchmarks.envs import ROOT, ProgramFailed, interpreter
+from benchmarks.killed import servers, table
+from benchmarks.killed.contestants import CONTESTANTS, Contestant
+from benchmarks.killed.trial import Result, trial
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+Say = Callable[[str], None]
+
+
+def main(arguments: Sequence[str], say: Say) -> int:
+    given = parser().parse_args(arguments)
+    chosen = [each for each in CONTESTANTS if wanted(each, given.only)]
+    scratch = machine.scratch()
+    for requirement in {each.requirement for each in chosen} | {servers.REQUIREMENTS[each.server] for each in chosen}:
+        interpreter(requirement)
+    rounds = []
+    for number in range(1, given.rounds + 1):
+        say(f"round {number} of {given.rounds}")
+        rounds.append(one_round(chosen, given.jobs, scratch, say))
+    found = {each: [results[each] for results in rounds if each in results] for each in chosen}
+    results = {each: of_each for each, of_each in found.items() if of_each}
+    print(table.text(results))
+    file = given.out or RESULTS / ("partial.json" if given.only else "killed.json")
+    report.write(file, table.document(results, jobs=given.jobs, scratch=scratch))
+    say(f"written to {file}")
+    return int(any(len(each) < given.rounds for each in found.values()))
+
+
+def one_round(chosen: Sequence[Contestant], jobs: int, scratch: Path, say: Say) -> dict[Contestant, Result]:
+    """A trial of each: one after the other while they work, together while they wait. Failures are left out."""
+    turn = threading.Lock()
+    results: dict[Contestant, Result] = {}
+
+    def make(contestant: Contestant) -> None:
+        try:
+            results[contestant] = trial(contestant, jobs=jobs, scratch=scratch, turn=turn)
+        except ProgramFailed as error:
+            say(str(error))
+        else:
+            say(" | ".join(table.cells(contestant, [results[contestant]])))
+
+    with ThreadPoolExecutor(max_workers=len(chosen)) as threads:
+        for _ in threads.map(make, chosen):
+            pass
+    return results
+
+
+def parser() -> argparse.ArgumentParser:
+    names = ", ".join(each.name for each in CONTESTANTS)
+    made = argparse.ArgumentParser(prog="python -m benchmarks killed", description=__doc__)
+    made.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help=f"whom to measure, also 'holdfast*': {names}"
+    )
+    made.add_argument("--rounds", type=int, default=3, help="default %(default)s")
+    made.add_argument("--jobs", type=int, default=1000, help="default %(default)s")
+    made.add_argument("--out", type=Path, help="default benchmarks/results/killed.json; partial.json with --only")
+    return made
+
+
+def wanted(contestant: Contestant, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(contestant.name, pattern) for pattern in patterns)

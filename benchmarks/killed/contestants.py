@@ -1,0 +1,44 @@
+"""Who takes part: each peer at its defaults, and tuned for recovery where it has settings for it; then ours."""
+
+from dataclasses import dataclass
+
+PEERS = "benchmarks.killed.peers"
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A library with its settings. `one` has a child of the worker killed instead of all its processes; then no new
+    worker is started, since the old one is to heal itself.
+    """
+
+    name: str
+    module: str
+    requirement: str = ""
+    server: str = ""
+    tuned: bool = False
+    one: bool = False
+
+
+def peer(name: str, module: str, requirement: str, server: str, *, tunable: bool = True) -> list[Contestant]:
+    each = [Contestant(name, f"{PEERS}.{module}", requirement, server)]
+    tuned = [Contestant(f"{name}, tuned", f"{PEERS}.{module}", requirement, server, tuned=True)]
+    return each + tuned if tunable else each
+
+
+HUEY = "huey[redis]==3.5.4"
+
+CONTESTANTS: tuple[Contestant, ...] = (
+    *peer("celery", "celery_", "celery[redis]==5.7.0", "redis"),
+    *peer("rq", "rq_", "rq==3.0.0", "redis"),
+    *peer("dramatiq", "dramatiq_", "dramatiq[redis]==2.2.1", "redis"),
+    *peer("huey redis", "huey_", HUEY, "redis", tunable=False),
+    *peer("huey sqlite", "huey_", HUEY, "", tunable=False),
+    *peer("arq", "arq_", "arq==0.28.0", "redis"),
+    *peer("taskiq", "taskiq_", "taskiq==0.13.0 taskiq-redis==1.2.4", "redis"),
+    *peer("saq", "saq_", "saq[redis]==0.26.4 typing_extensions", "redis"),
+    *peer("streaq", "streaq_", "streaq==7.2.0", "redis"),
+    *peer("procrastinate", "procrastinate_", "procrastinate==3.10.0 psycopg[binary]", "postgres"),
+    *peer("pgqueuer", "pgqueuer_", "pgqueuer[asyncpg]==1.6.0", "postgres"),
+    Contestant("holdfast sqlite, one process", "benchmarks.killed.ours", one=True),
+    Contestant("holdfast sqlite, all", "benchmarks.killed.ours"),
+)

@@ -1,0 +1,28 @@
+"""Holdfast on SQLite, with the settings it has when nobody sets any, but for the number of processes."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from benchmarks.killed import job
+from holdfast.app import App
+
+COMMAND = ["holdfast", "worker", "benchmarks.killed.ours:app"]
+
+app = App(f"sqlite:///{job.DIRECTORY}/holdfast.db")
+work = app.task(name="work")(job.work)
+
+
+def enqueue(jobs: int) -> None:
+    with app:
+        for number in range(jobs):
+            work.enqueue(number)
+
+
+def left() -> Mapping[str, float]:
+    with app:
+        stats = app.backend.stats(work.queue)
+    return {"unfinished": stats.ready + stats.running + stats.scheduled, "failed": stats.dead}
+
+
+if __name__ == "__main__":
+    job.main(version=f"holdfast {version('holdfast')}", settings={}, enqueue=enqueue, command=COMMAND, left=left)

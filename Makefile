@@ -13,7 +13,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 DENSE := -n $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))') --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all quick quick-all check format long bench coverage lock clean python
+.PHONY: help demo test test-all quick quick-all check format long bench killed coverage lock clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ long: $(READY) ## run the long rounds of faults and load; results go to benchmar
 
 bench: $(READY) ## measure; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks
+
+killed: $(READY) ## kill workers of this and other libraries, see what is lost; results go to benchmarks/results
+	@$(BIN)/python -m benchmarks killed
 
 coverage: $(READY) ## run the tests and show the lines that none of them reaches
 	@$(BIN)/coverage erase

@@ -13,7 +13,7 @@ from benchmarks.killed import servers, table
 from benchmarks.killed.contestants import CONTESTANTS, Contestant
 from benchmarks.killed.trial import Result, trial
 
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = ROOT / "benchmarks" / "results" / "killed.json"
 
 Say = Callable[[str], None]
 
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 def main(arguments: Sequence[str], say: Say) -> int:
     given = parser().parse_args(arguments)
     chosen = [each for each in CONTESTANTS if wanted(each, given.only)]
-    scratch = machine.scratch()
+    scratch, commit = machine.scratch(), machine.commit()
     for requirement in {each.requirement for each in chosen} | {servers.REQUIREMENTS[each.server] for each in chosen}:
         interpreter(requirement)
     rounds = []
@@ -31,9 +31,8 @@ def main(arguments: Sequence[str], say: Say) -> int:
     found = {each: [results[each] for results in rounds if each in results] for each in chosen}
     results = {each: of_each for each, of_each in found.items() if of_each}
     print(table.text(results))
-    file = given.out or RESULTS / ("partial.json" if given.only else "killed.json")
-    report.write(file, table.document(results, jobs=given.jobs, scratch=scratch))
-    say(f"written to {file}")
+    report.write(given.out, table.kept(given.out, table.document(results, commit=commit, scratch=scratch)))
+    say(f"written to {given.out}")
     return int(any(len(each) < given.rounds for each in found.values()))
 
 
@@ -64,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--rounds", type=int, default=3, help="default %(default)s")
     made.add_argument("--jobs", type=int, default=1000, help="default %(default)s")
-    made.add_argument("--out", type=Path, help="default benchmarks/results/killed.json; partial.json with --only")
+    made.add_argument("--out", type=Path, default=RESULTS, help="whom this run leaves out stays; default %(default)s")
     return made
 
 

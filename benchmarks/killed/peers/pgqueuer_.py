@@ -1,4 +1,6 @@
-"""PgQueuer. At its defaults a job whose heartbeat is thirty seconds old is picked again. Tuned: after SOON seconds."""
+"""PgQueuer. At its defaults a job whose heartbeat is thirty seconds old is picked again. Tuned: after SOON seconds,
+looked for every SOON seconds.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -12,17 +14,18 @@ from pgqueuer.queries import Queries
 
 from benchmarks.killed import job
 
-FLAGS = ["--heartbeat-timeout", str(job.SOON)]
+FLAGS = ["--heartbeat-timeout", str(job.SOON), "--dequeue-timeout", str(job.SOON)]
 
 
-async def queuer() -> PgQueuer:
+@asynccontextmanager
+async def queuer() -> AsyncIterator[PgQueuer]:
     app = PgQueuer.from_asyncpg_connection(await asyncpg.connect(job.URL))
 
     @app.entrypoint("work")
     async def work(leased: Job) -> None:
         await job.awaited_work(int(leased.payload or b""))
 
-    return app
+    yield app
 
 
 @asynccontextmanager
@@ -49,7 +52,7 @@ async def left() -> Mapping[str, float]:
 if __name__ == "__main__":
     job.main(
         version=f"pgqueuer {version('pgqueuer')}",
-        settings={},
+        settings={"flags": " ".join(FLAGS)} if job.TUNED else {},
         enqueue=lambda jobs: asyncio.run(enqueue(jobs)),
         command=["pgq", "run", "benchmarks.killed.peers.pgqueuer_:queuer", *(FLAGS if job.TUNED else [])],
         left=lambda: asyncio.run(left()),

@@ -36,7 +36,7 @@ def left() -> Mapping[str, float]:
 if __name__ == "__main__":
     job.main(
         version=f"rq {library.__version__}",
-        settings={"retry": RETRIES} if job.TUNED else {},
+        settings={"retry": RETRIES, "flags": " ".join(FLAGS)} if job.TUNED else {},
         enqueue=enqueue,
         command=["rq", "worker", "--url", job.URL, *(FLAGS if job.TUNED else [])],
         left=left,

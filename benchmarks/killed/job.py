@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from benchmarks.job import emit
@@ -23,12 +24,16 @@ SECONDS = 0.005
 SOON = 5
 """The tuned settings: seconds after which a job or its worker counts as dead, where a library lets one choose."""
 
-log = os.open(DIRECTORY / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@cache
+def effects() -> int:
+    """The file of side effects."""
+    return os.open(DIRECTORY / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 
 def note(number: int, what: str) -> None:
     """The side effect, in one write that no other process's can tear."""
-    os.write(log, f"{number} {what} {os.getpid()} {time.monotonic()}\n".encode())
+    os.write(effects(), f"{number} {what} {os.getpid()} {time.monotonic()}\n".encode())
 
 
 def work(number: int) -> None:

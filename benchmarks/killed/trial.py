@@ -70,6 +70,7 @@ def trial(contestant: Contestant, *, jobs: int, scratch: Path, turn: threading.L
         stage = Stage(contestant, Path(directory), held.enter_context(server(contestant.server, scratch)))
         sent = stage.ask("enqueue", "--jobs", str(jobs))
         effects = Effects(Path(directory) / "effects")
+        effects.file.touch()
         worker = held.enter_context(stage.worker())
         try:
             kill = kill_in_the_middle(worker, effects, jobs, one=contestant.one)

@@ -17,49 +17,67 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_KEPT = "0"
-"""Stands where a file's name has the process it is of: the sums of those that have gone."""
-_FOLDING = threading.Lock()
-
-
-class _Sums(Collector):
-    """Reads while no file is being folded into another, or its counts would be there twice."""
-
-    def __init__(self) -> None:
-        self._files = MultiProcessCollector(None)
-
-    def collect(self) -> Iterable[Metric]:
-        with _FOLDING:
-            return list(self._files.collect())
+OWN = "holdfast-metrics-"
+"""How the name of a directory begins that a supervisor has made for itself and its processes."""
+_GONE = "0"
+"""Stands where a file's name has its process: what those that have gone counted."""
+_READING = threading.Lock()
 
 
 def shared_samples() -> CollectorRegistry | None:
     """Return a registry with the sums of all processes that share a directory; None when this one shares none."""
-    if not os.environ.get(VARIABLE):
+    folder = os.environ.get(VARIABLE)
+    if not folder:
         return None
     registry = CollectorRegistry()
-    registry.register(_Sums())
+    registry.register(_Sums(Path(folder)))
     return registry
 
 
-def forget_process(pid: int) -> None:
-    """Let the gauges of a process that has gone vanish, and keep what it counted. For the process that serves.
+class _Sums(Collector):
+    """Adds up what the processes of a directory counted. Gauges of those that have gone vanish."""
 
-    Its files go: what they counted moves to one file for all that have gone, so that a supervisor which replaces
-    its processes for months does not gather theirs.
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        with _READING:  # or a file would be read while it moves into another
+            tidy(self._folder)
+            return list(MultiProcessCollector(None, str(self._folder)).collect())
+
+
+def tidy(folder: Path) -> None:
+    """Let the gauges of processes that have gone vanish; in a directory of a supervisor's own their files too, or one
+    that replaces its processes for months would gather them. What they counted moves into one file for all of them.
     """
-    with _FOLDING:
-        mark_process_dead(pid)
-        folder = Path(os.environ[VARIABLE])
-        for sort in ("counter", "histogram"):
-            gone = folder / f"{sort}_{pid}.db"
-            if gone.exists():
-                _fold(gone, folder / f"{sort}_{_KEPT}.db")
+    gone = [pid for pid in _processes(folder) if not _lives(pid)]
+    for pid in gone:
+        mark_process_dead(pid, str(folder))
+    if not folder.name.startswith(OWN):
+        return
+    for pid in gone:
+        for sort in ("counter", "histogram", "summary"):
+            if (file := folder / f"{sort}_{pid}.db").exists():
+                _fold(file, folder / f"{sort}_{_GONE}.db")
 
 
-def _fold(gone: Path, kept: Path) -> None:
-    sums = MmapedDict(str(kept))
-    for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(gone)):
+def _processes(folder: Path) -> set[int]:
+    return {int(pid) for file in folder.glob("*.db") if (pid := file.stem.rpartition("_")[2]) != _GONE}
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _fold(file: Path, into: Path) -> None:
+    sums = MmapedDict(str(into))
+    for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(file)):
         sums.write_value(key, sums.read_value(key)[0] + value, timestamp)
     sums.close()
-    gone.unlink()
+    file.unlink()

@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from holdfast import __version__
+from holdfast.delivery import HolderInfo
 from holdfast.errors import UsageError
 
 PATIENCE = 10
@@ -167,6 +168,17 @@ def test_a_name_of_several_workers_means_them_all(holdfast, url, app, slow, work
         with pytest.raises(UsageError, match=r"'mailer#' begins several ids: mailer#"):
             app.workers.find("mailer#")
         assert len(app.workers.find(str(os.getpid()))) == 2
+
+
+def test_the_number_of_a_supervisor_means_all_its_workers(app):
+    for number in (1, 2):
+        app.backend.beat(HolderInfo(id=f"mailer#{number}", ttl=60, slots=4, pid=7000 + number, supervisor=7000))
+    app.backend.beat(HolderInfo(id="alone#3", ttl=60, slots=4, pid=7003))
+
+    assert [one.id for one in app.workers.find("7000")] == ["mailer#1", "mailer#2"]
+    assert [one.id for one in app.workers.find("7002")] == ["mailer#2"]
+    with pytest.raises(UsageError, match="'0'"):
+        app.workers.find("0")
 
 
 def test_a_name_that_nobody_has_is_refused_with_the_nearest(holdfast, url, worker):

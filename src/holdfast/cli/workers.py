@@ -55,7 +55,8 @@ def choosing(command: F) -> F:
 def workers() -> None:
     """List and show workers, and let them be quiet, work or stop.
 
-    WORKER is an id, the beginning of one, a name, or the number of a process. Without a command they are listed.
+    WORKER is an id, the beginning of one, a name, or the number of a process: a worker's, or a supervisor's for all of
+    its workers. Without a command they are listed.
     """
 
 

@@ -14,8 +14,9 @@ from holdfast.errors import NotSupported, UsageError, nearest
 class AppWorkers:
     """All holders that live on an App's store, whatever program they are in. Thread-safe; each method asks the store.
 
-    A worker is meant by its id, its name, the number of its process, or the beginning of its id. It hears what it is
-    told with its next beat: within a second while it runs jobs, else within a third of its ttl; the last word counts.
+    A worker is meant by its id, its name, the number of its process or its supervisor's, or the beginning of its id.
+    It hears what it is told with its next beat: within a second while it runs jobs, else within a third of its ttl; the
+    last word counts.
     ``UsageError`` when nobody is meant, and when the beginning of an id fits several.
     """
 
@@ -27,9 +28,9 @@ class AppWorkers:
         return sorted(self._open().holders(), key=lambda holder: (not holder.slots, holder.id))
 
     def find(self, which: str) -> builtins.list[HolderInfo]:
-        """Return who is meant; those of one name may be several."""
+        """Return who is meant; those of one name, or of one supervisor, may be several."""
         known = self.list()
-        if found := [one for one in known if which in (one.id, one.name, str(one.pid))]:
+        if found := [one for one in known if _is_meant(one, which)]:
             return found
         found = [one for one in known if which and one.id.startswith(which)]
         if len(found) > 1:
@@ -59,3 +60,8 @@ class AppWorkers:
             if not holder.slots:
                 raise UsageError(f"{holder.id} is no worker but calls queue.lease, so it does what its program says")
         return [holder for holder in holders if store.command(holder.id, command)]
+
+
+def _is_meant(holder: HolderInfo, which: str) -> bool:
+    numbers = [str(number) for number in (holder.pid, holder.supervisor) if number]
+    return which in (holder.id, holder.name, *numbers)

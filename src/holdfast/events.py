@@ -185,6 +185,12 @@ class LoopBlocked(Event, frozen=True):
     stack: str
 
 
+class LoopLag(Event, frozen=True):
+    """The event loop of async handlers took so many ``seconds`` to answer; it is asked about once a second."""
+
+    seconds: float
+
+
 class HolderLost(Event, frozen=True):
     """The heartbeat of ``holder`` has ended: its leases are lost, and a new incarnation takes over."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from holdfast import __version__
 from holdfast.delivery import Burial, GiveBack, Nack, State
-from holdfast.events import BeforeRetry, Done, Leased, Stalled
+from holdfast.events import BeforeRetry, Done, Leased, LoopBlocked, LoopLag, Stalled
 from holdfast.retry import Retry
 from holdfast.worker import Worker
 from tests.worker.conftest import PATIENCE, handler, wait_for_ready
@@ -68,6 +68,46 @@ def test_of_many_jobs_those_that_have_run_longest_are_told(*, worker, store, sen
 
     assert len(holder.running) == 20
     assert sum(job.seconds >= 60 for job in holder.running) == 5
+
+
+def test_the_loop_tells_about_once_a_second_how_long_it_took_to_answer(worker, store, clock, ear):
+    async def run(delivery, context): ...
+
+    worker(run, is_async=True)
+    known(store)
+
+    for count in (1, 2):
+        clock.move(1)
+        lags = ear.wait_for(LoopLag, count)
+    clock.move(10)
+
+    assert all(0 <= event.seconds < 10 for event in lags)
+    assert 0 <= known(store, lambda holder: holder.lag is not None).lag < 10
+
+
+def test_a_beat_tells_for_how_long_the_loop_has_been_blocked(*, worker, store, send, barrier, clock, ear):
+    async def block(delivery, context):
+        barrier(delivery, context)  # as a call without await does
+
+    send(b"")
+    worker(block, is_async=True)
+    barrier.wait_for_entries()
+    for _ in range(3):
+        clock.move(1)
+    ear.wait_for(LoopBlocked)  # it was asked, and cannot answer
+
+    clock.move(30)
+
+    known(store, lambda holder: holder.lag is not None and holder.lag >= 30)
+
+
+def test_a_worker_without_a_loop_has_no_lag(worker, store, send, ear):
+    send(b"")
+    worker(lambda delivery, context: None)
+    ear.wait_for(Done)
+
+    assert known(store).lag is None
+    assert not ear.heard(LoopLag)
 
 
 # -- quiet ----------------------------------------------------------------------------------------------------

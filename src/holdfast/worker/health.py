@@ -12,6 +12,7 @@ import msgspec
 from holdfast.clock import Clock
 from holdfast.delivery import HolderInfo, RunningJob
 from holdfast.worker.crew import Crew
+from holdfast.worker.runners.runner import Lagging
 
 MOST_RUNNING = 20
 """So many of the jobs that run are told of with a beat, those that have run longest."""
@@ -41,8 +42,14 @@ def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> Holder
             for context in longest
         ),
         memory=_memory(),
+        lag=_lag(crew),
         state=state,
     )
+
+
+def _lag(crew: Crew) -> float | None:
+    lags = (runner.lag for runner in crew.runners if isinstance(runner, Lagging))
+    return max((lag for lag in lags if lag is not None), default=None)
 
 
 @cache

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from holdfast.delivery import Delivery, Settlement
-from holdfast.events import LoopBlocked, Started, Stuck
+from holdfast.events import LoopBlocked, LoopLag, Started, Stuck
 from holdfast.worker.context import CURRENT, Context
 from holdfast.worker.handler import Handler, lifespans
 from holdfast.worker.inbox import Inbox
@@ -35,6 +35,7 @@ class EventLoop:
         self._runners: list[LoopRunner] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: int | None = None
+        self._lag: float | None = None
         self._reported = self._started = False
         self._stopped: asyncio.Event | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -64,6 +65,12 @@ class EventLoop:
         if self._loop is not None:  # else the loop looks for itself when it begins
             with suppress(RuntimeError):  # it has ended meanwhile, and so has everything that ran on it
                 self._loop.call_soon_threadsafe(function, *arguments)
+
+    @property
+    def lag(self) -> float | None:
+        """How many seconds it took to answer last, or has not answered for by now; None before it was asked."""
+        asked, lag = self._asked, self._lag
+        return lag if asked is None else max(lag or 0.0, self._since(asked))
 
     def look_after(self) -> None:
         """Report a loop that does not turn, and runs that go on after their timeout."""
@@ -126,8 +133,15 @@ class EventLoop:
             self.end_if_over()
             await self._stopped.wait()
 
+    def _since(self, asked: int) -> float:
+        return (self._desk.clock.boot() - asked) / 1000
+
     def _answer(self) -> None:
-        self._asked, self._reported = None, False
+        if self._asked is not None:
+            self._lag = lag = self._since(self._asked)
+            self._asked, self._reported = None, False
+            if self._desk.events.wants(LoopLag):
+                self._desk.events.emit(LoopLag(lag))
         for runner in self._runners:
             runner.look_at_tasks()
 
@@ -137,7 +151,7 @@ class LoopRunner:
 
     def __init__(self, kinds: Collection[str], slots: int, desk: Desk, loop: EventLoop) -> None:
         self.kinds = frozenset(kinds)
-        self._slots = slots
+        self.slots = slots
         self._desk = desk
         self._loop = loop
         self._inbox = Inbox(0)
@@ -152,8 +166,8 @@ class LoopRunner:
         return LoopRunner(kinds, slots, self._desk, self._loop)
 
     @property
-    def slots(self) -> int:
-        return self._slots
+    def lag(self) -> float | None:
+        return self._loop.lag
 
     def start(self) -> None:
         self._loop.start()
@@ -214,7 +228,7 @@ class LoopRunner:
 
     def fill(self) -> None:
         """Start as many of those in line as there are free slots."""
-        while len(self._tasks) < self._slots:
+        while len(self._tasks) < self.slots:
             try:
                 delivery = self._inbox.take()
             except IndexError:

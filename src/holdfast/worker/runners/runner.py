@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -59,6 +59,15 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
             complete=self.complete,
             log=self.events.job_logger,
         )
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A runner on an event loop."""
+
+    @property
+    def lag(self) -> float | None:
+        """How many seconds the loop took to answer last, or has not answered for by now; None before it was asked."""
 
 
 class Runner(Protocol):

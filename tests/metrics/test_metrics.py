@@ -10,7 +10,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast import App, Cancel, Message, Unique, UsageError
 from holdfast.delivery import HolderInfo
-from holdfast.events import GateClosed, GateOpened, LoopBlocked, Recovered, Rescued, Retired, Stalled, Started, Ticked
+from holdfast.events import (
+    GateClosed,
+    GateOpened,
+    LoopBlocked,
+    LoopLag,
+    Recovered,
+    Rescued,
+    Retired,
+    Stalled,
+    Started,
+    Ticked,
+)
 from holdfast.metrics import Metrics, asking
 
 
@@ -102,6 +113,7 @@ def test_what_housekeeping_and_schedules_do_is_counted(app):
         Retired(holder, 3, 2, "worker died: SIGKILL"),
         Retired(holder, 1),
         LoopBlocked(1.0, ""),
+        LoopLag(0.25),
         Ticked("math", "daily", 0, "sent", "42"),
     ):
         app.events.emit(event)
@@ -111,7 +123,7 @@ def test_what_housekeeping_and_schedules_do_is_counted(app):
     assert samples["holdfast_jobs_rescued_total",] == 4
     assert samples["holdfast_holders_retired_total",] == 2
     assert (samples["holdfast_jobs_returned_total",], samples["holdfast_jobs_crashed_total",]) == (4, 2)
-    assert samples["holdfast_loop_blocked_total",] == 1
+    assert (samples["holdfast_loop_blocked_total",], samples["holdfast_loop_lag_seconds_sum",]) == (1, 0.25)
     assert samples["holdfast_schedule_ticks_total", ("outcome", "sent"), ("queue", "math")] == 1
 
 
@@ -186,7 +198,7 @@ def test_workers_are_those_that_live(app):
 
     workers = {state: samples["holdfast_workers", ("state", state)] for state in ("working", "quiet", "stopping")}
     assert (workers["quiet"], workers["stopping"]) == (1, 0)
-    assert samples["holdfast_loop_lag_seconds",] == 0.5
+    assert samples["holdfast_worker_loop_lag_seconds",] == 0.5
 
 
 def test_of_very_many_unhandled_kinds_the_largest_are_told_apart(app, monkeypatch):

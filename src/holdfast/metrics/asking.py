@@ -105,7 +105,7 @@ def _families() -> dict[str, GaugeMetricFamily]:
         ("workers", "Live workers, by what they are at.", ("state",)),
         ("worker_slots", "Slots for jobs of all live workers.", ()),
         ("worker_memory_bytes", "Memory of all live workers.", ()),
-        ("loop_lag_seconds", "The longest lag of an event loop among live workers, at its last heartbeat.", ()),
+        ("worker_loop_lag_seconds", "The longest lag of an event loop among live workers, at its last heartbeat.", ()),
     )
     return {name: GaugeMetricFamily(f"holdfast_{name}", text, labels=labels) for name, text, labels in told}
 
@@ -126,7 +126,7 @@ def _filled(seen: _Seen) -> Mapping[str, GaugeMetricFamily]:
         families["workers"].add_metric([name], workers)
     families["worker_slots"].add_metric([], sum(one.slots for one in seen.workers))
     families["worker_memory_bytes"].add_metric([], sum(one.memory for one in seen.workers))
-    families["loop_lag_seconds"].add_metric([], max((one.lag or 0.0 for one in seen.workers), default=0.0))
+    families["worker_loop_lag_seconds"].add_metric([], max((one.lag or 0.0 for one in seen.workers), default=0.0))
     return families
 
 

@@ -29,6 +29,7 @@ from holdfast.events import (
     Leased,
     Listener,
     LoopBlocked,
+    LoopLag,
     Lost,
     Recovered,
     Rescued,
@@ -43,6 +44,7 @@ from holdfast.events import (
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 """The buckets of durations."""
+LAGS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 MOST_RUNS = 100_000
 """So many runs are timed at once; a run that was given back never ends, and is forgotten when others come."""
 
@@ -88,6 +90,7 @@ class Counting:
         self._wait = histogram(
             "job_wait_seconds", "From the moment a job could have started until it did.", of_jobs, buckets=SECONDS
         )
+        self._lag = histogram("loop_lag_seconds", "How long the event loop of handlers took to answer.", buckets=LAGS)
         self._retired = counter("holders_retired", "Holders that were ended because their process has gone.")
         self._returned = counter("jobs_returned", "Jobs that were taken back from processes that have gone.")
         self._crashed = counter("jobs_crashed", "Runs that were charged with the death of their process.")
@@ -109,6 +112,7 @@ class Counting:
             (Sent, self._count_sent),
             (Started, self._began),
             (Lost, self._forget),
+            (LoopLag, lambda event: self._lag.observe(event.seconds)),
             (Retired, self._count_retired),
             (Ticked, lambda event: self._ticks.labels(event.queue, event.outcome).inc()),
             (ScheduleFailed, lambda event: self._failed.labels(event.queue).inc()),

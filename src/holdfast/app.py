@@ -65,6 +65,7 @@ class EmbeddedOptions(TypedDict, total=False):
     drain: bool
     max_jobs: int | None
     lanes: Sequence[Lane]
+    supervised: bool
 
 
 def _schedules_of(app: App) -> AppSchedules:

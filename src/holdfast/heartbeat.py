@@ -38,7 +38,7 @@ class Owner:
         return False
 
     def describe(self, holder: HolderInfo) -> HolderInfo:
-        """Return the holder with what people are to know of it now; asked before each beat."""
+        """Return the holder as the store, and people, are to know it from now on; asked before each beat."""
         return holder
 
     def beaten(self, answer: Beat) -> None:
@@ -52,6 +52,9 @@ class Owner:
 
     def died(self, holder: str) -> None:
         """Hear, once, that this incarnation has ended and its leases are lost."""
+
+    def retired(self) -> None:
+        """Hear, at the very end, that the store has ended the holder, or that there was none to end."""
 
 
 class _Incarnation:
@@ -251,6 +254,8 @@ class Heartbeat:
         """Let the thread end; its last act is to retire the holder, which gives back unburned what it still holds."""
         self._stopping = True
         self._wake.set()
+        if self._thread is None:
+            self._owner.retired()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread to end; tell whether it has."""
@@ -293,6 +298,7 @@ class Heartbeat:
         incarnation = self._incarnation
         incarnation.alive = False
         self._backend.retire(incarnation.info.id, "its holder ended")
+        self._owner.retired()
 
     def _turn(self) -> None:
         incarnation, now = self._incarnation, self.clock.boot()
@@ -335,43 +341,53 @@ def _with(info: HolderInfo, queues: Collection[str], kinds: Collection[str]) -> 
 # -- processes ------------------------------------------------------------------------------------------------
 
 
-def this_process(name: str = "", ttl: float = EMBEDDED_TTL) -> HolderInfo:
-    """Return the description of this process as a holder; ``name`` is by default ``host:pid``."""
-    host, pid = socket.gethostname(), os.getpid()
-    start = _start_of(pid)
+def this_process(name: str = "", ttl: float = EMBEDDED_TTL, *, supervised: bool = False) -> HolderInfo:
+    """Return the description of this process as a holder; ``name`` is by default ``host:pid``.
+
+    When ``supervised``, its parent looks after it.
+    """
+    host, pid, supervisor = socket.gethostname(), os.getpid(), os.getppid() if supervised else 0
     return HolderInfo(
         id=name or f"{host}:{pid}",
         ttl=ttl,
         host=host,
         boot=f"{boot_id()}/{_pid_namespace()}",
         pid=pid,
-        pid_start=start or 0,
+        pid_start=_start_of(pid) or 0,
+        supervisor=supervisor,
+        supervisor_start=(_start_of(supervisor) or 0) if supervisor else 0,
     )
 
 
 def gone_holders(holders: Iterable[HolderInfo]) -> list[HolderInfo]:
     """Return those of these holders whose process ran on this host, in this boot and pid namespace, and has ended.
 
-    Their jobs may be taken back at once. A pid that is in use again is told from the old one by its start time.
+    Their jobs may be taken back at once. A pid that is in use again is told from the old one by its start time. Those
+    whose supervisor lives are left to it: it knows how they ended.
     """
     here = this_process()
     return [
         holder
         for holder in holders
-        if (holder.host, holder.boot) == (here.host, here.boot) and holder.pid and _has_gone(holder)
+        if (holder.host, holder.boot) == (here.host, here.boot)
+        and holder.pid
+        and _has_gone(holder.pid, holder.pid_start)
+        and _has_gone(holder.supervisor, holder.supervisor_start)
     ]
 
 
-def _has_gone(holder: HolderInfo) -> bool:
+def _has_gone(pid: int, pid_start: int) -> bool:
+    if not pid:
+        return True
     try:
-        os.kill(holder.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:
         pass  # somebody else's process: it lives
-    start = _start_of(holder.pid)
+    start = _start_of(pid)
     # Without a start time (no /proc, or one that hides others' processes) the pid alone must do.
-    return start is not None and start != holder.pid_start
+    return start is not None and start != pid_start
 
 
 def _start_of(pid: int) -> int | None:

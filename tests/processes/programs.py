@@ -111,6 +111,24 @@ def endure(url):
     app.worker([QUEUE], embedded=False).run()
 
 
+def hoard(url, is_async):
+    """Work with a real worker that leases far ahead, on quick jobs and on two that never end; say which those are."""
+    app = App(url)
+
+    def step(number: int) -> None:
+        if number < 1000:
+            say(started=number)
+            threading.Event().wait()
+
+    async def async_step(number: int) -> None:
+        if number < 1000:
+            say(started=number)
+            await asyncio.Event().wait()
+
+    app.task(queue=QUEUE, name="step")(async_step if int(is_async) else step)
+    app.worker([QUEUE], concurrency=2, embedded=False).run()
+
+
 def insist(url, times):
     """Send the same unique key again and again; say what was answered, and between which instants."""
     store, answers = open_store(parse_url(url)), []
@@ -173,7 +191,7 @@ def transact(url, driver):
 
 
 PROGRAMS = {
-    program.__name__: program for program in (transact, trade, pour, labour, cling, endure, insist, serve, tick)
+    program.__name__: program for program in (transact, trade, pour, labour, cling, endure, hoard, insist, serve, tick)
 }
 
 if __name__ == "__main__":

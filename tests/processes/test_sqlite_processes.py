@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import apsw
 import pytest
@@ -17,10 +18,11 @@ import pytest
 from holdfast import App
 from holdfast.capabilities import JobFilter
 from holdfast.config import parse_url
-from holdfast.delivery import State
+from holdfast.delivery import MAX_CRASHES, State
 from holdfast.heartbeat import EMBEDDED_TTL
 from holdfast.message import Message
 from holdfast.stores import open_store
+from holdfast.worker.housekeeping import GONE
 from tests.processes.programs import QUEUE, body_of
 
 pytestmark = pytest.mark.slow
@@ -131,7 +133,9 @@ def test_a_killed_worker_loses_nothing(url, rounds, record_property):
         record_property("jobs", jobs)
         record_property("runs", len(runs))
         assert '"drained"' in last, errors
-        assert stats.done == jobs, stats
+        dead = [job for job in every_job(app.backend) if job.state is State.DEAD]
+        assert stats.done + len(dead) == jobs, stats
+        assert all(job.crashes == MAX_CRASHES for job in dead), "buried though it was not killed so often"
         assert {number for number, _ in runs} == set(range(jobs)), "a job was done without having run"
         assert len(runs) == len(set(runs)), "a run was repeated without a higher token"
         assert_counts_are_true(app.backend)
@@ -174,6 +178,32 @@ def test_the_job_of_a_killed_worker_is_run_by_an_idle_one_long_before_its_ttl_en
     record_property("seconds", round(second["at"] - killed, 2))
     assert second["started"] != first["started"]
     assert second["at"] - killed < EMBEDDED_TTL / 2, "it was found by its ttl, not by its process"
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["in threads", "on a loop"])
+def test_only_the_jobs_that_had_started_are_charged_when_their_process_is_killed(url, is_async):
+    quick = [Message(body=b'{"number": 1000}', kind="step") for _ in range(50)]
+    long = [Message(id=str(number), body=f'{{"number": {number}}}'.encode(), kind="step") for number in range(8)]
+    with App(url) as app, open_pipe() as (heard, said):
+        app.task(queue=QUEUE, name="other")(a_number)
+        app.backend.send(QUEUE, [*quick, *long])
+        command = [sys.executable, "-m", "tests.processes.programs", "hoard", url, str(int(is_async))]
+        with subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL) as child:
+            started = {str(json.loads(heard.readline())["started"]) for _ in range(2)}
+            while app.backend.stats(QUEUE).running < 3:
+                app.backend.wait([QUEUE], ["nothing"], 0.05)
+            child.kill()
+        [holder] = app.backend.holders()
+        with app.worker([QUEUE]):
+            while app.backend.stats(QUEUE).running:
+                app.backend.wait([QUEUE], ["nothing"], 0.05)
+        jobs = {job.id: app.backend.get(QUEUE, job.id) for job in long}
+
+    assert not Path(holder.published).exists()
+    assert {job.id for job in jobs.values() if job.state is State.READY} == set(jobs)
+    assert {job.id for job in jobs.values() if (job.attempts, job.crashes) == (1, 1)} == started
+    assert {job.id for job in jobs.values() if (job.attempts, job.crashes) == (0, 0)} == set(jobs) - started
+    assert [run.error.message for job in jobs.values() for run in job.runs] == [GONE] * 2
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from holdfast.delivery import HolderInfo, Tidied
 from holdfast.errors import BackendError
 from holdfast.events import Dropped, Events, Expired, Rescued, Retired
 from holdfast.heartbeat import Heartbeat, gone_holders
+from holdfast.worker.published import discard, read_published
 
 TIDY_EVERY = 1.0
 """Seconds between two rounds while there is work; a silent holder's jobs are back that long after its ttl."""
@@ -19,6 +20,8 @@ TIDY_AT_LEAST = 60.0
 """Seconds between two rounds while there is none."""
 RETIRE_EVERY = 2.0
 """Seconds between two looks for processes that have gone, and at least between two questions who holds anything."""
+GONE = "worker died: its process has gone"
+"""The reason, where nobody knows more."""
 MOST_ROUNDS = 10
 """Rounds after which a worker sees to its jobs again; when they were not enough, the next follow without a pause."""
 
@@ -30,6 +33,18 @@ def tidy(backend: QueueBackend, events: Events) -> Tidied:
         if count:
             events.emit(event(count))
     return tidied
+
+
+def retire_gone(backend: QueueBackend, events: Events, holder: HolderInfo, reason: str) -> int:
+    """End a holder whose process has died, and charge the jobs that it had published as started; return how many jobs
+    came back. What cannot be read any more charges all with an attempt. Then what it had published is removed.
+    """
+    seen = read_published(holder.published)
+    charged = None if seen is None else seen.started
+    jobs = backend.retire(holder.id, reason, charged)
+    discard(holder.published)
+    events.emit(Retired(holder, jobs, None if charged is None else len(charged), reason))
+    return jobs
 
 
 class Housekeeping:
@@ -103,9 +118,8 @@ class Housekeeping:
         if self._has_news or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
             self._ask_for_holders()
             for holder in gone_holders(self._holders):
-                jobs = self._backend.retire(holder.id, "its process has gone", None)
+                retire_gone(self._backend, self._events, holder, GONE)
                 self._holders.remove(holder)
-                self._events.emit(Retired(holder, jobs))
 
     def _ask_for_holders(self) -> None:
         known = {holder.id for holder in self._holders}

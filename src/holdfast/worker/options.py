@@ -44,7 +44,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     that will start within ``prefetch`` are leased, none when ``embedded`` in somebody else's process. ``grace`` is how
     long a stop waits for running jobs. The store is asked every ``busy_poll``, or ``idle_poll`` when there is nothing
     to do, even if no wake-up came. ``drain`` ends the worker when nothing is ready or running any more (jobs due later
-    stay), ``max_jobs`` when so many runs have ended.
+    stay), ``max_jobs`` when so many runs have ended. When it is ``supervised``, this process's parent looks after it.
     """
 
     concurrency: int = 10
@@ -59,6 +59,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     drain: bool = False
     max_jobs: int | None = None
     lanes: Sequence[Lane] = ()
+    supervised: bool = False
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "max_jobs"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import msgspec
+
 from holdfast.delivery import Beat, Cancellation, HolderInfo, Receipt
 from holdfast.events import Events, HolderLost
 from holdfast.heartbeat import Owner
 from holdfast.worker.crew import Crew
 from holdfast.worker.handler import Handler
+from holdfast.worker.published import Published
 from holdfast.worker.settler import Settler
 
 
@@ -28,9 +31,11 @@ class Orders(Owner):
         *,
         describe: Callable[[HolderInfo], HolderInfo],
         heard: Callable[[Beat], None],
+        published: Published,
     ) -> None:
         self._describe = describe
         self._heard = heard
+        self._published = published
         self._crew = crew
         self._settler = settler
         self._handlers = handlers
@@ -40,9 +45,11 @@ class Orders(Owner):
         return self._crew.busy()
 
     def describe(self, holder: HolderInfo) -> HolderInfo:
-        return self._describe(holder)
+        self._published.hold(holder.id)
+        return self._describe(msgspec.structs.replace(holder, published=self._published.path))
 
     def beaten(self, answer: Beat) -> None:
+        self._published.beaten()
         self._heard(answer)
 
     def cancels(self, receipts: Sequence[Receipt]) -> None:
@@ -59,7 +66,11 @@ class Orders(Owner):
     def paused(self, queues: Collection[str]) -> None:
         self._settler.give_back(self._crew.take_back(lambda delivery: delivery.queue in queues))
 
+    def retired(self) -> None:
+        self._published.close()  # not before: else what is left would be charged, though nothing runs
+
     def died(self, holder: str) -> None:
+        self._published.hold("")
         # What has not started goes back by its receipt: if the store never noticed that the ttl had passed, nobody
         # else would ever return it.
         self._settler.give_back(self._crew.take_back(lambda _: True))

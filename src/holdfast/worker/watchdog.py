@@ -38,7 +38,7 @@ class Watchdog:
 
     @property
     def stalled(self) -> bool:
-        """Whether the worker has been unable to lease for long."""
+        """Whether the worker has been unable to lease for so long that this was told."""
         return self._stalled is not None
 
     def look(self) -> None:

@@ -32,7 +32,9 @@ from holdfast.worker.opening import Opening
 from holdfast.worker.options import Stopped, WorkerOptions
 from holdfast.worker.orders import Orders
 from holdfast.worker.outcomes import Outcomes, complete_in
+from holdfast.worker.published import Condition, Published
 from holdfast.worker.runners.runner import Desk, Runner
+from holdfast.worker.runners.threads import MAX_REPLACED
 from holdfast.worker.services import Service, Services
 from holdfast.worker.settler import Settler
 from holdfast.worker.watchdog import Watchdog
@@ -89,16 +91,22 @@ class Worker:
         backend, clock, options = self._backend, self._clock, self._options
         self._settler = settler = Settler(backend, events, self._settled)
         outcomes = Outcomes(events, clock, committed=partial(is_done, backend))
+        self._published = published = Published(clock)
         complete = partial(complete_in, backend, handlers)
-        self._desk = desk = Desk(handlers, outcomes, events, clock, settler.put, self._fail, settler.report, complete)
+        self._desk = desk = Desk(
+            handlers, outcomes, events, clock, settler.put, self._fail, settler.report, published, complete
+        )
         prefetch = 0.0 if options.embedded else options.prefetch
         runners = self._hire(desk)
         lanes = serve_lanes(options.lanes, queues, runners, desk)
+        self._most = sum(runner.slots + MAX_REPLACED for runner in (*runners, *(lane.runner for lane in lanes)))
         self._gatekeeper = Gatekeeper(handlers, events, self._gates_changed)
         self._crew = Crew(runners, settler, prefetch, clock, lanes=lanes, closed=self._gatekeeper.closed)
         self._opening = Opening(handlers.values(), self._crew, self._call, events.logger)
-        orders = Orders(self._crew, settler, handlers, events, describe=self._describe, heard=self._heard)
-        holder = self._services.introduce(this_process(options.name, options.ttl))
+        orders = Orders(
+            self._crew, settler, handlers, events, describe=self._describe, heard=self._heard, published=published
+        )
+        holder = self._services.introduce(this_process(options.name, options.ttl, supervised=options.supervised))
         self._heartbeat = Heartbeat(backend, holder, owner=orders, clock=clock, logger=events.logger)
         self._leases = Leases(backend, self._heartbeat, events, queues, frozenset(handlers))
         self._fetcher = Fetcher(
@@ -328,6 +336,7 @@ class Worker:
         self._stay_for_abandoned()
 
     def _work(self) -> None:
+        self._publish()
         self._settler.start()
         try:
             self._open()
@@ -337,10 +346,23 @@ class Worker:
             if not self._stopping:
                 self._services.start()
             while not self._stopping:
+                self._published.show(self._condition)
                 self._rest(LOOK_EVERY)
                 self._watchdog.look()
         except Exception as error:
             self._fail(error)
+
+    def _publish(self) -> None:
+        if not self._backend.features.multi_process:
+            return
+        try:
+            self._published.open(self._most)
+        except OSError as error:
+            self._logger.warning("should this process die, its unstarted jobs are charged an attempt too: %s", error)
+
+    @property
+    def _condition(self) -> Condition:
+        return "quiet" if self._crew.quiet else "stalled" if self._watchdog.stalled else "ready"
 
     def _open(self) -> None:
         """Wait for what handlers need before the first job, or for a stop."""
@@ -359,6 +381,7 @@ class Worker:
 
     def _stop_leasing(self) -> None:
         self._heartbeat.hurry()
+        self._published.show("stopping")
         self._fetcher.interrupt()
         self._services.stop()
         self._gatekeeper.stop()
@@ -433,6 +456,7 @@ class Worker:
 
     def _rest(self, seconds: float) -> None:
         self._turned = time.monotonic()
+        self._published.tick()
         with suppress(Empty):
             self._calls.get(timeout=seconds)
 

@@ -260,6 +260,7 @@ class LoopRunner:
         except BaseException as error:
             delivery.settlement = self._desk.outcomes.broken(delivery, error)
         self._desk.settle(delivery)
+        self._desk.published.end(delivery)
         self._seconds += time.perf_counter() - begun
         self._ended += 1
         del self._tasks[context]

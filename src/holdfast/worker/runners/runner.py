@@ -16,6 +16,7 @@ from holdfast.events import Events
 from holdfast.worker.context import Context
 from holdfast.worker.handler import Handler
 from holdfast.worker.outcomes import Outcomes
+from holdfast.worker.published import Published
 
 
 class Tally(NamedTuple):
@@ -33,8 +34,8 @@ def stack_of(thread: threading.Thread) -> str:
 
 class Desk(msgspec.Struct, frozen=True, eq=False):
     """What a runner works with. ``settle`` takes a delivery whose settlement is set; ``failed`` hears of a bug;
-    ``report`` takes what a run says of its progress; ``complete`` acks a
-    job inside its handler's own transaction.
+    ``report`` takes what a run says of its progress; ``published`` is told of every run's begin by ``context``, and of
+    its end by the runner, once it is settled; ``complete`` acks a job inside its handler's own transaction.
     """
 
     handlers: Mapping[str, Handler]
@@ -44,10 +45,12 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
     settle: Callable[[Delivery], None]
     failed: Callable[[BaseException], None]
     report: Callable[[Report], None]
+    published: Published
     complete: Callable[[Context, object, Any], None] | None = None
 
     def context(self, delivery: Delivery, handler: Handler) -> Context:
         """Return the context of a run that begins now."""
+        self.published.begin(delivery)
         timeout = handler.timeout if delivery.timeout is None else delivery.timeout
         return Context(
             delivery,

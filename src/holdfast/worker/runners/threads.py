@@ -123,6 +123,7 @@ class _Hand(threading.Thread):
         except BaseException as error:
             delivery.settlement = desk.outcomes.broken(delivery, error)
         desk.settle(delivery)
+        desk.published.end(delivery)
         self.context = None
         self.seconds += time.perf_counter() - begun
         self.ended += 1

@@ -105,6 +105,7 @@ def worker_options() -> str:
             "drain": "end when nothing is left to do",
             "max_jobs": "end after so many jobs were leased",
             "lanes": 'slots for some queues or kinds alone, beside `concurrency`: `Lane(slots=2, queues=["urgent"])`',
+            "supervised": "its parent process looks after it, as `holdfast worker` does for its own",
         },
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from holdfast import __version__
 from holdfast.delivery import Burial, GiveBack, Nack, State
-from holdfast.events import BeforeRetry, Done, Leased, LoopBlocked, LoopLag, Stalled
+from holdfast.events import BeforeRetry, Done, Leased, LoopBlocked, LoopLag, Stalled, Stuck
 from holdfast.retry import Retry
 from holdfast.worker import Worker
 from tests.worker.conftest import PATIENCE, handler, wait_for_ready
@@ -264,6 +264,28 @@ def test_a_worker_whose_settler_has_died_is_not_live(*, worker, store, send, mon
 
     assert started.health().why == "its settler died"
     assert not started.health().live
+
+
+def test_a_worker_whose_own_thread_hangs_is_not_live(*, worker, send, events, barrier, clock, monkeypatch):
+    monkeypatch.setattr("holdfast.worker.worker.MOST_SILENT", 0.05)
+    hung, let_go = threading.Event(), threading.Event()
+
+    def hang(event):
+        hung.set()
+        let_go.wait(PATIENCE)
+
+    events.listen(Stuck, hang)
+    send(b"", timeout=30)
+    started = worker(barrier)
+    barrier.wait_for_entries()
+
+    clock.move(31)
+    assert hung.wait(PATIENCE)
+    while (health := started.health()).live:  # the test's own timeout ends it
+        pass
+    let_go.set()
+
+    assert health.why.startswith("its own thread has not turned for ")
 
 
 # -- on an event loop -----------------------------------------------------------------------------------------

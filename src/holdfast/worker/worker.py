@@ -78,7 +78,7 @@ class Worker:
         self._logger = events.logger
         self._services = Services(services, events.logger)
         self._build(list(queues), by_kind, events)
-        self._started = self._opened = self._stopping = self._hurried = False
+        self._started = self._stopping = self._hurried = False
         self._turned = time.monotonic()
         self._error: BaseException | None = None
         self._report: Stopped | None = None
@@ -272,10 +272,10 @@ class Worker:
             return "it is stopping"
         if self._crew.quiet:
             return "it is quiet"
-        if not self._opened:
+        if not self.opened:
             return "it opens what its jobs need"
         if self._watchdog.stalled:
-            return f"it cannot lease: {self._fetcher.error!r}"
+            return f"it cannot lease: {self._fetcher.error or 'the store does not answer'}"
         return ""
 
     def _describe(self, holder: HolderInfo) -> HolderInfo:
@@ -342,7 +342,6 @@ class Worker:
             self._open()
             self._ask_gates()
             self._fetcher.start()  # ends at once after a stop
-            self._opened = True
             if not self._stopping:
                 self._services.start()
             while not self._stopping:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from checks.docs_api import api
 from checks.docs_cli import cli
+from checks.docs_metrics import metrics
 from checks.docs_settings import (
     limits,
     queue_settings,
@@ -28,6 +29,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "errors": errors,
     "events": events,
     "limits": limits,
+    "metrics": metrics,
     "moves": moves,
     "promises": promises,
     "queue settings": queue_settings,

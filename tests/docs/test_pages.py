@@ -19,7 +19,7 @@ def test_what_the_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_says_what_it_is(page: Path) -> None:
-    known = {"python", "output", "console", "ini", "mermaid", "sql", "toml", "sh", "text", ""}
+    known = {"python", "output", "console", "ini", "mermaid", "sql", "toml", "sh", "text", "yaml", ""}
     assert {block.language for block in blocks(page)} <= known
 
 

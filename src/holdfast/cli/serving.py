@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +21,11 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]
 
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Where ``prometheus-client`` keeps what several processes count."""
+OWN = "holdfast-metrics-"
+"""How the name of a directory begins that was made here."""
+
 
 def read_place(ctx: click.Context, param: click.Parameter, value: str | None) -> Place | None:
     """Read ``[HOST:]PORT``."""
@@ -28,6 +37,24 @@ def read_place(ctx: click.Context, param: click.Parameter, value: str | None) ->
         return parse_place(value)
     except UsageError as error:
         raise click.BadParameter(str(error)) from None
+
+
+@contextmanager
+def counting_together(place: Place | None) -> Iterator[None]:
+    """Let this process and those that it starts in the block count together, if a place to serve at is given.
+
+    It comes before the App is imported: ``prometheus-client`` asks where to count when it is imported.
+    """
+    if place is None or os.environ.get(VARIABLE) or find_spec("prometheus_client") is None:
+        yield
+        return
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(prefix=OWN, dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        os.environ[VARIABLE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[VARIABLE]
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def _up() -> GaugeMetricFamily:
 
 def _families() -> dict[str, GaugeMetricFamily]:
     told: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("jobs", "Jobs by state; ready includes those held behind the head of their key.", ("queue", "state")),
+        ("jobs", "Jobs by state; `ready` includes those held behind the head of their key.", ("queue", "state")),
         ("jobs_held", "Ready jobs that wait for another of their key.", ("queue",)),
         ("jobs_unhandled", "Ready jobs that no live worker takes.", ("queue", "kind")),
         (

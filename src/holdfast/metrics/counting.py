@@ -59,7 +59,7 @@ _OF_JOBS: tuple[tuple[type[JobEvent], str, str], ...] = (
     (Stuck, "jobs_stuck", "Runs over their timeout that cannot be stopped."),
 )
 _COUNTED: tuple[tuple[type[Counted], str, str], ...] = (
-    (Expired, "jobs_expired", "Jobs that were written down as expired."),
+    (Expired, "jobs_expired", "Jobs that housekeeping found expired; a lease or a look may find others."),
     (Dropped, "jobs_dropped", "Dead letters that retention removed."),
     (Rescued, "jobs_rescued", "Jobs that were taken back from holders gone silent."),
 )

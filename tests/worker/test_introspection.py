@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 
 import pytest
 
@@ -162,6 +163,30 @@ def test_a_worker_that_is_to_drain_does_not_end_while_it_is_quiet(worker, store,
     assert started.join(0.1) is None
     started.work()
     assert started.join(PATIENCE).done == 2
+
+
+def test_falling_quiet_again_and_again_under_load_loses_and_burns_nothing(worker, store, send, ear):
+    ran = Counter()
+
+    async def run(delivery, context):
+        ran[delivery.id] += 1
+
+    jobs = send(*[b"a"] * 1500) + send(*[b"b"] * 1500, kind="plain")
+    plain = handler(lambda delivery, context: ran.update([delivery.id]), kind="plain")
+    started = worker(handler(run, is_async=True), plain, concurrency=3)
+
+    turns = 0
+    while store.stats("q").done < 3000:  # the test's own timeout ends it
+        started.quiet()
+        while (stats := store.stats("q")).running:
+            assert started.health().why == "it is quiet"
+        assert store.stats("q").done == stats.done
+        started.work()
+        turns += 1
+        ear.wait_for(Done, min(3000, stats.done + 1))
+
+    assert turns > 1
+    assert ran == Counter(jobs)
 
 
 def test_a_quiet_worker_whose_holder_was_ended_begins_another(worker, store, clock):

@@ -12,7 +12,8 @@ from holdfast.errors import NotSupported, UsageError, nearest
 
 
 class AppWorkers:
-    """All holders that live on an App's store, whatever program they are in. Thread-safe; each method asks the store.
+    """``app.workers``: all holders that live on an App's store, whatever program they are in. Thread-safe; each method
+    asks the store.
 
     A worker is meant by its id, its name, the number of its process or its supervisor's, or the beginning of its id.
     It hears what it is told with its next beat: within a second while it runs jobs, else within a third of its ttl; the

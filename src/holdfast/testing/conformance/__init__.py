@@ -13,6 +13,7 @@ from holdfast.testing.conformance.conflicts import ConflictCases, DebounceCases,
 from holdfast.testing.conformance.connections import ConnectionCases
 from holdfast.testing.conformance.counting import StatsCases
 from holdfast.testing.conformance.crashing import CrashCases, CrashRunCases
+from holdfast.testing.conformance.doubting import DoubtCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
 from holdfast.testing.conformance.examining import ExamineCases
 from holdfast.testing.conformance.expiring import ExpiryCases
@@ -62,6 +63,7 @@ __all__ = [
     "DebounceCases",
     "DelayCases",
     "DestroyCases",
+    "DoubtCases",
     "DueCases",
     "DurableCases",
     "DurablePowersCases",

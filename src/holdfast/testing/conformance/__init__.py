@@ -34,6 +34,7 @@ from holdfast.testing.conformance.pausing import PauseCases
 from holdfast.testing.conformance.places import DestroyCases, QueueCases
 from holdfast.testing.conformance.processes import HandleCases, HandlePowersCases, KillCases
 from holdfast.testing.conformance.progressing import ProgressCases
+from holdfast.testing.conformance.racing import RaceCases
 from holdfast.testing.conformance.reentering import ReentryCases, UniquePowersCases
 from holdfast.testing.conformance.replaying import ReplayCases, ReplayPagesCases, ReviveCases
 from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
@@ -97,6 +98,7 @@ __all__ = [
     "ProgressCases",
     "QueueCases",
     "QuietCases",
+    "RaceCases",
     "ReentryCases",
     "RemoveCases",
     "ReplaceCases",

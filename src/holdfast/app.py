@@ -28,6 +28,7 @@ from holdfast.queues import Queue
 from holdfast.stores import open_store
 from holdfast.tasks.calls import Call, send_calls
 from holdfast.tasks.dependencies import Dependencies
+from holdfast.tasks.isolating import address_of, surrounded
 from holdfast.tasks.job import Job
 from holdfast.tasks.making import WorkerScope
 from holdfast.tasks.registry import Declaration, Registry, TaskOptions
@@ -66,6 +67,7 @@ class EmbeddedOptions(TypedDict, total=False):
     max_jobs: int | None
     lanes: Sequence[Lane]
     supervised: bool
+    isolated: int | None
 
 
 def _schedules_of(app: App) -> AppSchedules:
@@ -78,6 +80,13 @@ def _workers_of(app: App) -> AppWorkers:
     from holdfast.worker.commanding import AppWorkers
 
     return AppWorkers(app._life.store)
+
+
+def _handler(task: Task[..., Any], here: WorkerScope, elsewhere: WorkerScope) -> Handler:
+    """Return a task's handler; what isolated ones depend on is opened where they run, and not with the others'."""
+    if not task.settings.isolate:
+        return surrounded(task, here)
+    return msgspec.structs.replace(surrounded(task, elsewhere), isolated=address_of(task))
 
 
 class AppOptions(TypedDict, total=False):
@@ -263,7 +272,7 @@ class App:
         known = WorkerOptions.__struct_fields__
         if unknown := min(options.keys() - set(known), default=None):
             raise UsageError(f"unknown worker option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
-        tasks, scope = self.tasks.values(), self.dependencies.worker()
+        tasks, scopes = self.tasks.values(), (self.dependencies.worker(), self.dependencies.worker())
         if queues is None:
             queues = [*(task.queue for task in tasks), *self.schedules.queues()]
         names = [queue.name if isinstance(queue, Queue) else self.queue(queue).name for queue in queues]
@@ -271,7 +280,7 @@ class App:
         worker = make(
             store,
             list(dict.fromkeys(names)),
-            [*(self._handler(task, scope) for task in tasks), *self._subscribers.handlers()],
+            [*(_handler(task, *scopes) for task in tasks), *self._subscribers.handlers()],
             events=self.events,
             options=msgspec.structs.replace(WorkerOptions(embedded=True, name=self.name), **options),
             clock=self._clock,
@@ -280,12 +289,6 @@ class App:
         worker.heed(self.gate)
         self._life.add(worker)
         return worker
-
-    def _handler(self, task: Task[..., Any], scope: WorkerScope) -> Handler:
-        handler = task.handler(scope)
-        around = self.middleware.around
-        run = around(handler.run, kind=task.name, queue=task.settings.queue, is_async=handler.is_async)
-        return handler if run is handler.run else msgspec.structs.replace(handler, run=run)
 
     def job(self, queue: str, job_id: str) -> Job[Any]:
         """Look up a job sent by anybody, and return it with its ``view``; ``JobError`` when it does not exist.

@@ -25,6 +25,7 @@ from holdfast.middleware import Middleware
 from holdfast.sending import Sender
 from holdfast.tasks.link import Link
 from holdfast.worker import Context, Worker
+from holdfast.worker.inside import check_store
 from holdfast.worker.tidying import Tidying, tidy_all
 
 LAST_BEAT = 5.0
@@ -101,6 +102,7 @@ class Lifetime:
 
     def _declared_in(self, store: QueueBackend) -> QueueBackend:
         """Let the store know the program's queues; it is closed when it cannot."""
+        check_store(store, self._name)
         try:
             self._declared.write(store)
         except BaseException:

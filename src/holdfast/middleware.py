@@ -137,7 +137,7 @@ class Middleware(Generic[C]):
         though the messages are stored.
         """
         if _shape(function) is not Generator:
-            raise UsageError(f"{_name(function)} is no send middleware: write it as a def with one yield")
+            raise UsageError(f"{called(function)} is no send middleware: write it as a def with one yield")
         self.sends += (function,)
         return function
 
@@ -146,9 +146,14 @@ class Middleware(Generic[C]):
     ) -> Callable[[C], Any]:
         shape = _shape(function)
         if shape is None:
-            raise UsageError(f"{_name(function)} is no run middleware: write it as a def or async def with one yield")
+            raise UsageError(f"{called(function)} is no run middleware: write it as a def or async def with one yield")
         self._runs += (_Around(function, shape is AsyncGenerator, queues, kinds),)
         return function
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """All of them: those around runs, then those around sends."""
+        return (*(around.function for around in self._runs), *self.sends)
 
     # -- surrounding ----------------------------------------------------------------------------------------------
 
@@ -163,7 +168,7 @@ class Middleware(Generic[C]):
                 continue
             if around.is_async and not is_async and (around.queues is None or queue in around.queues):
                 raise UsageError(
-                    f"middleware {_name(around.function)} is async and cannot surround {kind!r}, a plain function: "
+                    f"middleware {called(around.function)} is async and cannot surround {kind!r}, a plain function: "
                     "write it as a def, or select what it is for: @app.middleware.run(queues=…, kinds=…)"
                 )
             run = (_around_async if is_async else _around_plain)(run, around)
@@ -224,7 +229,7 @@ def _around_plain(run: Run, around: _Around) -> Run:
         if around.queues is not None and delivery.queue not in around.queues:
             return run(delivery, context)
         if around.is_async:
-            raise UsageError(f"middleware {_name(around.function)} is async and cannot surround a run in a thread")
+            raise UsageError(f"middleware {called(around.function)} is async and cannot surround a run in a thread")
         with _Step(around.function, context):
             return run(delivery, context)
         return None  # its error was caught
@@ -320,11 +325,11 @@ def _is_same(raised: BaseException, thrown: BaseException | None) -> bool:
 
 
 def _never(function: Callable[..., Any]) -> UsageError:
-    return UsageError(f"middleware {_name(function)} ended before its yield: raise something if nothing is to run")
+    return UsageError(f"middleware {called(function)} ended before its yield: raise something if nothing is to run")
 
 
 def _twice(function: Callable[..., Any]) -> UsageError:
-    return UsageError(f"middleware {_name(function)} yields a second time: it must end after its one yield")
+    return UsageError(f"middleware {called(function)} yields a second time: it must end after its one yield")
 
 
 # -- reading what was given --------------------------------------------------------------------------------------
@@ -341,7 +346,8 @@ def _shape(function: Any) -> type | None:
     return None
 
 
-def _name(function: Any) -> str:
+def called(function: Any) -> str:
+    """Return the name of a function, for people."""
     return str(getattr(function, "__qualname__", None) or repr(function))
 
 

@@ -25,7 +25,7 @@ class Sender:
         declared: DeclaredQueues | None = None,
     ) -> None:
         self._store = store
-        self._events = events
+        self.events = events
         self.middleware: Middleware[Any] = middleware or Middleware()
         self.declared = declared or DeclaredQueues()
 
@@ -51,9 +51,9 @@ class Sender:
             stored = store.send(queue, messages)
         else:
             stored = transactional(store).send_in(connection, queue, messages)
-        if self._events.wants(Sent):
+        if self.events.wants(Sent):
             for message, receipt in zip(messages, stored, strict=True):
-                self._events.emit(Sent(message, receipt))
+                self.events.emit(Sent(message, receipt))
         return stored
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar, overload
@@ -30,7 +31,9 @@ class TaskOptions(TypedDict, total=False):
     ``name`` is stored with every job and defaults to ``module.function``. ``retry`` is a ``Retry`` or a number of
     attempts; ``timeout`` limits each run; ``result`` keeps the value that long (None: only how the job ended).
     ``priority`` and ``queue`` are those of a send that says nothing else; ``codec`` writes arguments and result.
-    ``stop_when_lost`` cancels the run of an ``async def`` as soon as its lease is lost.
+    ``stop_when_lost`` cancels the run of an ``async def``, or an isolated one, as soon as its lease is lost.
+    ``isolate`` runs it in a process of its own, which can be killed: at its timeout, when it is cancelled, and when it
+    has more than ``max_memory`` bytes.
     """
 
     queue: str
@@ -41,6 +44,8 @@ class TaskOptions(TypedDict, total=False):
     priority: int
     codec: str | Codec
     stop_when_lost: bool
+    isolate: bool
+    max_memory: int | None
 
 
 class Declaration:
@@ -66,6 +71,7 @@ class Registry:
     def __init__(self, link: Link, dependencies: Dependencies, *, codec: Codec, allow_pickle: bool) -> None:
         self._link, self._dependencies, self._codec, self._allow_pickle = link, dependencies, codec, allow_pickle
         self._tasks: dict[str, Task[..., Any]] = {}
+        _LIVING.add(self)
         self.event_kinds: set[str] = set()
         """The kinds of published events, which no task may be called."""
 
@@ -129,13 +135,14 @@ class Registry:
         if unknown := min(options.keys() - TaskOptions.__annotations__.keys(), default=None):
             known = TaskOptions.__annotations__
             raise UsageError(f"unknown task option {unknown!r}{nearest(unknown, known)}; known: {', '.join(known)}")
+        _check_isolation(function, options)
         retry, timeout, result = options.get("retry", Retry()), options.get("timeout"), options.get("result")
         if not isinstance(retry, Retry | int) or isinstance(retry, bool):
             raise UsageError(f"retry must be a Retry or a number of attempts, not {retry!r}")
         queue, declared = queue_name(options.get("queue", DEFAULT_QUEUE)), self._link.sender.declared
         declared.check(queue)
         return TaskSettings(
-            name=_checked_name(options.get("name") or _name(function)),
+            name=_checked_name(options.get("name") or written_as(function)),
             queue=queue,
             retry=retry if isinstance(retry, Retry) else Retry(attempts=retry),
             timeout=None if timeout is None else seconds(timeout, "timeout"),
@@ -144,7 +151,40 @@ class Registry:
             codec=choose(options.get("codec", declared.codec(queue) or self._codec), allow_pickle=self._allow_pickle),
             allow_pickle=self._allow_pickle,
             stop_when_lost=options.get("stop_when_lost", False),
+            isolate=options.get("isolate", False),
+            max_memory=options.get("max_memory"),
         )
+
+
+_LIVING: weakref.WeakSet[Registry] = weakref.WeakSet()
+
+
+def known_tasks(name: str) -> list[Task[..., Any]]:
+    """Return the tasks of this name of all Apps there are."""
+    return [task for registry in list(_LIVING) if (task := registry.get(name)) is not None]
+
+
+def _check_isolation(function: Callable[..., Any], options: TaskOptions) -> None:
+    """Raise ``UsageError`` unless another process can find the function by importing its module."""
+    limit = options.get("max_memory")
+    if not options.get("isolate", False):
+        if limit is not None:
+            raise UsageError("max_memory is a limit for a process, and a task without isolate=True has none of its own")
+        return
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise UsageError(f"max_memory is a number of bytes, not {limit!r}")
+    if limit is not None and not _STATM.exists():
+        raise UsageError("max_memory needs /proc, where Linux tells how much memory a process has")
+    written = inspect.unwrap(function)
+    name = str(getattr(written, "__qualname__", "<locals>"))
+    if "<" in name or not inspect.isroutine(written) or _typed_in(written):
+        raise UsageError(
+            f"isolate=True: another process finds a task by importing its module, and {function!r:.80} is not to be "
+            "found there: write it as a def at the top of a module"
+        )
+
+
+_STATM = Path("/proc/self/statm")
 
 
 def _check_function(function: Any) -> None:
@@ -153,9 +193,11 @@ def _check_function(function: Any) -> None:
     if not callable(function) or isinstance(function, type):
         raise UsageError(f"a task is made of a function, not of {function!r:.80}")
     if (parameter := _method_of(function)) is not None:
-        raise UsageError(f"{_name(function)} is a method: a worker would have no {parameter!r}; make it a function")
+        raise UsageError(
+            f"{written_as(function)} is a method: a worker would have no {parameter!r}; make it a function"
+        )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise UsageError(f"{_name(function)} is a generator, which runs only while somebody iterates over it")
+        raise UsageError(f"{written_as(function)} is a generator, which runs only while somebody iterates over it")
 
 
 def _method_of(function: Callable[..., Any]) -> str | None:
@@ -171,7 +213,8 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _name(function: Callable[..., Any]) -> str:
+def written_as(function: Callable[..., Any]) -> str:
+    """Return module and name of a function, the same in every process."""
     written = inspect.unwrap(function)
     qualname = getattr(written, "__qualname__", None)
     if qualname is None:
@@ -181,9 +224,9 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _module(name: str) -> str:
     """Return the name under which a worker will import a module: a script's is that of its file."""
-    if name != "__main__":
+    if name not in ("__main__", "__mp_main__"):  # as it is called in the process of an isolated task
         return name
-    main = sys.modules["__main__"]
+    main = sys.modules[name]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         return str(spec.name).removesuffix(".__main__")

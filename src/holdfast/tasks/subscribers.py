@@ -48,6 +48,8 @@ class SubscriberOptions(TypedDict, total=False):
     timeout: Seconds | None
     priority: int
     stop_when_lost: bool
+    isolate: bool
+    max_memory: int | None
 
 
 class Subscriber(Task[P, R]):

@@ -53,6 +53,8 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec
     allow_pickle: bool
     stop_when_lost: bool
+    isolate: bool = False
+    max_memory: int | None = None
 
 
 class Task(Generic[P, R]):
@@ -70,8 +72,10 @@ class Task(Generic[P, R]):
     def __init__(
         self, function: Callable[P, Any], settings: TaskSettings, link: Link, dependencies: Dependencies
     ) -> None:
-        if settings.stop_when_lost and not self.is_async:
-            raise UsageError("stop_when_lost needs an async def: nothing can stop a thread; look at ctx.lease_lost")
+        if settings.stop_when_lost and not self.is_async and not settings.isolate:
+            raise UsageError(
+                "stop_when_lost needs an async def, or isolate=True: nothing can stop a thread; look at ctx.lease_lost"
+            )
         functools.update_wrapper(self, function, updated=())  # type: ignore[arg-type] # it may wrap any object
         self.function = function
         self.settings = settings

@@ -11,6 +11,7 @@ from holdfast.delivery import Delivery
 from holdfast.errors import Signal
 from holdfast.events import BeforeBury, BeforeRetry, Events, Started
 from holdfast.worker.context import Context
+from holdfast.worker.handler import Handler
 from holdfast.worker.outcomes import Outcomes
 from holdfast.worker.runners.runner import Desk, Runner, Tally
 from holdfast.worker.worker import LOOK_EVERY, Worker
@@ -19,8 +20,13 @@ from holdfast.worker.worker import LOOK_EVERY, Worker
 class OneByOne(Worker):
     """Runs one job at a time, and leases the next when the store has written down what came of the last.
 
-    Retries wait for their whole delay, without jitter: tests see the same every time.
+    Retries wait for their whole delay, without jitter: tests see the same every time. Isolated jobs run in this process
+    too, where a test can look at what they did, and its overrides and its clock hold.
     """
+
+    def _build(self, queues: list[str], handlers: dict[str, Handler], events: Events) -> None:
+        here = {kind: msgspec.structs.replace(handler, isolated=None) for kind, handler in handlers.items()}
+        super()._build(queues, here, events)
 
     def _hire(self, desk: Desk) -> list[Runner]:
         outcomes = Outcomes(desk.events, desk.clock, draw=lambda: 1.0)
@@ -41,6 +47,7 @@ class _Line:
     """One slot for all kinds; what runs a job is chosen by its kind."""
 
     slots = 1
+    apart = False
 
     def __init__(self, runners: Sequence[Runner]) -> None:
         self._runners = runners

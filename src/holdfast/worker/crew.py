@@ -47,7 +47,8 @@ class _Post:
 class Crew:
     """Runs what the fetcher leases. Every method may be called from any thread.
 
-    A job with a crash on record is run alone: it waits until nothing else is held, and nothing is wanted beside it.
+    A job with a crash on record is run alone: it waits until nothing else is held, and nothing is wanted beside it. One
+    that has a process to itself is alone there.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Crew:
             if closed := self._closed():  # since the lease was asked for
                 self._settler.give_back([delivery for delivery in deliveries if delivery.kind in closed])
                 deliveries = [delivery for delivery in deliveries if delivery.kind not in closed]
-            good = [delivery for delivery in deliveries if not delivery.crashes]
+            good = [delivery for delivery in deliveries if not delivery.crashes or runner.apart]
             if len(good) != len(deliveries):
                 self._alone = True
                 self._suspects += [(post, delivery) for delivery in deliveries if delivery.crashes]

@@ -11,10 +11,12 @@ from holdfast.worker.runners.runner import Desk, Runner
 from holdfast.worker.runners.threads import ThreadRunner
 
 
-def hire(desk: Desk, slots: int) -> list[Runner]:
+def hire(desk: Desk, slots: int, isolated_slots: int = 0) -> list[Runner]:
     """Return a runner of so many slots for each way of running that these handlers need."""
-    plain = [handler.kind for handler in desk.handlers.values() if not handler.is_async]
-    awaited = [handler.kind for handler in desk.handlers.values() if handler.is_async]
+    isolated = [handler.kind for handler in desk.handlers.values() if handler.isolated is not None]
+    here = [handler for handler in desk.handlers.values() if handler.isolated is None]
+    plain = [handler.kind for handler in here if not handler.is_async]
+    awaited = [handler.kind for handler in here if handler.is_async]
     runners: list[Runner] = []
     if plain:
         runners.append(ThreadRunner(plain, slots, desk))
@@ -25,6 +27,10 @@ def hire(desk: Desk, slots: int) -> list[Runner]:
         )
 
         runners.append(LoopRunner(awaited, slots, desk, EventLoop(desk)))
+    if isolated:
+        from holdfast.worker.runners.processes import ProcessRunner  # brings multiprocessing
+
+        runners.append(ProcessRunner(isolated, isolated_slots, desk))
     return runners
 
 
@@ -51,6 +57,10 @@ def _beside(shared: Runner, kinds: frozenset[str], slots: int, desk: Desk) -> Ru
 
     if isinstance(shared, LoopRunner):
         return shared.beside(kinds, slots)
+    from holdfast.worker.runners.processes import ProcessRunner
+
+    if isinstance(shared, ProcessRunner):
+        return ProcessRunner(kinds, slots, desk)
     raise UsageError(f"{type(shared).__name__} serves no lanes")
 
 

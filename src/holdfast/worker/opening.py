@@ -20,7 +20,9 @@ class Opening:
         self, handlers: Iterable[Handler], crew: Crew, called: Callable[[], None], logger: logging.Logger
     ) -> None:
         self._logger = logger
+        handlers = list(handlers)
         self._lifespans = lifespans(handlers)
+        self._takes_time = bool(self._lifespans) or any(handler.isolated is not None for handler in handlers)
         self._crew = crew
         self._called = called
         self._lock = threading.Lock()
@@ -32,7 +34,7 @@ class Opening:
 
     def start(self) -> None:
         """Begin; at once done when there is nothing that could take long."""
-        if self._lifespans:
+        if self._takes_time:
             threading.Thread(target=self._open, name="holdfast-opening", daemon=True).start()
         else:
             self._crew.start()
@@ -65,7 +67,7 @@ class Opening:
         """Close what was opened once the crew has ended; wait for that until ``until`` (``time.monotonic``) at most."""
         with self._lock:
             self._abandoned = not self.done
-        if self._begun and self.done:
+        if self._takes_time and self.done:
             if self._has_crew:
                 self._crew.join(_left(until))
             closing = threading.Thread(target=self._close, name="holdfast-closing", daemon=True)

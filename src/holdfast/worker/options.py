@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import msgspec
@@ -40,11 +41,13 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Lengths are seconds.
 
-    At most ``concurrency`` jobs run at once on each runner, and beside them those of its ``lanes``. Beyond those, jobs
-    that will start within ``prefetch`` are leased, none when ``embedded`` in somebody else's process. ``grace`` is how
-    long a stop waits for running jobs. The store is asked every ``busy_poll``, or ``idle_poll`` when there is nothing
-    to do, even if no wake-up came. ``drain`` ends the worker when nothing is ready or running any more (jobs due later
-    stay), ``max_jobs`` when so many runs have ended. When it is ``supervised``, this process's parent looks after it.
+    At most ``concurrency`` jobs run at once on each runner, and beside them those of its ``lanes``; of isolated
+    tasks, ``isolated``, each in a process of its own: by default as many as there are cores, but no more than
+    ``concurrency``. Beyond those, jobs that will start within ``prefetch`` are leased, none when ``embedded`` in
+    somebody else's process. ``grace`` is how long a stop waits for running jobs. The store is asked every
+    ``busy_poll``, or ``idle_poll`` when there is nothing to do, even if no wake-up came. ``drain`` ends the worker
+    when nothing is ready or running any more (jobs due later stay), ``max_jobs`` when so many runs have ended. When it is
+    ``supervised``, this process's parent looks after it.
     """
 
     concurrency: int = 10
@@ -60,9 +63,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_jobs: int | None = None
     lanes: Sequence[Lane] = ()
     supervised: bool = False
+    isolated: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "max_jobs"):
+        for name in ("concurrency", "max_jobs", "isolated"):
             value = getattr(self, name)
             if value is not None and not value >= 1:
                 raise UsageError(f"a worker's {name} is 1 or more, not {value!r}")
@@ -72,6 +76,16 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("grace", "prefetch"):
             if not (value := getattr(self, name)) >= 0:
                 raise UsageError(f"a worker's {name} is 0 seconds or more, not {value!r}")
+
+    @property
+    def processes(self) -> int:
+        """How many isolated jobs run at once."""
+        return min(self.concurrency, _cores()) if self.isolated is None else self.isolated
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):

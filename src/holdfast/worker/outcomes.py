@@ -8,8 +8,8 @@ from typing import Any
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Burial, Cancellation, Delivery, GiveBack, Nack, Settlement
-from holdfast.errors import Bury, Cancel, RetryLater, Signal
+from holdfast.delivery import MAX_CRASHES, Ack, Burial, Cancellation, Crash, Delivery, GiveBack, Nack, Settlement
+from holdfast.errors import Bury, Cancel, HoldfastError, RetryLater, Signal
 from holdfast.events import BeforeBury, BeforeRetry, Events
 from holdfast.failures import ErrorInfo, clean
 from holdfast.retry import Retry, wished_delay
@@ -25,6 +25,10 @@ class HandlerTimeout(TimeoutError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it ran longer than its timeout of {seconds:g} s")
+
+
+class ProcessDied(HoldfastError):
+    """The process that a job had for itself has died: what listeners see then."""
 
 
 def complete_in(
@@ -111,6 +115,16 @@ class Outcomes:
         if context.timeout is not None and overran(context):
             return self._timed_out(context.delivery, handler, HandlerTimeout(context.timeout))
         return GiveBack(context.delivery.receipt)
+
+    def crashed(self, delivery: Delivery, reason: str) -> Settlement:
+        """Return what settles a run whose process died, for ``reason``; nobody's retry policy is asked about that."""
+        if delivery.acked is not None and self._committed(delivery):
+            return delivery.acked
+        if delivery.last_attempt or delivery.crashes + 1 >= MAX_CRASHES:
+            self._events.emit(BeforeBury(delivery, ProcessDied(reason), reason))
+        else:
+            self._events.emit(BeforeRetry(delivery, ProcessDied(reason), 0.0))
+        return Crash(delivery.receipt, reason)
 
     def broken(self, delivery: Delivery, error: BaseException) -> Settlement:
         """Return what settles a run whose end could not be judged because of ``error``: it has failed, and waits."""

@@ -27,6 +27,7 @@ from holdfast.worker.handler import Handler
 from holdfast.worker.health import Health, describe
 from holdfast.worker.hiring import hire, serve_lanes
 from holdfast.worker.housekeeping import Housekeeping
+from holdfast.worker.inside import check_worker
 from holdfast.worker.leases import Leases
 from holdfast.worker.opening import Opening
 from holdfast.worker.options import Stopped, WorkerOptions
@@ -129,7 +130,7 @@ class Worker:
 
     def _hire(self, desk: Desk) -> list[Runner]:
         """Return what runs the jobs; the test kit hires others."""
-        return hire(desk, self._options.concurrency)
+        return hire(desk, self._options.concurrency, self._options.processes)
 
     # -- what its owner calls -------------------------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class Worker:
 
     def start(self) -> None:
         """Start working. Returns at once, whether or not the store can be reached."""
+        check_worker()
         if self._started:
             raise UsageError("this worker has been started before; make a new one")
         self._started = True

@@ -149,6 +149,8 @@ class EventLoop:
 class LoopRunner:
     """At most ``slots`` tasks at once. The loop is woken once for a batch; a task that ends starts the next itself."""
 
+    apart = False
+
     def __init__(self, kinds: Collection[str], slots: int, desk: Desk, loop: EventLoop) -> None:
         self.kinds = frozenset(kinds)
         self.slots = slots

@@ -81,6 +81,8 @@ class Runner(Protocol):
     """
 
     kinds: frozenset[str]
+    apart: bool
+    """Whether each job has a process of its own, so that none can take another with it."""
 
     @property
     def slots(self) -> int:

@@ -22,6 +22,8 @@ MAX_REPLACED = 3
 class ThreadRunner:
     """``slots`` threads that take from one line. One that runs over its job's timeout is replaced, up to a limit."""
 
+    apart = False
+
     def __init__(self, kinds: Collection[str], slots: int, desk: Desk) -> None:
         self.kinds = frozenset(kinds)
         self._slots = slots
@@ -36,6 +38,10 @@ class ThreadRunner:
     def start(self) -> None:
         for hand in self._roster.hands:
             hand.start()
+
+    def serve(self) -> None:
+        """Run jobs in the calling thread, in place of its first one, until it is stopped; not to be started then."""
+        self._roster.hands[0].run()
 
     def opened(self) -> None:
         pass  # threads can run jobs from the start

@@ -106,6 +106,7 @@ def worker_options() -> str:
             "max_jobs": "end after so many jobs were leased",
             "lanes": 'slots for some queues or kinds alone, beside `concurrency`: `Lane(slots=2, queues=["urgent"])`',
             "supervised": "its parent process looks after it, as `holdfast worker` does for its own",
+            "isolated": "how many isolated jobs run at once; by default one for each core, at most `concurrency`",
         },
     )
 
@@ -129,7 +130,11 @@ def task_options() -> str:
             "timeout": "limit of each run; by default none",
             "result": "how long the value is kept; by default none is, only how the job ended",
             "priority": "of a send that says nothing else; by default 0",
-            "stop_when_lost": "cancel a coroutine as soon as its lease is lost; by default it runs on, for nothing",
+            "stop_when_lost": "cancel a coroutine, or kill an isolated job, as soon as its lease is lost; by default it "
+            "runs on, for nothing",
+            "isolate": "run it in a process of its own, which can be killed: at its timeout, when it is cancelled",
+            "max_memory": "bytes of resident memory over which the process of an isolated task is killed; "
+            "by default none",
             "codec": '`"json"`, `"msgpack"`, `"pickle"` (only with `App(allow_pickle=True)`), or a `Codec`; '
             "by default the App's",
         },
@@ -146,7 +151,11 @@ def subscriber_options() -> str:
             "retry": "a `Retry`, or a number of attempts; by default `Retry()`",
             "timeout": "limit of each run; by default none",
             "priority": "of its jobs, when the event was published without one; by default 0",
-            "stop_when_lost": "cancel a coroutine as soon as its lease is lost; by default it runs on, for nothing",
+            "stop_when_lost": "cancel a coroutine, or kill an isolated job, as soon as its lease is lost; by default it "
+            "runs on, for nothing",
+            "isolate": "run it in a process of its own, which can be killed: at its timeout, when it is cancelled",
+            "max_memory": "bytes of resident memory over which the process of an isolated task is killed; "
+            "by default none",
         },
     )
 

@@ -385,8 +385,11 @@ def add(one: int, other: int) -> int:
 {extra}
 
 if __name__ == "__main__":
-    with app.worker(embedded=False, grace=0):
-        print("result", add.enqueue(1, 2).result(30))
+    job = add.enqueue(1, 2)
+    worker = app.worker(embedded=False, grace=0, drain=True)
+    worker.start()
+    worker.join(40)
+    print("result", job.result(1))
 """
 
 

@@ -30,6 +30,7 @@ from holdfast.worker.context import Context
 from holdfast.worker.handler import Found, Lifespan, lifespans
 from holdfast.worker.hiring import hire
 from holdfast.worker.outcomes import Outcomes, complete_in
+from holdfast.worker.published import Published
 from holdfast.worker.runners.runner import Desk, Runner
 from holdfast.worker.runners.threads import ThreadRunner
 from holdfast.worker.runners.wire import (
@@ -142,6 +143,7 @@ class Isolation:
             self._settle,
             _end_with,
             self._keep_report,
+            Published(),
             complete,
         )
 

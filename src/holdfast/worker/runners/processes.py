@@ -424,6 +424,7 @@ class ProcessRunner:
         assert run is not None
         run.delivery.settlement = settlement
         self._desk.settle(run.delivery)
+        self._desk.published.end(run.delivery)
         del self._runs[run.context]
         member.run = None
         self._seconds += time.perf_counter() - run.begun

@@ -130,8 +130,8 @@ def task_options() -> str:
             "timeout": "limit of each run; by default none",
             "result": "how long the value is kept; by default none is, only how the job ended",
             "priority": "of a send that says nothing else; by default 0",
-            "stop_when_lost": "cancel a coroutine, or kill an isolated job, as soon as its lease is lost; by default it "
-            "runs on, for nothing",
+            "stop_when_lost": "cancel a coroutine, or kill an isolated job, as soon as its lease is lost; "
+            "by default it runs on, for nothing",
             "isolate": "run it in a process of its own, which can be killed: at its timeout, when it is cancelled",
             "max_memory": "bytes of resident memory over which the process of an isolated task is killed; "
             "by default none",
@@ -151,8 +151,8 @@ def subscriber_options() -> str:
             "retry": "a `Retry`, or a number of attempts; by default `Retry()`",
             "timeout": "limit of each run; by default none",
             "priority": "of its jobs, when the event was published without one; by default 0",
-            "stop_when_lost": "cancel a coroutine, or kill an isolated job, as soon as its lease is lost; by default it "
-            "runs on, for nothing",
+            "stop_when_lost": "cancel a coroutine, or kill an isolated job, as soon as its lease is lost; "
+            "by default it runs on, for nothing",
             "isolate": "run it in a process of its own, which can be killed: at its timeout, when it is cancelled",
             "max_memory": "bytes of resident memory over which the process of an isolated task is killed; "
             "by default none",

@@ -27,11 +27,15 @@ from holdfast.aio import Aio, AioDeliveries, AioPlace, AioQueue
 from holdfast.capabilities import Definition, JobFilter, Schedule, Tick
 from holdfast.config import QueueSettings
 from holdfast.delivery import HolderInfo, JobView, QueueStats, Replayed, Reported, RunningJob
+from holdfast.formatter import JsonFormatter
+from holdfast.http.status import StatusServer
+from holdfast.metrics import Metrics
 from holdfast.middleware import Middleware, Sending
 from holdfast.queues import Deliveries, Place, Queue
 from holdfast.schedule.book import AppSchedules
 from holdfast.schedule.schedule import ScheduleOptions
 from holdfast.tasks.dependencies import Dependencies, Override
+from holdfast.tracing import Tracing
 from holdfast.worker import Health, Stopped
 from holdfast.worker.commanding import AppWorkers
 
@@ -74,6 +78,10 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (QueueStats, "holdfast.delivery"),
     (JobFilter, "holdfast.capabilities"),
     (QueueSettings, "holdfast.config"),
+    (Metrics, "holdfast.metrics"),
+    (Tracing, "holdfast.tracing"),
+    (StatusServer, "holdfast.http.status"),
+    (JsonFormatter, "holdfast.formatter"),
 )
 
 ONLY: Mapping[type, tuple[str, ...]] = {Dependencies: ("override",), Middleware: ("run", "send")}

@@ -11,6 +11,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+SETTLED = 0.01
+"""Seconds in which a process that was told to stop has stopped, or has finished the fork it was in."""
+
 
 def descendants(root: int) -> list[int]:
     """`root` and all processes below it, parents before their children."""
@@ -35,6 +38,7 @@ def freeze(root: int) -> list[int]:
         for pid in fresh:
             send(pid, signal.SIGSTOP)
         frozen += fresh
+        time.sleep(SETTLED)
     return frozen
 
 
@@ -62,8 +66,3 @@ def end(worker: "subprocess.Popen[bytes]", *, grace: float = 5.0) -> None:
 def send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def now() -> float:
-    """The clock that the jobs use too."""
-    return time.monotonic()

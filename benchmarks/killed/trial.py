@@ -30,8 +30,6 @@ QUIET = 3.0
 BEGUN = 60.0
 LOOK_EVERY = 0.002
 ASK_EVERY = 5.0
-SETTLED = 0.01
-"""Seconds in which stopped processes have stopped indeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,6 @@ def kill_in_the_middle(worker: "subprocess.Popen[bytes]", effects: Effects, jobs
         time.sleep(LOOK_EVERY)
     while True:
         family = processes.freeze(worker.pid)
-        time.sleep(SETTLED)
         effects.read()
         if effects.running:
             break

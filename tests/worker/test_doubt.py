@@ -26,7 +26,7 @@ FAILING = JOBS[::4]
 FOLLOWERS = [f"follows {job}" for job in JOBS]
 KEYS = 3
 TIMES = 2
-STORES = ["memory:", "sqlite:///{folder}/jobs.db?sync=normal"]
+STORES = ["memory:", "sqlite:///{folder}/place/jobs.db?sync=normal"]
 WORKING = ["send", "beat", "lease", "wait", "settle", "tidy", "holders", "report", "due_schedules", "fire"]
 
 
@@ -156,3 +156,31 @@ def check(store, history):
         assert (view.state, view.attempts, history.runs[job]) == (State.DONE, runs, runs)
     assert store.stats("ticks").running == 0
     assert store.holders() == []
+
+
+@pytest.mark.parametrize("store", STORES[1:], ids=["sqlite"], indirect=True)
+def test_jobs_come_back_whose_file_was_lost_between_grant_and_reply(app, store, faults, history, tmp_path, monkeypatch):
+    """Nobody knows what was granted, and for a while there is no place to ask."""
+    folder, away, lost = tmp_path / "place", tmp_path / "away", []
+    grant = store.lease
+
+    def lease(*arguments, **options):
+        granted = grant(*arguments, **options)
+        if granted and not lost:
+            lost.extend(one.id for one in granted)
+            folder.rename(away)
+            folder.touch()  # so that no new file can be made there
+            raise BackendError("the reply got lost", retryable=True, outcome_unknown=True)
+        return granted
+
+    monkeypatch.setattr(store, "lease", lease)
+    send_all(app)
+    with app.worker(concurrency=4, busy_poll=0.05, idle_poll=0.05):
+        faults.wait_for_calls("settle", 3, PATIENCE)
+        assert away.exists()
+        folder.unlink()
+        away.rename(folder)
+        history.wait_for([*JOBS, *FOLLOWERS])
+
+    assert lost
+    check(store, history)

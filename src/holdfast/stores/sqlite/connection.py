@@ -51,13 +51,15 @@ class Location(msgspec.Struct, frozen=True):
 
 _numbers = itertools.count()
 _bound: dict[tuple[int, int], Driver] = {}
+_reached: set[Path] = set()  # what was there once is away when it is not: its disk, or its share, may come back
 _binding = threading.Lock()
 
 
 def prepare(place: Location) -> None:
     """Make the file (0600) and its directories (0700) if they are missing, and bind the file to its driver.
 
-    ``ConfigError`` when this process has the file open through the other library, or the place cannot be written.
+    ``ConfigError`` when this process has the file open through the other library, or the place cannot be written;
+    a retryable ``BackendError`` when it could be before.
     """
     with _binding:
         try:
@@ -67,7 +69,10 @@ def prepare(place: Location) -> None:
                 os.close(os.open(place.path, os.O_CREAT | os.O_RDWR, 0o600))
             status = place.path.stat()
         except OSError as error:
+            if place.path in _reached:
+                raise BackendError(f"{place.path} is away: {error.strerror}", retryable=True) from error
             raise ConfigError(f"{place.path}: {error.strerror}; the directory must exist or be creatable") from error
+        _reached.add(place.path)
         file = status.st_dev, status.st_ino
         bound = _bound.get(file) or _library_at(file) or place.driver
         if bound == place.driver:

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from holdfast import App, Cancel, Message, Unique, UsageError
 from holdfast.delivery import HolderInfo
 from holdfast.events import (
+    BeforeBury,
+    BeforeRetry,
     GateClosed,
     GateOpened,
     LoopBlocked,
@@ -23,6 +25,7 @@ from holdfast.events import (
     Ticked,
 )
 from holdfast.metrics import Metrics, asking
+from holdfast.worker.outcomes import ProcessDied
 
 
 @pytest.fixture
@@ -125,6 +128,19 @@ def test_what_housekeeping_and_schedules_do_is_counted(app):
     assert (samples["holdfast_jobs_returned_total",], samples["holdfast_jobs_crashed_total",]) == (4, 2)
     assert (samples["holdfast_loop_blocked_total",], samples["holdfast_loop_lag_seconds_sum",]) == (1, 0.25)
     assert samples["holdfast_schedule_ticks_total", ("outcome", "sent"), ("queue", "math")] == 1
+
+
+def test_the_death_of_an_isolated_run_is_a_crash(app, divide):
+    metrics = Metrics(app)
+    divide.enqueue(1, 1)
+    [job] = app.backend.lease(*_leasing(app), limit=1, kinds=["divide"], max_format=1)
+
+    app.events.emit(BeforeRetry(job, ProcessDied("worker died: SIGKILL"), 0.0))
+    app.events.emit(BeforeBury(job, ValueError(), "ValueError"))
+
+    samples = read(metrics)
+    counts = [samples[of_job("jobs_retried_total")], samples[of_job("jobs_buried_total")]]
+    assert (counts, samples["holdfast_jobs_crashed_total",]) == ([1, 1], 1)
 
 
 def test_what_lasts_goes_up_and_down(app):

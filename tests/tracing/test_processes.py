@@ -1,4 +1,4 @@
-"""One trace through three processes: who sends, who runs the job, who runs the job that this one sent."""
+"""One trace through processes: who sends, who runs the job, and the one in which the job that this one sent is run."""
 
 import json
 import os
@@ -30,7 +30,7 @@ Tracing(app)
 async def order(number: int) -> None:
     await pay.aenqueue(number)
 
-@app.task(name="pay", queue="payments")
+@app.task(name="pay", queue="payments", isolate=True)
 def pay(number: int) -> None: ...
 
 def buy():

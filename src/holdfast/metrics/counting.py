@@ -41,6 +41,7 @@ from holdfast.events import (
     Stuck,
     Ticked,
 )
+from holdfast.worker.outcomes import ProcessDied
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 """The buckets of durations."""
@@ -93,7 +94,9 @@ class Counting:
         self._lag = histogram("loop_lag_seconds", "How long the event loop of handlers took to answer.", buckets=LAGS)
         self._retired = counter("holders_retired", "Holders that were ended because their process has gone.")
         self._returned = counter("jobs_returned", "Jobs that were taken back from processes that have gone.")
-        self._crashed = counter("jobs_crashed", "Runs that were charged with the death of their process.")
+        self._crashed = counter(
+            "jobs_crashed", "Runs that were charged with the death of their process, isolated ones included."
+        )
         self._ticks = counter("schedule_ticks", "Ticks of schedules, by what became of them.", ("queue", "outcome"))
         self._failed = counter("schedule_failures", "How often a schedule could not be fired.", ("queue",))
         gauge = partial(Gauge, namespace="holdfast", registry=registry)
@@ -128,6 +131,8 @@ class Counting:
 
     def _count_job(self, event: JobEvent) -> None:
         self._of_jobs[type(event)].labels(event.job.queue, event.job.kind).inc()
+        if isinstance(event, (BeforeRetry, BeforeBury)) and isinstance(event.error, ProcessDied):
+            self._crashed.inc()
 
     def _count_several(self, event: Counted) -> None:
         self._counted[type(event)].inc(event.count)

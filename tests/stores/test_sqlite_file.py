@@ -54,6 +54,27 @@ def test_files_are_0600_and_made_directories_0700_whatever_the_umask(tmp_path):
     assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
 
 
+def test_a_place_that_was_there_and_is_away_may_come_back(tmp_path):
+    """What never was there is a mistake in the URL; what was is waited for."""
+    place, away = tmp_path / "place", tmp_path / "away"
+    store = open_store(parse_url(f"sqlite:///{place}/jobs.db"))
+    store.send("work", [Message(body=b"x")])
+    place.rename(away)
+    place.touch()
+
+    with pytest.raises(BackendError, match="is away: Not a directory") as failure:
+        store.send("work", [Message(body=b"y")])
+    with pytest.raises(ConfigError, match="must exist or be creatable"):
+        open_store(parse_url(f"sqlite:///{place}/other.db")).queues()
+
+    assert failure.value.retryable
+    place.unlink()
+    away.rename(place)
+    store.send("work", [Message(body=b"y")])
+    assert store.stats("work").ready == 2
+    store.close()
+
+
 def test_nothing_is_touched_before_first_use(open_, path):
     open_()
 

@@ -159,7 +159,9 @@ def check(store, history):
 
 
 @pytest.mark.parametrize("store", STORES[1:], ids=["sqlite"], indirect=True)
-def test_jobs_come_back_whose_file_was_lost_between_grant_and_reply(app, store, faults, history, tmp_path, monkeypatch):
+def test_jobs_come_back_whose_file_was_lost_between_grant_and_reply(
+    *, app, store, faults, history, tmp_path, monkeypatch
+):
     """Nobody knows what was granted, and for a while there is no place to ask."""
     folder, away, lost = tmp_path / "place", tmp_path / "away", []
     grant = store.lease

@@ -275,6 +275,56 @@ def test_log_lines_are_json_when_asked_for(project, tmp_path, url):
     assert "1 / 0" in line["exception"]
 
 
+ISOLATED = """
+from holdfast import App, Context, CONTEXT
+
+app = App({url!r})
+
+@app.task(name="convert", isolate=True, result=60)
+def convert(page: int, *, ctx: Context = CONTEXT) -> int:
+    ctx.logger.warning("page %s is converted", page)
+    return page + 1
+"""
+
+
+@pytest.mark.slow
+def test_isolated_jobs_are_run_and_their_log_lines_look_like_those_of_the_worker(project, tmp_path, url):
+    project("isolated.py", ISOLATED.format(url=url))
+
+    with App(url) as app:
+        job = app.task(name="convert", result=60)(_converted).enqueue(1)
+        ended = subprocess.run(
+            [*PROGRAM, "worker", "isolated:app", "--drain", "--log-format", "json"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert job.result(0) == 2
+    [line] = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (line["level"], line["job_id"]) == ("WARNING", job.id)
+    assert line["message"].endswith("page 1 is converted")
+
+
+@pytest.mark.slow
+def test_an_isolated_task_that_cannot_be_found_ends_the_command_with_what_to_do(project, tmp_path, url):
+    declared_elsewhere = (
+        "import json\nfrom holdfast import App\napp = App({url!r})\napp.task(isolate=True)(json.dumps)\n"
+    )
+    project("isolated.py", declared_elsewhere.format(url=url))
+
+    ended = subprocess.run(
+        [*PROGRAM, "worker", "isolated:app", "--drain"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 1
+    assert "importing json declares no task 'json.dumps'" in ended.stderr
+
+
+def _converted(page: int) -> int: ...
+
+
 def test_an_unknown_log_format_is_answered_with_the_known_ones(holdfast, shop):
     said = holdfast("worker", "shop:app", "--log-format", "jsn").misuse
 

@@ -150,6 +150,31 @@ def test_only_coroutines_can_be_stopped_when_their_lease_is_lost(app):
         app.task(stop_when_lost=True)(add)
 
 
+def test_an_isolated_task_can_be_stopped_when_its_lease_is_lost(app):
+    assert app.task(isolate=True, stop_when_lost=True)(add).handler().stop_when_lost
+
+
+def test_an_isolated_task_is_one_that_another_process_can_import(app):
+    def local() -> None: ...
+
+    class Callable:
+        def __call__(self) -> None: ...
+
+    for function in (local, lambda: None, Callable()):
+        with pytest.raises(UsageError, match="write it as a def at the top of a module"):
+            app.task(isolate=True, name="hidden")(function)
+    with pytest.raises(UsageError, match="write it as a def at the top of a module"):
+        app.on("order.paid", isolate=True)(local)
+
+
+def test_a_limit_of_memory_is_one_of_bytes_for_a_process(app):
+    with pytest.raises(UsageError, match="without isolate=True"):
+        app.task(max_memory=1_000_000)(add)
+    for wrong in (0, 1.5, True, "500M"):
+        with pytest.raises(UsageError, match="max_memory is a number of bytes"):
+            app.task(isolate=True, max_memory=wrong)(add)
+
+
 def test_a_task_is_not_declared_twice(app):
     with pytest.raises(UsageError, match=r"<Task '.*add' of queue 'default'> is a task already"):
         app.task(app.task(add))

@@ -33,6 +33,21 @@ async def fetch(url: str, times: int = 1) -> bytes:
 async def ping() -> None: ...
 
 
+@app.task(isolate=True, max_memory=500_000_000)
+def resize(path: str) -> int:
+    return len(path)
+
+
+@app.on("image.added", isolate=True, max_memory=None)
+def on_image(path: str) -> None: ...
+
+
+assert_type(resize.enqueue("x"), Job[int])
+app.worker(isolated=2)
+app.worker(isolated="2")  # type: ignore[arg-type]
+app.task(isolate="yes")  # type: ignore[call-overload]
+app.task(isolate=True, max_memory="500M")  # type: ignore[call-overload]
+
 # -- a task is called as the function it was -------------------------------------------------------------------
 
 assert_type(send(42), str)

@@ -316,6 +316,7 @@ def test_what_a_job_has_started_is_killed_with_it(jobs, work, pipe):
     assert has_gone(other)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kills", KILLS)
 def test_the_pool_heals_and_leaks_nothing(jobs, work, kills):
     worker = work(isolated=2)

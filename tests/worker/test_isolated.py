@@ -289,12 +289,15 @@ def test_a_job_whose_process_dies_three_times_is_buried_alone(*, jobs, work, pip
 
 
 def test_a_job_over_its_limit_of_memory_is_killed_and_buried_after_three(jobs, work):
-    work()
+    worker = work()
 
     view = ended(jobs.eats.enqueue())
 
     reason = "worker died: killed, over max_memory of 200000000 bytes"
     assert (view.state, view.reason, view.crashes) == (State.DEAD, reason, 3)
+    worker.stop()
+    report = worker.join(30)
+    assert (report.crashed, report.buried, report.retried) == (3, 0, 0)
 
 
 def test_a_process_that_has_kept_much_memory_is_not_used_again(jobs, work):

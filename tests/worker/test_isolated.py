@@ -319,7 +319,7 @@ def test_what_a_job_has_started_is_killed_with_it(jobs, work, pipe):
     assert has_gone(other)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", KILLS)
 def test_the_pool_heals_and_leaks_nothing(jobs, work, kills):
     worker = work(isolated=2)
@@ -348,6 +348,27 @@ def test_a_stop_leaves_running_jobs_their_grace_then_kills_them_and_gives_them_b
     assert has_gone(pid, within=0)
     view = job.refresh().view
     assert (view.state, view.attempts, view.crashes) == (State.READY, 0, 0)
+
+
+def test_a_job_sees_that_its_worker_stops_and_may_go_on_elsewhere(jobs, work, pipe):
+    worker = work()
+    job = jobs.leaves.enqueue(str(pipe))
+    pipe.read_text()
+
+    worker.stop()
+
+    assert worker.join(20).retried == 1
+    assert (job.refresh().view.state, job.refresh().view.attempts) == (State.SCHEDULED, 0)
+
+
+def test_a_job_whose_lease_is_lost_is_killed_if_it_says_so(jobs, work, pipe):
+    worker = work()
+    jobs.waits_while_leased.enqueue(str(pipe))
+    pid = int(pipe.read_text())
+
+    jobs.app.backend.retire(worker.holder, "taken away")
+
+    assert has_gone(pid, within=10)
 
 
 @pytest.mark.parametrize("task", ["waits", "keeps_lock"])

@@ -1,11 +1,13 @@
 """The suite itself: it misses no class, takes none too many, and sees what a store does wrong."""
 
 import itertools
+from contextlib import nullcontext
 
 import msgspec
 import pytest
 from hypothesis import Phase
 
+from holdfast.delivery import Crash
 from holdfast.errors import BackendError
 from holdfast.stores.memory import MemoryBackend
 from holdfast.testing import MovableClock, conformance
@@ -112,3 +114,25 @@ class Forgetful(MemoryBackend):
 def test_the_model_sees_a_store_that_reports_too_little():
     with FarHarness(Forgetful) as harness, pytest.raises(AssertionError):
         run_model(harness, harness.open(), MachineJudge, examples=500, phases=[Phase.generate], database=None)
+
+
+class Unfenced(MemoryBackend):
+    """Charges a crash each time it is told of it."""
+
+    def settle(self, settlements):
+        lost = super().settle(settlements)
+        for one in settlements:
+            if isinstance(one, Crash) and one.receipt in lost:
+                self._places[one.receipt.queue].machine.heads[one.receipt.id].crashes += 1
+        return lost
+
+
+@pytest.mark.parametrize("verb", ["settle", "send"])
+def test_the_cases_of_doubt_see_a_crash_that_is_charged_twice(verb):
+    with FarHarness(Unfenced) as harness:
+        cases = conformance.DoubtCases()
+        cases.harness, cases.store = harness, harness.open()
+        expected = pytest.raises(AssertionError) if verb == "settle" else nullcontext()
+
+        with expected:
+            cases.test_a_call_made_again_comes_to_what_one_call_comes_to(verb)

@@ -23,6 +23,8 @@ from holdfast.errors import BackendError, Closed, LeaseLost
 from holdfast.events import LOGGER
 
 EMBEDDED_TTL = 30.0
+SUPERVISED_TTL = 10.0
+"""Shorter, because somebody beats for a supervised process that cannot."""
 BEATS_PER_TTL = 3
 BUSY_INTERVAL = 0.9
 """How often a holder with running jobs beats, in seconds: they hear of a request to cancel within a second."""
@@ -353,9 +355,9 @@ def this_process(name: str = "", ttl: float = EMBEDDED_TTL, *, supervised: bool 
         host=host,
         boot=f"{boot_id()}/{_pid_namespace()}",
         pid=pid,
-        pid_start=_start_of(pid) or 0,
+        pid_start=process_start(pid) or 0,
         supervisor=supervisor,
-        supervisor_start=(_start_of(supervisor) or 0) if supervisor else 0,
+        supervisor_start=(process_start(supervisor) or 0) if supervisor else 0,
     )
 
 
@@ -385,12 +387,12 @@ def _has_gone(pid: int, pid_start: int) -> bool:
         return True
     except OSError:
         pass  # somebody else's process: it lives
-    start = _start_of(pid)
+    start = process_start(pid)
     # Without a start time (no /proc, or one that hides others' processes) the pid alone must do.
     return start is not None and start != pid_start
 
 
-def _start_of(pid: int) -> int | None:
+def process_start(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; -1 for one that has ended but was not reaped."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

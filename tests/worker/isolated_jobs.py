@@ -125,6 +125,19 @@ def asks(pipe: str, *, ctx: Context = CONTEXT) -> None:
 
 
 @app.task(isolate=True)
+def leaves(pipe: str, *, ctx: Context = CONTEXT) -> None:
+    say(pipe)
+    while not ctx.stopping:
+        pass
+    raise RetryLater(3600, count=False)
+
+
+@app.task(isolate=True, stop_when_lost=True)
+def waits_while_leased(pipe: str) -> None:
+    wait_for_ever(pipe)
+
+
+@app.task(isolate=True)
 async def awaits(pipe: str, told: str) -> None:
     say(pipe)
     try:

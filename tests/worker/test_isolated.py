@@ -289,12 +289,15 @@ def test_a_job_whose_process_dies_three_times_is_buried_alone(*, jobs, work, pip
 
 
 def test_a_job_over_its_limit_of_memory_is_killed_and_buried_after_three(jobs, work):
-    work()
+    worker = work()
 
     view = ended(jobs.eats.enqueue())
 
     reason = "worker died: killed, over max_memory of 200000000 bytes"
     assert (view.state, view.reason, view.crashes) == (State.DEAD, reason, 3)
+    worker.stop()
+    report = worker.join(30)
+    assert (report.crashed, report.buried, report.retried) == (3, 0, 0)
 
 
 def test_a_process_that_has_kept_much_memory_is_not_used_again(jobs, work):
@@ -316,7 +319,7 @@ def test_what_a_job_has_started_is_killed_with_it(jobs, work, pipe):
     assert has_gone(other)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", KILLS)
 def test_the_pool_heals_and_leaks_nothing(jobs, work, kills):
     worker = work(isolated=2)
@@ -345,6 +348,27 @@ def test_a_stop_leaves_running_jobs_their_grace_then_kills_them_and_gives_them_b
     assert has_gone(pid, within=0)
     view = job.refresh().view
     assert (view.state, view.attempts, view.crashes) == (State.READY, 0, 0)
+
+
+def test_a_job_sees_that_its_worker_stops_and_may_go_on_elsewhere(jobs, work, pipe):
+    worker = work()
+    job = jobs.leaves.enqueue(str(pipe))
+    pipe.read_text()
+
+    worker.stop()
+
+    assert worker.join(20).retried == 1
+    assert (job.refresh().view.state, job.refresh().view.attempts) == (State.SCHEDULED, 0)
+
+
+def test_a_job_whose_lease_is_lost_is_killed_if_it_says_so(jobs, work, pipe):
+    worker = work()
+    jobs.waits_while_leased.enqueue(str(pipe))
+    pid = int(pipe.read_text())
+
+    jobs.app.backend.retire(worker.holder, "taken away")
+
+    assert has_gone(pid, within=10)
 
 
 @pytest.mark.parametrize("task", ["waits", "keeps_lock"])

@@ -64,10 +64,15 @@ class Child:
         """Kill it, if it lives."""
         self._process.kill()
 
-    def close(self) -> None:
-        """Let go of it, which lets it stop if it lives, and wait for its end."""
+    def close(self, patience: float | None = None) -> None:
+        """Let go of it, which lets it stop if it lives, and wait for its end; after ``patience`` seconds kill it."""
+        self._open = False
         self.socket.close()
-        self._process.wait()
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> Holder
             RunningJob(context.queue, context.id, context.kind, max(0, now - context.started) / 1000)
             for context in longest
         ),
-        memory=_memory(),
+        memory=memory_of(os.getpid()),
         lag=_lag(crew),
         state=state,
     )
@@ -59,9 +59,9 @@ def _version() -> str:
     return version("holdfast")
 
 
-def _memory() -> int:
-    """Return how many bytes of memory this process occupies, 0 where nobody tells."""
+def memory_of(pid: int) -> int:
+    """Return how many bytes of memory a process occupies, 0 where nobody tells."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):  # IndexError: it ends just now
         return 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 VARIABLE = "HOLDFAST_TETHER"
 """Holds a child's terms; gone as soon as they have been read, or a child's children would take them for theirs."""
-LOOK_EVERY = 0.25
+LOOK_EVERY, SOON = 0.25, 0.02
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,8 +46,14 @@ class Imported(msgspec.Struct, frozen=True, tag=True):
     files: tuple[str, ...]
 
 
+class Begun(msgspec.Struct, frozen=True, tag=True):
+    """From here on jobs may run, and may be what ends the process."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Everything is open, and the first lease may come."""
+    """Everything that jobs need is open; ``published`` is where the child tells what runs."""
+
+    published: str
 
 
 class Will(msgspec.Struct, frozen=True):
@@ -67,13 +73,14 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The last word of a child that an error ended."""
+    """The last word of a child that an error ended; ``traceback`` only for one that says too little by itself."""
 
     error: str
+    traceback: str = ""
     will: Will = Will()
 
 
-Report = Imported | Ready | Ended | Failed
+Report = Imported | Begun | Ready | Ended | Failed
 
 
 class Work(msgspec.Struct, frozen=True, tag=True):
@@ -116,8 +123,6 @@ class Tether:
         self._worker: Worker | None = None
         self._starting = threading.Lock()
         self._may_work = threading.Event()
-        if not terms.supervised:
-            self._may_work.set()
         self._level = self._signals = 0
         for number in STOPPING:
             signal.signal(number, self._on_signal)
@@ -128,19 +133,23 @@ class Tether:
         with suppress(OSError):  # _listen has heard of it
             self._socket.sendall(written(report))
 
-    def run(self, worker: Worker) -> Stopped:
-        """Do as ``Worker.run`` does, from the order to work on, stopping also when the parent says so."""
+    def wait(self) -> None:
+        """Wait for the order to work."""
         while not self._may_work.wait(LOOK_EVERY):  # in slices, or no signal would be handled
             pass
+
+    def run(self, worker: Worker) -> Stopped:
+        """Do as ``Worker.run`` does, stopping also when the parent says so."""
         with self._starting:
             self._worker = worker
+        self.tell(Begun())
         worker.start()
         self._raise_to(self._level)
-        told = False
-        while (counts := worker.join(LOOK_EVERY)) is None:
-            if worker.opened and not told:
-                told = True
-                self.tell(Ready())
+        is_ready = False
+        while (counts := worker.join(LOOK_EVERY if is_ready else SOON)) is None:
+            if worker.opened and not is_ready:
+                is_ready = True
+                self.tell(Ready(worker.published))
         self.tell(Ended(counts, self._level > 0, self.will()))
         return counts
 

@@ -207,6 +207,11 @@ class Worker:
         self._ended.set()
 
     @property
+    def published(self) -> str:
+        """The path of what it tells whoever outlives it; empty without one."""
+        return self._published.path
+
+    @property
     def opened(self) -> bool:
         """Whether everything its handlers need is open, so that the first lease may come."""
         return self._opening.done and self._opening.error is None

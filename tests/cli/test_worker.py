@@ -227,7 +227,7 @@ def test_a_worker_whose_job_left_a_thread_behind_ends_without_it(process, tasks,
 @pytest.mark.slow
 def test_a_worker_ended_by_an_error_waits_for_no_thread_and_says_what_it_was(process, tasks, tmp_path):
     gate = fifo(tmp_path, "gate")
-    worker = process("--grace", "0")
+    worker = process("--grace", "0", "--processes", "0")
     for number in range(3):
         started = fifo(tmp_path, str(number))
         tasks["block_in_pool"].enqueue(str(started), str(gate))

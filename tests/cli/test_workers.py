@@ -1,4 +1,5 @@
 import os
+import re
 import threading
 
 import pytest
@@ -31,8 +32,8 @@ def slow(app, let_go):
 
 @pytest.fixture
 def worker(app, slow, let_go):
-    """A worker called ``mailer`` that works, and beats three times a second."""
-    worker = app.worker(name="mailer", concurrency=4, ttl=1.0, embedded=True)
+    """A worker called ``mailer`` that works, and beats often."""
+    worker = app.worker(name="mailer", concurrency=4, ttl=2.0, embedded=True)
     with worker:
         wait_until(app.workers.list)
         yield worker
@@ -66,8 +67,8 @@ def test_workers_are_listed_with_what_they_are_doing(holdfast, url, app, slow, w
     heading, row = rows(holdfast("workers", "list", "--url", url).out)
 
     assert heading == "ID STATE SLOTS RUNNING MEMORY LAST BEAT QUEUES VERSION HOST PID SUPERVISOR"
-    assert row.startswith(f"{worker.holder} working 1/4 slow 0 s ")
-    assert f" MB 0 s ago mail {__version__} " in row
+    assert row.startswith(f"{worker.holder} working 1/4 slow ")
+    assert re.search(rf" slow \d+ s \d+ MB \d+ s ago mail {re.escape(__version__)} ", row)
     assert row.endswith(f" {os.getpid()}")
 
 
@@ -86,7 +87,7 @@ def test_the_list_as_json_has_everything(holdfast, url, app, slow, worker):
     assert (document["slots"], document["used"], document["queues"]) == (4, 1, ["mail"])
     assert (document["pid"], document["supervisor"], document["version"]) == (os.getpid(), None, __version__)
     assert document["memory"] > 1_000_000
-    assert 0 <= document["beaten"] <= document["ttl"] == 1
+    assert 0 <= document["beaten"] <= document["ttl"] == 2
     [running] = document["running"]
     assert (running["queue"], running["id"], running["kind"]) == ("mail", job.id, "slow")
 
@@ -99,7 +100,7 @@ def test_a_worker_is_shown_with_its_jobs(holdfast, url, app, slow, worker):
 
     assert said[0] == f"worker {worker.holder}"
     assert "slots 4, 3 of them free" in said
-    assert said[-1] == f"{job.id} mail slow 0 s"
+    assert re.fullmatch(rf"{job.id} mail slow \d+ s", said[-1])
 
 
 def test_a_caller_of_lease_is_listed_as_such_and_takes_no_orders(holdfast, url, app, send, worker):
@@ -126,6 +127,7 @@ def test_a_store_without_workers_says_so(holdfast, url, app):
 # -- telling ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_be_quiet_leases_nothing_until_it_is_told_to_work(holdfast, url, app, send, worker):
     assert holdfast("workers", "quiet", "mailer", "--url", url).out == f"told to be quiet: {worker.holder}\n"
     state(app, "quiet")
@@ -138,6 +140,7 @@ def test_a_worker_told_to_be_quiet_leases_nothing_until_it_is_told_to_work(holdf
     state(app, "working")
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_stop_lets_its_jobs_end_and_ends(holdfast, url, slow, worker, let_go):
     slow.enqueue()
     assert slow.entered.acquire(timeout=PATIENCE)
@@ -150,6 +153,7 @@ def test_a_worker_told_to_stop_lets_its_jobs_end_and_ends(holdfast, url, slow, w
     assert worker.join(PATIENCE).done == 1
 
 
+@pytest.mark.slow
 def test_stopping_all_workers_asks_first(holdfast, url, worker):
     assert holdfast("workers", "stop", "--all", "--url", url).misuse.startswith("this stops 1 worker: nobody is there")
 
@@ -159,7 +163,7 @@ def test_stopping_all_workers_asks_first(holdfast, url, worker):
 
 
 def test_a_name_of_several_workers_means_them_all(holdfast, url, app, slow, worker):
-    with app.worker(["mail"], name="mailer", ttl=1.0) as second:
+    with app.worker(["mail"], name="mailer", ttl=2.0) as second:
         wait_until(lambda: len(app.workers.list()) == 2)
 
         told = holdfast("workers", "quiet", "mailer", "--url", url, "--json").document["workers"]

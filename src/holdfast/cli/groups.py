@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import IO, Any
 
@@ -43,6 +43,12 @@ class NounGroup(click.Group):
             raise Failure(one_line(str(error) or type(error).__name__)) from error
 
 
+OWN_COMMAND_LINE = "own"
+"""The ``obj`` of a command that this process was started for, and not one that a program calls: starting the process's
+command line again would do the same once more.
+"""
+
+
 class LazyGroup(NounGroup):
     """A group whose help needs none of its commands: ``summaries`` has their names, which are modules' in ``package``.
 
@@ -52,6 +58,9 @@ class LazyGroup(NounGroup):
     def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], **options: Any) -> None:
         super().__init__(*args, **options)
         self._package, self._summaries = package, summaries
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        return super().main(args, *rest, **{"obj": OWN_COMMAND_LINE if args is None else None} | extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._summaries)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.cli.output import Output, Table, count, length
+from holdfast.cli.sizes import size
 
 if TYPE_CHECKING:
     from holdfast.app import App
@@ -26,6 +27,10 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     drain: bool
     max_jobs: int | None
     status: tuple[str, int] | None = None
+    processes: int = 0
+    recycle: int | None = None
+    max_memory: int | None = None
+    stall_limit: float = 900.0
 
     @property
     def until(self) -> str:
@@ -51,6 +56,10 @@ def policy_of(app: App, name: str, orders: Orders, queues: Sequence[str]) -> dic
         "grace": orders.grace,
         "drain": orders.drain,
         "max_jobs": orders.max_jobs,
+        "processes": orders.processes,
+        "recycle": orders.recycle,
+        "max_memory": orders.max_memory,
+        "stall_limit": orders.stall_limit,
         "schedules": _schedules(app),
         "tasks": [
             {
@@ -88,6 +97,7 @@ def show(policy: dict[str, Any], orders: Orders, out: Output) -> None:
         f"store        {policy['store']} (a send is {policy['level']} when it returns)",
         f"queues       {', '.join(policy['queues'])}",
         f"concurrency  {policy['concurrency']}, grace {length(policy['grace'])}, {orders.until}",
+        *_processes(orders),
         *([f"lanes        {_lanes(policy['lanes'])}"] if policy["lanes"] else []),
         "",
         Table(["task", "queue", "retry", "timeout", "result"], [_task_row(task) for task in policy["tasks"]]),
@@ -95,6 +105,19 @@ def show(policy: dict[str, Any], orders: Orders, out: Output) -> None:
         *_schedule_table(policy["schedules"]),
     )
     sys.stdout.flush()
+
+
+def _processes(orders: Orders) -> list[str]:
+    """Say how many processes work, and when they are replaced, if that was ordered."""
+    limits = []
+    if orders.recycle is not None:
+        limits.append(f"after {count(orders.recycle, 'job')}")
+    if orders.max_memory is not None:
+        limits.append(f"over {size(orders.max_memory)}")
+    if orders.processes <= 1 and not limits:
+        return []
+    replaced = f", each replaced {' or '.join(limits)}" if limits else ""
+    return [f"processes    {orders.processes} of that concurrency{replaced}"]
 
 
 def _lanes(lanes: dict[str, int]) -> str:
@@ -127,7 +150,12 @@ def _retry(retry: dict[str, Any]) -> str:
 
 
 def told(counts: dict[str, int]) -> str:
-    """Say what the worker did."""
+    """Say what the worker did, and what became of its processes."""
     always = ("done", "retried", "buried")
-    told = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number or name in always]
+    told = [f"{number} {_named(name, number)}" for name, number in counts.items() if number or name in always]
     return f"stopped: {', '.join(told)}"
+
+
+def _named(name: str, number: int) -> str:
+    words = name.replace("_", " ")
+    return words.replace("processes", "process") if number == 1 else words

@@ -29,11 +29,16 @@ class _Table(msgspec.Struct, frozen=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
     lanes: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = {}
     grace: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    processes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    recycle: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_memory: Annotated[int, msgspec.Meta(ge=1)] | str | None = None
+    stall_limit: Annotated[float, msgspec.Meta(gt=0)] | None = None
     log_format: str | None = None
     status: str | int | None = None
 
 
-_OPTIONS = ("app", "tasks", "queues", "concurrency", "lanes", "grace", "log_format", "status")
+_SUPERVISION = ("processes", "recycle", "max_memory", "stall_limit")
+_OPTIONS = ("app", "tasks", "queues", "concurrency", "lanes", "grace", *_SUPERVISION, "log_format", "status")
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +56,10 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int | None
     lanes: tuple[str, ...]
     grace: float | None
+    processes: int | None
+    recycle: int | None
+    max_memory: int | str | None
+    stall_limit: float | None
     log_format: str | None
     status: str | int | None
 
@@ -148,6 +157,7 @@ def _read(file: Path, table: Mapping[str, Any]) -> Project:
         concurrency=read.concurrency,
         lanes=tuple(f"{queue}={slots}" for queue, slots in read.lanes.items()),
         grace=read.grace,
+        **{name: getattr(read, name) for name in _SUPERVISION},
         log_format=read.log_format,
         status=read.status,
     )

@@ -8,25 +8,27 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
 
-from holdfast.cli.application import EXAMPLE, find_app, search
-from holdfast.cli.groups import Failure, one_line
+from holdfast.cli.application import EXAMPLE
+from holdfast.cli.groups import OWN_COMMAND_LINE, Failure, one_line
 from holdfast.cli.options import APP_VARIABLE, json_option
 from holdfast.cli.output import Output
-from holdfast.cli.policy import Orders, policy_of, show, told
-from holdfast.cli.project import FILE, LOG_FORMATS, META, TABLE, Project, ProjectCommand, from_file, naming, same_place
-from holdfast.cli.serving import read_place, serving
-from holdfast.errors import ConfigError, HoldfastError, UsageError, nearest
-from holdfast.tasks.discovery import DECLARING
+from holdfast.cli.policy import Orders, told
+from holdfast.cli.project import FILE, LOG_FORMATS, META, TABLE, Project, ProjectCommand, from_file
+from holdfast.cli.serving import counting_together, metrics_of, read_place, serving
+from holdfast.cli.sizes import read_size
+from holdfast.cli.working import Named, prepare, worker_of
+from holdfast.errors import HoldfastError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.app import App
-    from holdfast.worker import Stopped
+    from holdfast.worker.supervisor import Supervisor, SupervisorOptions
     from holdfast.worker.tether import Tether
 
 
@@ -110,6 +112,38 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     callback=read_place,
     help="Serve /health, /ready and /metrics there; without a host for this machine alone.",
 )
+@click.option(
+    "--processes",
+    "-p",
+    type=click.IntRange(0),
+    default=1,
+    envvar="HOLDFAST_PROCESSES",
+    show_default=True,
+    help="Worker processes, each of that concurrency, started anew when they die; 0 works in this very process.",
+)
+@click.option(
+    "--recycle",
+    type=click.IntRange(1),
+    envvar="HOLDFAST_RECYCLE",
+    metavar="JOBS",
+    help="Replace each process after so many jobs.",
+)
+@click.option(
+    "--max-memory",
+    envvar="HOLDFAST_MAX_MEMORY",
+    metavar="SIZE",
+    callback=read_size,
+    help="Replace a process that occupies more, such as 500M or 2G; kill it at twice that.",
+)
+@click.option(
+    "--stall-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=900.0,
+    envvar="HOLDFAST_STALL_LIMIT",
+    show_default=True,
+    metavar="SECONDS",
+    help="Kill a process that has done nothing at all for so long.",
+)
 @click.option("--reload", is_flag=True, help="Start anew when a Python file of the project changes; for development.")
 @json_option
 @click.pass_context
@@ -123,18 +157,27 @@ def worker(
     Stopping lets running jobs end within --grace and gives the others back; a second signal leaves no grace. What it
     works on is printed at the start, what it did at the end.
     """
+    from holdfast.worker.tether import tethered
+
     if app is None:
         raise click.UsageError(f"Which App? {EXAMPLE[0].upper()}{EXAMPLE[1:]}; or set app in [{TABLE}] of {FILE}.")
-    project: Project | None = context.meta[META]
-    tether = _watched(project) if reload else None
+    named = Named(app, from_file(context, "app"), context.meta[META])
+    tether = tethered()
+    ordered = _checked(context, Orders(**orders), reload=reload)
+    if reload and tether is None:
+        sys.exit(_watch(named.project))
     _log(log_format)
     alone = len(_lasting()) == 1  # else this process is somebody else's, and goes on
+    supervise = tether is None and ordered.processes > 0 and context.obj == OWN_COMMAND_LINE
     try:
-        code = _run(Named(app, from_file(context, "app"), project, tether), Orders(**orders), out)
-    except HoldfastError as error:
-        if not alone or not _left_over():
+        code = _run(named, ordered, out, tether, _options(ordered) if supervise else None)
+    except Exception as error:
+        if tether is not None and tether.terms.supervised:
+            _fail(tether, error)
+        elif not isinstance(error, HoldfastError) or not alone or not _left_over():
             raise
-        Failure(one_line(str(error))).show()
+        else:
+            Failure(one_line(str(error))).show()
         code = 1
     if alone and _left_over():
         _end_now(code)
@@ -142,63 +185,146 @@ def worker(
         sys.exit(code)
 
 
-class Named(NamedTuple):
-    """Which App is meant, whether the project's file says so, that file, and the tie to who restarts this process."""
-
-    name: str
-    in_file: bool
-    project: Project | None
-    tether: Tether | None
-
-    def find(self, packages: Sequence[str]) -> App:
-        """Import the App and the tasks of these packages."""
-        try:
-            app = self._find()
-            for package in packages:
-                name, _, pattern = package.partition(":")
-                app.tasks.discover(name, modules=pattern or DECLARING)
-            return app
-        finally:
-            if self.tether is not None and not self.tether.terms.supervised:
-                _tell_files(self.tether)
-
-    def _find(self) -> App:
-        if self.project is None:
-            return find_app(self.name)
-        search(self.project.folder)  # also for what is to be discovered
-        if not self.in_file:
-            return find_app(self.name)
-        with naming(self.project, "app"):
-            return find_app(self.name, self.project.folder)
+def _checked(context: click.Context, orders: Orders, *, reload: bool) -> Orders:
+    """Return the orders as they are kept here; ``UsageError`` for what was asked for and cannot be."""
+    asked = context.get_parameter_source("processes") is not click.core.ParameterSource.DEFAULT_MAP
+    if reload and orders.processes > 1 and asked:
+        raise click.UsageError("--reload is for one process: leave --processes out.")
+    if orders.processes == 0 and (orders.recycle is not None or orders.max_memory is not None):
+        raise click.UsageError("--recycle and --max-memory need a process of their own to replace: --processes 1.")
+    return msgspec.structs.replace(orders, processes=0) if reload else orders
 
 
-def _tell_files(tether: Tether) -> None:
-    from holdfast.cli.watching import imported_files
-    from holdfast.worker.tether import Imported
-
-    tether.tell(Imported(tuple(imported_files())))
-
-
-def _watched(project: Project | None) -> Tether:
-    """Return the tie to the process that watches files; in that process itself, watch, and do not return."""
+def _watch(project: Project | None) -> int:
     from holdfast.cli.reloading import Reloader
-    from holdfast.worker.tether import tethered
 
-    if (tether := tethered()) is not None:
-        return tether
     folder, files = (project.folder, [project.file]) if project else (Path.cwd(), [])
-    sys.exit(Reloader(folder, files).run())
+    return Reloader(folder, files).run()
 
 
-def _run(named: Named, orders: Orders, out: Output) -> int:
-    app = named.find(orders.tasks or ())
+# -- the work -------------------------------------------------------------------------------------------------
+
+
+def _run(named: Named, orders: Orders, out: Output, tether: Tether | None, supervise: SupervisorOptions | None) -> int:
+    """Work, or let others do so; return the exit code."""
+    if supervise is None:
+        return _work_here(_found(named, orders, tether), named, orders, out, tether)
+    with counting_together(orders.status):
+        done = _work_elsewhere(named, orders, out, supervise)
+        return done if isinstance(done, int) else _work_here(done, named, orders, out, tether)
+
+
+def _work_elsewhere(named: Named, orders: Orders, out: Output, supervise: SupervisorOptions) -> int | App:
+    """Let other processes work, and return the exit code; or the App, if no other process can share its store."""
+    from holdfast.worker.supervisor import Supervisor
+
+    with Supervisor(supervise) as supervisor:  # its processes import while this one does
+        app = _found(named, orders, None)
+        if not _is_shared(app, orders):
+            return app
+        with closing(app):
+            return _supervise(app, orders, supervisor, prepare(app, named, orders, out), out)
+
+
+def _work_here(app: App, named: Named, orders: Orders, out: Output, tether: Tether | None) -> int:
+    with closing(app):
+        if tether is not None and tether.terms.supervised:
+            return _obey(app, orders, tether)
+        return _work(app, orders, tether, prepare(app, named, orders, out), out)
+
+
+def _found(named: Named, orders: Orders, tether: Tether | None) -> App:
     try:
-        stopped = _work(app, named, orders, out)
-        if stopped.abandoned:
-            _end_now(1)  # without closing the store: its jobs, whose threads cannot be stopped, may be using it
+        return named.find(orders.tasks or ())
     finally:
-        app.close()
+        if tether is not None and not tether.terms.supervised:
+            from holdfast.cli.watching import imported_files
+            from holdfast.worker.tether import Imported
+
+            tether.tell(Imported(tuple(imported_files())))
+
+
+def _work(app: App, orders: Orders, tether: Tether | None, policy: dict[str, Any], out: Output) -> int:
+    """Work in this very process."""
+    runner = worker_of(app, orders)
+    with serving(app, orders.status, runner.health, out):
+        stopped = runner.run() if tether is None else tether.run(runner)
+    counts = msgspec.structs.asdict(stopped)
+    out.answer({**policy, "counts": counts}, told(counts))
+    if stopped.abandoned:
+        _end_now(1)  # without closing the store: its jobs, whose threads cannot be stopped, may be using it
     return int(stopped.unsettled > 0)
+
+
+# -- the supervisor and its processes -------------------------------------------------------------------------
+
+
+def _options(orders: Orders) -> SupervisorOptions:
+    from holdfast.worker.supervisor import SupervisorOptions
+
+    return SupervisorOptions(
+        processes=orders.processes,
+        grace=orders.grace,
+        max_jobs=orders.max_jobs,
+        recycle=orders.recycle,
+        max_memory=orders.max_memory,
+        stall_limit=orders.stall_limit,
+    )
+
+
+def _is_shared(app: App, orders: Orders) -> bool:
+    """Tell whether processes can share the store; ``UsageError`` when they were asked for and cannot."""
+    if app.backend.features.multi_process:
+        return True
+    if orders.processes > 1 or orders.recycle is not None or orders.max_memory is not None:
+        raise UsageError(
+            f"{app.url.text} lives inside one process, and others cannot work on it: leave --processes, --recycle and "
+            "--max-memory out, or use a store that processes share, such as sqlite:///jobs.db"
+        )
+    return False
+
+
+def _supervise(app: App, orders: Orders, supervisor: Supervisor, policy: dict[str, Any], out: Output) -> int:
+    """Let others work, and look after them."""
+    with serving(app, orders.status, supervisor.health, out):
+        report = supervisor.run(app.backend, app.events)
+    if report.error is not None:
+        click.echo(report.error.traceback, err=True, nl=False)
+        raise HoldfastError(report.error.error)
+    counts = msgspec.structs.asdict(report.counts)
+    counts |= {"processes_died": report.died, "processes_replaced": report.replaced}
+    out.answer({**policy, "counts": counts}, told(counts))
+    return int(report.counts.abandoned > 0 or report.counts.unsettled > 0)
+
+
+def _obey(app: App, orders: Orders, tether: Tether) -> int:
+    """Work as the process of a supervisor, which speaks for all of them."""
+    from holdfast.heartbeat import SUPERVISED_TTL
+
+    if orders.status is not None:
+        metrics_of(app)  # counted here, and told by the supervisor
+    tether.wait()
+    worker = worker_of(app, orders, ttl=SUPERVISED_TTL, max_jobs=tether.terms.max_jobs, supervised=True)
+    stopped = tether.run(worker)
+    if stopped.abandoned:
+        _end_now(1)
+    return int(stopped.unsettled > 0)
+
+
+def _fail(tether: Tether, error: Exception) -> None:
+    """Let the supervisor say what went wrong, once for all of its processes."""
+    import traceback
+
+    from holdfast.worker.tether import Failed
+
+    if isinstance(error, HoldfastError):
+        tether.tell(Failed(one_line(str(error)), will=tether.will()))
+    else:
+        shown = "".join(traceback.format_exception(error))
+        tether.tell(Failed(one_line(f"{type(error).__name__}: {error}"), shown, tether.will()))
+
+
+# -- the end of the process -----------------------------------------------------------------------------------
 
 
 def _lasting() -> list[threading.Thread]:
@@ -234,68 +360,3 @@ def _log(log_format: str) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-
-
-def _work(app: App, named: Named, orders: Orders, out: Output) -> Stopped:
-    tasks, name, project = app.tasks.values(), named.name, named.project
-    if not tasks:
-        raise UsageError(
-            f"{name} has no tasks: declare one with @app.task, and import its module in {name.partition(':')[0]}, "
-            "or let --discover find it"
-        )
-    known = tuple(dict.fromkeys([*(task.queue for task in tasks), *app.schedules.queues()]))
-    queues = orders.queues or known
-    policy = policy_of(app, name, orders, queues) | {"project": project and str(project.file)}
-    show(policy, orders, out)
-    _warn(app, queues, known)
-    if project is not None:
-        _settle_queues(app, project, [*queues, *known])
-    from holdfast.worker import Lane
-
-    runner = app.worker(
-        queues,
-        concurrency=orders.concurrency,
-        grace=orders.grace,
-        drain=orders.drain,
-        max_jobs=orders.max_jobs,
-        lanes=[Lane(slots=slots, queues=[queue]) for queue, slots in orders.lanes],
-        embedded=False,
-    )
-    with serving(app, orders.status, runner.health, out):
-        stopped = runner.run() if named.tether is None else named.tether.run(runner)
-    counts = msgspec.structs.asdict(stopped)
-    out.answer({**policy, "counts": counts}, told(counts))
-    return stopped
-
-
-def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
-    """Warn of what is allowed and most likely a mistake."""
-    for queue in queues:
-        if queue not in known:
-            hint = nearest(queue, known)
-            click.echo(f"holdfast: no task names queue {queue!r}{hint}; its jobs run if their kind is known", err=True)
-    features = app.backend.features
-    if not features.multi_process and not features.durable:
-        where = f"holdfast: {app.url.text} lives inside this process: nobody else can send to this worker"
-        click.echo(f"{where}; use one that processes share, such as sqlite:///jobs.db", err=True)
-
-
-def _settle_queues(app: App, project: Project, known: Sequence[str]) -> None:
-    """Tell the queues what the project's file says of them, and warn where file and App seem to mean another place."""
-    there, in_code = app.backend.queues(), app._link.sender.declared.settings
-    if both := sorted(in_code.keys() & project.settings.keys()):
-        raise ConfigError(
-            f"{project.file}: queue {both[0]!r} has settings here and in the App's code, queues={{{both[0]!r}: …}}: "
-            "keep one of the two, or each start would undo the other's"
-        )
-    for queue, settings in project.settings.items():
-        if there.get(queue) != settings:
-            app.backend.declare(queue, settings)
-        if queue not in known:
-            click.echo(f"holdfast: {project.file}: no task names queue {queue!r}{nearest(queue, known)}", err=True)
-    if project.url is not None and not same_place(project.url, app.url):
-        click.echo(
-            f"holdfast: {project.file} says url = {project.url.text!r}, and the App is on {app.url.text}: "
-            "commands that name no store will look elsewhere",
-            err=True,
-        )

@@ -104,12 +104,19 @@ def counted(samples, name, kind="work", queue="work"):
     return samples.get((f"holdfast_jobs_{name}_total", ("kind", kind), ("queue", queue)), 0)
 
 
-def test_what_is_scraped_after_a_known_run_is_what_the_store_knows(start, store):
+def working(samples):
+    return samples["holdfast_workers", ("state", "working")]
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_what_is_scraped_after_a_known_run_is_what_the_store_knows(start, store, processes):
     enqueue(store)
-    scraped = start()
+    scraped = start("--processes", f"{processes}")
     stats = store.queue("work").stats
     until(lambda: (now := stats()).ready + now.running + now.scheduled == 0)
-    samples = until(lambda: (now := scraped()) and counted(now, "done") == 8 and now)
+    samples = until(
+        lambda: (now := scraped()) and counted(now, "done") == 8 and working(now) == max(processes, 1) and now
+    )
 
     assert gauges(samples, "work") == truth(store, "work")
     assert truth(store, "work") == dict.fromkeys(State, 0) | {"done": 8, "dead": 2, "cancelled": 1, "expired": 1}
@@ -121,22 +128,36 @@ def test_what_is_scraped_after_a_known_run_is_what_the_store_knows(start, store)
     }
     assert samples["holdfast_job_duration_seconds_count", ("kind", "work"), ("queue", "work")] == 16
     assert samples["holdfast_store_up",] == 1
-    assert samples["holdfast_workers", ("state", "working")] == 1
 
 
-def test_jobs_that_come_back_from_a_killed_process_are_counted(start, store, tmp_path):
+def test_a_killed_process_leaves_its_counts_and_its_jobs_are_counted_as_returned(start, store, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    workers = [start("--queues", "fragile"), start("--queues", "fragile")]
+    scraped = start("--queues", "fragile", "--processes", "2")
     job = store.task(name="hang", queue="fragile", retry=2)(_hang).enqueue(str(fifo))
     os.kill(int(fifo.read_text()), 9)
 
-    def returned():
-        return sum(now.get(("holdfast_jobs_returned_total",), 0) for now in scrapes(workers))
+    until(lambda: job.refresh().state == "done")
+    samples = until(lambda: (now := scraped()) and counted(now, "done", "hang", "fragile") and now)
+
+    assert counted(samples, "started", "hang", "fragile") == 2  # one of them by who has gone
+    assert (samples["holdfast_jobs_returned_total",], samples["holdfast_jobs_crashed_total",]) == (1, 1)
+    assert gauges(samples, "fragile") == truth(store, "fragile")
+    assert until(lambda: working(scraped()) == 2)
+
+
+def test_without_a_supervisor_the_worker_that_finds_the_dead_counts_what_comes_back(start, store, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    workers = [start("--queues", "fragile", "--processes", "0") for _ in range(2)]
+    job = store.task(name="hang", queue="fragile", retry=2)(_hang).enqueue(str(fifo))
+    os.kill(int(fifo.read_text()), 9)
 
     until(lambda: job.refresh().state == "done")
-    assert until(returned) == 1
-    assert gauges(next(scrapes(workers)), "fragile") == truth(store, "fragile")
+    [samples] = scrapes(workers)
+
+    assert samples["holdfast_jobs_returned_total",] == 1
+    assert gauges(samples, "fragile") == truth(store, "fragile")
 
 
 def _hang(fifo: str) -> None: ...

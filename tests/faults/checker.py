@@ -137,7 +137,7 @@ class Story:
 
     def _deaths(self) -> dict[int, float]:
         """Return when each process died that was killed: not before the last that it told."""
-        told = {fact.pid: fact.at for fact in self.facts}
+        told = {fact.pid: fact.at for fact in self.facts if not isinstance(fact, Killed | Died | Paused)}
         deaths: dict[int, float] = {}
         for fact in self.facts:
             if isinstance(fact, Killed | Died):
@@ -325,7 +325,7 @@ def crashes(story: Story) -> Iterator[Finding]:
         if final.crashes > most and final.id not in killers:
             yield Finding("crashes", final.id, f"{final.crashes} crashes, and it killed nobody")
         sure = sum(run.interrupted and run.began and run.ended is None for run in runs)
-        if final.crashes < sure and not silent:
+        if final.crashes < min(sure, most) and not silent:
             yield Finding("crashes", final.id, f"{final.crashes} crashes, and {sure} of its runs were cut short")
 
 
@@ -333,7 +333,7 @@ def recovery(story: Story) -> Iterator[Finding]:
     """What was interrupted starts again soon, or has ended."""
     for job_id, runs in story.runs.items():
         final = story.finals.get(job_id)
-        if runs[-1].interrupted and final is not None and final.state is not State.DEAD:
+        if runs[-1].interrupted and final is not None and final.state not in {State.DEAD, *story.promises.ends}:
             yield Finding("recovery", job_id, f"{runs[-1]} was interrupted, and it never ran again")
     if (most := story.promises.recovery) is None:
         return

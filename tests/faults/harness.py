@@ -21,7 +21,7 @@ from holdfast.config import parse_url
 from holdfast.delivery import QueueStats, State
 from holdfast.stores import open_store
 from tests.faults.checker import Final, Promises, check, recoveries
-from tests.faults.history import QUEUE, Accepted, History, Killed, Offered, Paused, Sent, Started, now
+from tests.faults.history import QUEUE, Accepted, Died, History, Killed, Offered, Paused, Sent, Started, now
 
 ROOT = Path(__file__).parents[2]
 TTL = 2.0
@@ -65,9 +65,10 @@ class Program:
 
     def __init__(self, command: list[str], environment: dict[str, str], said: Path) -> None:
         self._said = said
+        variables = {**os.environ, **environment}
         with said.open("wb") as file:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **environment}, stdout=file, stderr=file, start_new_session=True
+                command, cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
         self.pid = self._process.pid
 
@@ -159,24 +160,23 @@ class Stage:
 
     # -- starting -------------------------------------------------------------------------------------------------
 
-    def start(self, *command: str, **environment: str) -> Program:
-        """Start a Python program that knows the store and the history."""
+    def start(self, *command: str, inside: Path | None = None, **environment: str) -> Program:
+        """Start a Python program that knows the store and the history, and ``inside`` a cgroup if one is given."""
         known = {
             "HOLDFAST_URL": self.harness.url,
             "FAULTS_HISTORY": str(self.history.path),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         }
         said = self.harness.folder / f"said-{len(self._programs)}"
-        program = Program([sys.executable, *command], known | environment, said)
+        join = [] if inside is None else ["sh", "-c", f'echo $$ > {inside}/cgroup.procs && exec "$@"', "sh"]
+        program = Program([*join, sys.executable, *command], known | environment, said)
         self._programs.append(program)
         return program
 
-    def worker(
-        self, *options: object, ttl: float = TTL, app: str = "tests.faults.tasks:app", **environment: str
-    ) -> Program:
+    def worker(self, *options: object, ttl: float = TTL, inside: Path | None = None, **environment: str) -> Program:
         """Start ``holdfast worker`` with these options."""
-        words = ["worker", app, *map(str, options)]
-        return self.start("-c", HOLDFAST, *words, **{"FAULTS_TTL": str(ttl)} | environment)
+        words = ["worker", "tests.faults.tasks:app", *map(str, options)]
+        return self.start("-c", HOLDFAST, *words, inside=inside, **{"FAULTS_TTL": str(ttl)} | environment)
 
     def sender(self, task: str, *arguments: object, count: int = 1, batch: int = 50, **options: object) -> Program:
         """Start a process that sends ``count`` calls of a task."""
@@ -216,6 +216,10 @@ class Stage:
         assert found is not None
         return found
 
+    def wait_for_holders(self, number: int) -> None:
+        """Wait until so many workers are at work, at least."""
+        self.history.wait(lambda: len(self.backend.holders()) >= number, f"{number} workers", PATIENCE)
+
     def wait_for_end(self, pids: Iterable[int], within: float = PATIENCE) -> None:
         """Wait until these processes have ended."""
         end = time.monotonic() + within
@@ -243,7 +247,11 @@ class Stage:
         program.signal_all(signal.SIGSTOP)
         return self._tell(Paused, pids)
 
-    def _tell(self, kind: type[Killed] | type[Paused], pids: Iterable[int]) -> float:
+    def found_dead(self, *pids: int) -> None:
+        """Tell of processes that something else than this test has killed."""
+        self._tell(Died, pids)
+
+    def _tell(self, kind: type[Died | Killed | Paused], pids: Iterable[int]) -> float:
         fact = kind(at=now(), pids=tuple(pids))
         self.history.notes.note(fact)
         return fact.at

@@ -16,6 +16,8 @@ import msgspec
 
 QUEUE = "work"
 """Where all jobs of the suite are."""
+LIMIT = 0.5
+"""Seconds that some jobs may run at most, and ignore."""
 LOOK_EVERY = 0.005
 
 

@@ -4,19 +4,17 @@ import asyncio
 from contextlib import contextmanager
 
 from holdfast.events import Done, Lost
-from holdfast.events import Started as AboutToStart
-from tests.faults.history import Accepted, Called, Ended, Refused, Started
+from tests.faults.history import Accepted, Ended, Refused, Started
 
 
 class Teller:
     """``with teller(ctx):`` in a handler tells of its start and its end.
 
-    What the worker of ``app`` is about to call, and what the store has taken or refused, is told by listeners.
+    What the store has taken or refused of the worker of ``app`` is told by listeners.
     """
 
     def __init__(self, notes, app):
         self._note = notes.note
-        app.listen(AboutToStart, lambda event: notes.note(Called(**_run(event.job))))
         app.listen(Done, lambda event: notes.note(Accepted(id=event.job.id, token=event.job.token)))
         app.listen(Lost, lambda event: notes.note(Refused(id=event.job.id, token=event.job.token)))
 
@@ -26,6 +24,8 @@ class Teller:
         self._note(Started(**_run(ctx)))
         try:
             yield
+            if ctx.remaining() == 0:
+                outcome = "failed"  # it went over its limit, and what it returns does not count
         except asyncio.CancelledError:
             outcome = "stopped"
             raise

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from holdfast.delivery import State
 from tests.faults.checker import Final, Promises, check, recoveries
-from tests.faults.history import Accepted, Called, Ended, Killed, Offered, Paused, Refused, Sent, Started
+from tests.faults.history import Accepted, Called, Died, Ended, Killed, Offered, Paused, Refused, Sent, Started
 
 STRICT = Promises(recovery=2.0, lateness=5.0, fifo=True)
 WORKER, OTHER = 100, 200
@@ -132,6 +132,25 @@ def test_another_run_of_a_job_that_ended_otherwise_than_done_is_allowed_where_sa
 
     assert course.findings(Promises(ends=frozenset({State.DEAD}))) == set()
     assert course.findings() == {"lost"}
+
+
+def test_a_job_whose_handler_never_began_because_it_could_not_be_decoded_used_one_attempt(course):
+    course.send("a")
+    course.tell(Called, id="a", token=1, attempt=1)
+    course.change("a", state=State.DEAD, token=1, attempts=1, reason="undecodable: …")
+
+    assert course.findings(Promises(ends=frozenset({State.DEAD}))) == set()
+
+
+def test_a_process_that_was_only_found_dead_may_have_died_at_once_after_its_last_word(course):
+    course.send("a")
+    course.start("a")
+    course.change("a", crashes=1)
+    course.end("a", course.start("a", pid=OTHER), pid=OTHER)
+    course.elapse(60)
+    course.tell(Died, pids=(WORKER,))
+
+    assert course.findings() == set()
 
 
 # -- planted faults -----------------------------------------------------------------------------------------------

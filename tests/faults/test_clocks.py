@@ -24,6 +24,7 @@ def test_a_wall_clock_set_ahead_and_back_changes_nothing_but_what_is_due(stages,
         clock = SharedClock(tmp_path / f"clock-{round_}")
         [later] = stage.send("step", 0, delay=HOUR / 2)
         workers = [stage.worker("--concurrency", 4, FAULTS_CLOCK=str(clock.path)), stage.worker("--concurrency", 4)]
+        stage.wait_for_holders(2)
         sender = stage.sender("step", 0.005, count=400, batch=5, keys=draw.choice([0, 20]))
         stage.wait_for_starts(20)
         early = later in {start.id for start in stage.history.of(Started)}
@@ -38,5 +39,8 @@ def test_a_wall_clock_set_ahead_and_back_changes_nothing_but_what_is_due(stages,
             worker.signal(signal.SIGTERM)
             assert worker.wait() == 0, worker.said
         assert not early, "it ran half an hour before its time"
-        assert stage.findings(Promises(crashes=0, lateness=LATENESS)) == [], f"round {round_}\n{workers[0].said}"
+        found = stage.findings(Promises(crashes=0, lateness=LATENESS))
+        assert [one for one in found if (one.rule, one.id) != ("late", later)] == [], (
+            f"round {round_}\n{workers[0].said}"
+        )
     record_property("jobs", 401 * rounds)

@@ -6,17 +6,11 @@ import pytest
 
 from tests.faults.checker import Promises
 from tests.faults.harness import TTL
-from tests.faults.rounds import rounds
+from tests.faults.rounds import rounds, summary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 JOBS = 1_000
-
-
-def summary(numbers):
-    """Return the median and the largest of many seconds."""
-    ordered = sorted(numbers)
-    return {"median": round(ordered[len(ordered) // 2], 3), "worst": round(ordered[-1], 3)} if ordered else {}
 
 
 @rounds(50)
@@ -32,7 +26,7 @@ def test_a_fresh_worker_takes_over_from_a_killed_supervisor_and_its_children(sta
         assert sender.wait() == 0, sender.said
 
         assert last.wait(3 * 20) == 0, last.said
-        assert stage.findings(Promises(recovery=3 * (TTL + 1), silent=True)) == [], f"round {round_}\n{last.said}"
+        assert stage.findings(Promises(recovery=3 * (TTL + 1))) == [], f"round {round_}\n{last.said}"
         seconds += stage.recoveries()
     record_property("jobs", JOBS * rounds)
     record_property("interrupted", len(seconds))

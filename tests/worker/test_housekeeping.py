@@ -13,6 +13,7 @@ from holdfast.heartbeat import Heartbeat, _start_of, this_process
 from holdfast.testing.clock import MovableClock
 from holdfast.worker import housekeeping as housekeeping_module
 from holdfast.worker.housekeeping import RETIRE_EVERY, TIDY_AT_LEAST, TIDY_EVERY, Housekeeping
+from holdfast.worker.published import Published
 from tests.worker.faulty import Faulty
 
 
@@ -263,3 +264,25 @@ def test_jobs_of_a_process_that_has_gone_are_run_before_its_ttl_ends(worker, sen
     (retired,) = ear.wait_for(Retired)
     assert (retired.holder.id, retired.jobs) == ("gone#1", 1)
     ear.wait_for(Done)
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["at the start", "later"])
+def test_of_a_process_that_has_gone_only_what_had_started_is_charged_though_its_ttl_is_over_too(
+    *, housekeeping, heartbeat, send, store, clock, begun
+):
+    published = Published(clock)
+    published.open(1)
+    published.hold("gone#1")
+    gone = msgspec.structs.replace(this_process(ttl=2.0), id="gone#1", pid_start=1, published=published.path)
+    if begun:
+        settle_in(housekeeping, heartbeat, clock)
+    jobs = send(b"started", b"waiting")
+    started, _ = hold(store, gone)
+    published.begin(started)
+    if begun:
+        heartbeat.renew()
+
+    clock.move(3)
+    housekeeping.run(busy=False)
+
+    assert [(store.get("q", job).attempts, store.get("q", job).crashes) for job in jobs] == [(1, 1), (0, 0)]

@@ -80,6 +80,8 @@ class Housekeeping:
             if self._is_time_to_tidy():
                 self._tidied, self._put_off = self._clock.boot(), False
                 self._heartbeat.catch_up()  # or a machine that slept would take its own jobs for those of the dead
+                if not self._looked or self._is_over():
+                    self._look_for_the_gone()  # or they count as silent, charged with what had not started
                 self._tidy()
             if self._passed(self._looked, RETIRE_EVERY):
                 self._look_for_the_gone()
@@ -115,7 +117,7 @@ class Housekeeping:
     def _look_for_the_gone(self) -> None:
         """Retire the holders whose process has gone. Known ones are looked for without asking the store."""
         self._looked = self._clock.boot()
-        if self._has_news or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
+        if self._has_news or self._is_over() or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
             self._ask_for_holders()
             for holder in gone_holders(self._holders):
                 retire_gone(self._backend, self._events, holder, GONE)

@@ -19,7 +19,7 @@ from holdfast.heartbeat import process_start, this_process
 from holdfast.message import FORMAT, Message
 from holdfast.stores import open_store
 from holdfast.worker.keeper import Death, Keeper
-from holdfast.worker.published import Published
+from holdfast.worker.published import Published, read_published
 from holdfast.worker.tether import Will
 
 TTL = 0.6
@@ -173,6 +173,7 @@ def test_a_process_of_the_same_number_started_later_is_another(store, leased, ho
     assert keeper.join(10)
 
     assert [known.id for known in store.holders()] == [holder.id]
+    assert read_published(holder.published) is not None, "what somebody else publishes is his"
 
 
 def test_a_store_that_is_away_is_asked_until_it_has_done_it(store, leased, bury, monkeypatch, retired):

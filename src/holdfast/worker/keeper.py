@@ -135,7 +135,7 @@ class Keeper:
                 charged = _charged(death, holder)
                 jobs = self._backend.retire(holder.id, death.reason, charged)
                 self._events.emit(Retired(holder, jobs, None if charged is None else len(charged), death.reason))
-            discard(holder.published)
+                discard(holder.published)
         discard(death.published)
 
     # -- the living -----------------------------------------------------------------------------------------------

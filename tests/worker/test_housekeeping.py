@@ -9,7 +9,7 @@ import pytest
 from holdfast.config import QueueSettings
 from holdfast.delivery import Ack, HolderInfo, State
 from holdfast.events import Done, Dropped, Expired, Rescued, Retired
-from holdfast.heartbeat import Heartbeat, start_of, this_process
+from holdfast.heartbeat import Heartbeat, process_start, this_process
 from holdfast.testing.clock import MovableClock
 from holdfast.worker import housekeeping as housekeeping_module
 from holdfast.worker.housekeeping import RETIRE_EVERY, TIDY_AT_LEAST, TIDY_EVERY, Housekeeping
@@ -60,7 +60,7 @@ def child(store):
     """A process that holds the store, and ends when the test says so."""
     command = [sys.executable, "-c", "input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-        start = start_of(child.pid)
+        start = process_start(child.pid)
         store.beat(msgspec.structs.replace(this_process(), id="child#1", pid=child.pid, pid_start=start))
         yield child
 

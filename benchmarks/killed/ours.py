@@ -6,7 +6,7 @@ from importlib.metadata import version
 from benchmarks.killed import job
 from holdfast.app import App
 
-COMMAND = ["holdfast", "worker", "benchmarks.killed.ours:app"]
+COMMAND = ["holdfast", "worker", "benchmarks.killed.ours:app", "--processes", "2"]
 
 app = App(f"sqlite:///{job.DIRECTORY}/holdfast.db")
 work = app.task(name="work")(job.work)

@@ -27,7 +27,7 @@ LIMIT = 120.0
 QUIET = 3.0
 """Seconds without a side effect after which a trial only waits, and lets others work."""
 
-BEGUN = 60.0
+BEGUN = 120.0
 LOOK_EVERY = 0.002
 ASK_EVERY = 5.0
 
@@ -99,7 +99,10 @@ def kill_in_the_middle(worker: "subprocess.Popen[bytes]", effects: Effects, jobs
     interrupted = frozenset(job for job, process in effects.running.items() if process in doomed)
     kill = Kill(time.monotonic(), interrupted)
     processes.kill(doomed)
-    processes.thaw(family)
+    if one:
+        processes.thaw(family)
+    else:
+        worker.wait()  # as its service manager would, so that nothing of it is left
     return kill
 
 

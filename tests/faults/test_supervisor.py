@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.delivery import State
 from tests.faults.checker import Promises
-from tests.faults.harness import TTL
+from tests.faults.harness import TTL, is_gone
 from tests.faults.history import Ended, Started
 from tests.faults.rounds import rounds, summary
 from tests.faults.test_poison import ENDS, assert_only_the_killers_are_buried
@@ -131,9 +131,14 @@ def memory_cgroup(name):
     except OSError:
         yield None
         return
-    (place / "memory.limit_in_bytes").write_text(str(MEMORY))
-    yield place
-    place.rmdir()
+    try:
+        (place / "memory.limit_in_bytes").write_text(str(MEMORY))
+        yield place
+    finally:
+        for pid in map(int, (place / "cgroup.procs").read_text().split()):  # none, unless the test has failed
+            os.kill(pid, signal.SIGKILL)
+            is_gone(pid, within=10)
+        place.rmdir()
 
 
 def test_a_job_that_takes_all_memory_is_buried_at_the_third_and_says_so(stage):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from checks.docs_api import api
 from checks.docs_cli import cli
+from checks.docs_killed import killed
 from checks.docs_metrics import metrics
 from checks.docs_settings import (
     limits,
@@ -28,6 +29,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "cli": cli,
     "errors": errors,
     "events": events,
+    "killed": killed,
     "limits": limits,
     "metrics": metrics,
     "moves": moves,
@@ -52,7 +54,7 @@ def generated(text: str) -> str:
 
 def pages(root: Path) -> list[Path]:
     """Return the pages that may have generated parts."""
-    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    return [root / "README.md", root / "benchmarks" / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def main(root: Path, *, write: bool) -> int:

@@ -169,6 +169,17 @@ def burned(job):
     return view.attempts, view.crashes
 
 
+@pytest.mark.parametrize(("options", "ttl"), [((), 10), (("--ttl", 4), 4), (("--processes", 0), 30)])
+def test_leases_live_as_long_as_the_command_says(*, start, tasks, notes, gate, store, options, ttl):
+    tasks["block"].enqueue(gate)
+    start("--grace", 0, *options)
+    notes.next()
+
+    [holder] = store.backend.holders()
+
+    assert holder.ttl == ttl
+
+
 # -- a process that dies ----------------------------------------------------------------------------------------
 
 

@@ -176,7 +176,7 @@ class Stage:
     def worker(self, *options: object, ttl: float = TTL, inside: Path | None = None, **environment: str) -> Program:
         """Start ``holdfast worker`` with these options."""
         words = ["worker", "tests.faults.tasks:app", *map(str, options)]
-        return self.start("-c", HOLDFAST, *words, inside=inside, **{"FAULTS_TTL": str(ttl)} | environment)
+        return self.start("-c", HOLDFAST, *words, inside=inside, **{"HOLDFAST_TTL": str(ttl)} | environment)
 
     def sender(self, task: str, *arguments: object, count: int = 1, batch: int = 50, **options: object) -> Program:
         """Start a process that sends ``count`` calls of a task."""

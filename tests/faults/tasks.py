@@ -14,7 +14,6 @@ import holdfast.worker.worker
 from holdfast import CONTEXT, App, Context, Retry
 from holdfast.clock import SYSTEM
 from holdfast.testing import SharedClock
-from holdfast.worker.keeper import Keeper
 from holdfast.worker.published import Published
 from tests.faults.history import LIMIT, QUEUE, Called, Killed, Notes
 from tests.faults.telling import Teller
@@ -23,31 +22,13 @@ AT_ONCE = Retry(base=0, jitter="none")
 AT_MOST_TWICE = Retry(attempts=2, base=0, jitter="none")
 
 
-TTL = float(os.environ.get("FAULTS_TTL", "30"))
-
-
-class Brief(App):
-    """An App whose workers' leases end soon after them, as no option of the command lets them."""
-
-    def worker(self, queues=None, **options):
-        return super().worker(queues, **options | {"ttl": TTL})
-
-
-def _shorten_beats():
-    """Let a supervisor look after its processes at the pace of their ttl."""
-    Keeper.__init__.__kwdefaults__["ttl"] = TTL
-
-
-_shorten_beats()
-
-
 def _clock():
     """Return a clock that the test sets, where it has one."""
     path = os.environ.get("FAULTS_CLOCK")
     return SharedClock(Path(path)) if path else SYSTEM
 
 
-app = Brief(clock=_clock())
+app = App(clock=_clock())
 notes = Notes(os.environ["FAULTS_HISTORY"])
 telling = Teller(notes, app)
 

@@ -31,6 +31,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     recycle: int | None = None
     max_memory: int | None = None
     stall_limit: float = 900.0
+    ttl: float | None = None
 
     @property
     def until(self) -> str:

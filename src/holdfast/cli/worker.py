@@ -98,6 +98,13 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     help="How long running jobs may go on once it is stopped.",
 )
 @click.option(
+    "--ttl",
+    type=click.FloatRange(0, min_open=True),
+    envvar="HOLDFAST_TTL",
+    metavar="SECONDS",
+    help="How long its leases live after its last heartbeat; 10 when supervised, or else 30.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(LOG_FORMATS),
     default="text",
@@ -260,6 +267,7 @@ def _work(app: App, orders: Orders, tether: Tether | None, policy: dict[str, Any
 
 
 def _options(orders: Orders) -> SupervisorOptions:
+    from holdfast.heartbeat import SUPERVISED_TTL
     from holdfast.worker.supervisor import SupervisorOptions
 
     return SupervisorOptions(
@@ -269,6 +277,7 @@ def _options(orders: Orders) -> SupervisorOptions:
         recycle=orders.recycle,
         max_memory=orders.max_memory,
         stall_limit=orders.stall_limit,
+        ttl=orders.ttl or SUPERVISED_TTL,
     )
 
 
@@ -304,7 +313,7 @@ def _obey(app: App, orders: Orders, tether: Tether) -> int:
     if orders.status is not None:
         metrics_of(app)  # counted here, and told by the supervisor
     tether.wait()
-    worker = worker_of(app, orders, ttl=SUPERVISED_TTL, max_jobs=tether.terms.max_jobs, supervised=True)
+    worker = worker_of(app, orders, ttl=orders.ttl or SUPERVISED_TTL, max_jobs=tether.terms.max_jobs, supervised=True)
     stopped = tether.run(worker)
     if stopped.abandoned:
         _end_now(1)

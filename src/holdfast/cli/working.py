@@ -80,6 +80,8 @@ def worker_of(app: App, orders: Orders, **more: Any) -> Worker:
         "lanes": [Lane(slots=slots, queues=[queue]) for queue, slots in orders.lanes],
         "embedded": False,
     }
+    if orders.ttl is not None:
+        options["ttl"] = orders.ttl
     options.update(more)  # type: ignore[typeddict-item]
     return app.worker(orders.queues or known_queues(app), **options)
 

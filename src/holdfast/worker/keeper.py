@@ -16,7 +16,7 @@ from holdfast.contract import QueueBackend
 from holdfast.delivery import HolderInfo, Receipt
 from holdfast.errors import BackendError, Closed
 from holdfast.events import Events, Retired
-from holdfast.heartbeat import SUPERVISED_TTL, this_process
+from holdfast.heartbeat import this_process
 from holdfast.worker.published import Seen, discard, read_published
 from holdfast.worker.settler import RECONNECT
 from holdfast.worker.tether import Will
@@ -45,9 +45,7 @@ class Keeper:
     away everything is tried again.
     """
 
-    def __init__(
-        self, backend: QueueBackend, events: Events, *, ttl: float = SUPERVISED_TTL, clock: Clock = SYSTEM
-    ) -> None:
+    def __init__(self, backend: QueueBackend, events: Events, *, ttl: float, clock: Clock = SYSTEM) -> None:
         self.living: tuple[str, ...] = ()
         self._backend = backend
         self._events = events

@@ -17,6 +17,7 @@ import msgspec
 from holdfast.contract import QueueBackend
 from holdfast.errors import UsageError
 from holdfast.events import Events
+from holdfast.heartbeat import SUPERVISED_TTL
 from holdfast.worker.children import asked_to_stop, waking
 from holdfast.worker.deaths import OutOfMemory
 from holdfast.worker.health import Health
@@ -40,9 +41,9 @@ CLOSING = 1.0
 class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, bytes, jobs.
 
-    So many ``processes`` work at once. ``grace`` is what they were told too. All together end after ``max_jobs``, and
-    each is replaced after ``recycle`` jobs. One that occupies more than ``max_memory`` stops, with grace, and is
-    replaced; at twice that it is killed. One whose worker has not turned for ``stall_limit`` is killed.
+    So many ``processes`` work at once. ``grace`` and ``ttl`` are what they were told too. All together end after
+    ``max_jobs``, and each is replaced after ``recycle`` jobs. One that occupies more than ``max_memory`` stops, with
+    grace, and is replaced; at twice that it is killed. One whose worker has not turned for ``stall_limit`` is killed.
     """
 
     processes: int = 1
@@ -51,14 +52,16 @@ class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
     recycle: int | None = None
     max_memory: int | None = None
     stall_limit: float = 900.0
+    ttl: float = SUPERVISED_TTL
 
     def __post_init__(self) -> None:
         for name in ("processes", "max_jobs", "recycle", "max_memory"):
             value = getattr(self, name)
             if value is not None and not value >= 1:
                 raise UsageError(f"{name} of a supervisor is 1 or more, not {value!r}")
-        if not self.stall_limit > 0:
-            raise UsageError(f"the stall_limit of a supervisor is more than 0 seconds, not {self.stall_limit!r}")
+        for name in ("stall_limit", "ttl"):
+            if not (value := getattr(self, name)) > 0:
+                raise UsageError(f"the {name} of a supervisor is more than 0 seconds, not {value!r}")
 
 
 class Supervised(msgspec.Struct, frozen=True):
@@ -115,7 +118,7 @@ class Supervisor:
         A second signal leaves running jobs no grace. Ends within the grace and two seconds of the first.
         """
         self._logger = events.logger
-        self._keeper = Keeper(backend, events)
+        self._keeper = Keeper(backend, events, ttl=self._options.ttl)
         self._keeper.start()
         with waking() as wakes:
             for life in self._lives():

@@ -153,8 +153,8 @@ class Heartbeat:
         """Beat now, in the caller's thread, and tell the owner what the store answered. Raises what it raises."""
         with self._lock:
             incarnation = self._incarnation
+            self._hurried = False  # before it is described: what changes from here on is told with another beat
             info = self._owner.describe(incarnation.info)
-            self._hurried = False
             self._asked = asked = self.clock.boot()
             try:
                 answer = self._backend.beat(info)

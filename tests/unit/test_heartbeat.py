@@ -128,6 +128,20 @@ def test_while_its_owner_is_busy_it_beats_every_second(store, heartbeat, owner, 
     store.wait_for_calls("beat", 3)
 
 
+def test_what_changes_while_the_owner_is_described_is_told_with_another_beat_at_once(store, heartbeat, owner):
+    def describe(holder):
+        if store.calls["beat"] == 1:
+            heartbeat.hurry()  # the change comes just after it was read
+        return holder
+
+    heartbeat.hold(["q"], ["k"])
+    owner.describe = describe
+
+    heartbeat.hurry()
+
+    store.wait_for_calls("beat", 3, patience=5)  # the next would come after 10 s
+
+
 def test_it_tells_of_requests_to_cancel(store, heartbeat, owner, clock):
     (delivery,) = lease(store, heartbeat, b"")
     store.cancel("q", [delivery.id])

@@ -218,6 +218,26 @@ def test_a_worker_does_what_it_is_told_from_afar_for_as_long_as_it_is_told(worke
     assert started.join(PATIENCE).done == 1
 
 
+def test_a_worker_that_its_program_quiets_stays_so_though_it_was_told_to_work_before(worker, store, clock):
+    started = worker(lambda delivery, context: None)
+    holder = known(store).id
+    store.command(holder, "quiet")
+    clock.move(11)
+    known(store, lambda holder: holder.state == "quiet")
+    store.command(holder, "work")
+    clock.move(11)
+    known(store, lambda holder: holder.state == "working")
+
+    started.quiet()
+    known(store, lambda holder: holder.state == "quiet")
+    clock.move(11)
+    started.work()
+    started.quiet()
+
+    assert known(store, lambda holder: holder.state == "quiet")
+    assert started.health().why == "it is quiet"
+
+
 # -- health ---------------------------------------------------------------------------------------------------
 
 

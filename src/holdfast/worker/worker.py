@@ -14,7 +14,7 @@ from typing import Self
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Ack, Beat, Burial, Cancellation, Crash, GiveBack, HolderInfo, Nack, Settlement
+from holdfast.delivery import Ack, Beat, Burial, Cancellation, Command, Crash, GiveBack, HolderInfo, Nack, Settlement
 from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
@@ -81,6 +81,7 @@ class Worker:
         self._build(list(queues), by_kind, events)
         self._started = self._stopping = self._hurried = False
         self._turned = time.monotonic()
+        self._told: Command | None = None
         self._error: BaseException | None = None
         self._report: Stopped | None = None
         self._calls: SimpleQueue[None] = SimpleQueue()  # whose put, unlike Event.set, is safe in a signal handler
@@ -292,11 +293,12 @@ class Worker:
     # -- what its threads call ------------------------------------------------------------------------------------
 
     def _heard(self, answer: Beat) -> None:
-        """Do what was asked from afar; it is asked again with every beat."""
+        """Do what was asked from afar. It comes with every beat, and only what is new ends what the program asked."""
+        told, self._told = self._told, answer.command
         match answer.command:
             case "quiet":
                 self.quiet()
-            case "work":
+            case "work" if told != "work":
                 self.work()
             case "stop":
                 self.stop()

@@ -287,6 +287,8 @@ class ProcessRunner:
     # -- one process ----------------------------------------------------------------------------------------------
 
     def _attend(self, member: _Member, mask: int) -> None:
+        if member not in self._members:  # both its pipe and its death told of its end
+            return
         if mask & selectors.EVENT_WRITE:
             member.write()
             self._watch(member)
@@ -295,8 +297,6 @@ class ProcessRunner:
 
     def _hear(self, member: _Member) -> None:
         """Take in what a process has said, and what became of it."""
-        if member not in self._members:  # both its pipe and its death told of its end
-            return
         try:
             for answer in member.heard():
                 self._take(member, answer)
@@ -326,6 +326,8 @@ class ProcessRunner:
                 for told in answer.told:
                     self._tell(member.run.delivery, told)
                 self._settle(member, answer.settlement)
+                if self._has_kept_too_much(member):
+                    self._end(member)
 
     def _remove(self, member: _Member, code: int) -> None:
         self._members.remove(member)
@@ -429,8 +431,6 @@ class ProcessRunner:
         member.run = None
         self._seconds += time.perf_counter() - run.begun
         self._ended += 1
-        if self._has_kept_too_much(member):
-            self._end(member)
 
     def _has_kept_too_much(self, member: _Member) -> bool:
         """Tell whether jobs have left so much memory behind that the next one would start half-way to its limit."""

@@ -210,6 +210,14 @@ def starts_another(pipe: str) -> None:
     other.wait()
 
 
+@app.task(isolate=True, result=60)
+def forks() -> int:
+    child = os.fork()
+    if not child:
+        sys.exit(3)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 # -- what a process has ---------------------------------------------------------------------------------------
 
 

@@ -319,6 +319,16 @@ def test_what_a_job_has_started_is_killed_with_it(jobs, work, pipe):
     assert has_gone(other)
 
 
+def test_the_child_of_a_fork_in_a_job_ends_where_the_job_does_and_says_nothing_of_it(jobs, work):
+    work()
+
+    forked = jobs.forks.enqueue()
+
+    assert forked.result(30) == 3
+    assert jobs.add.enqueue(1, 2).result(30) == 3
+    assert forked.refresh().view.attempts == 1
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", KILLS)
 def test_the_pool_heals_and_leaks_nothing(jobs, work, kills):

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import sys
 import threading
 from collections import Counter
 from contextvars import ContextVar
@@ -373,6 +375,29 @@ def test_what_a_handler_sets_in_a_context_variable_the_next_does_not_see(worker,
     worker(awaited if is_async else plain, is_async=is_async, concurrency=1, drain=True).join(10)
 
     assert seen == ["clean"] * 3
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(("end", "code"), [(sys.exit, 3), (lambda code: None, 0), (Bury, 1)])
+def test_the_child_of_a_fork_in_a_handler_ends_there_and_runs_no_other_job(worker, send, is_async, end, code):
+    codes = []
+
+    def plain(delivery, context):
+        if not (child := os.fork()):
+            if error := end(3):
+                raise error
+        else:
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    async def awaited(delivery, context):
+        plain(delivery, context)
+
+    send(b"", b"", b"")
+    report = worker(awaited if is_async else plain, is_async=is_async, concurrency=1, drain=True).join(20)
+
+    assert codes == [code] * 3
+    assert report.done == 3
 
 
 def test_a_worker_is_used_once(worker):

@@ -15,6 +15,7 @@ from holdfast.failures import ErrorInfo, clean
 from holdfast.retry import Retry, wished_delay
 from holdfast.transactions import ack_in
 from holdfast.worker.context import Context, overran
+from holdfast.worker.forked import end_if_forked
 from holdfast.worker.handler import DEFAULT_RETRY, Handler, Misfit
 
 MOST_DELAY = 10 * 365 * 86_400.0
@@ -63,6 +64,7 @@ class Outcomes:
 
     def returned(self, delivery: Delivery, handler: Handler, context: Context, value: Any) -> Settlement:
         """Return what settles a run that ended normally with ``value``."""
+        end_if_forked(context)
         if delivery.acked is not None and self._committed(delivery):
             return delivery.acked
         if context.timeout is not None and overran(context):
@@ -84,6 +86,7 @@ class Outcomes:
         ``stopped`` tells that it was stopped from outside, so that an error which is no decision of the handler's
         is not its fault: the job is cancelled if that was asked for, and else goes back.
         """
+        end_if_forked(context, error)
         if delivery.acked is not None and self._committed(delivery):
             return delivery.acked  # whatever came after its commit
         return self._judged(delivery, handler, context, error, stopped=stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from heapq import nsmallest
 from pathlib import Path
 
@@ -29,13 +30,11 @@ class Health(msgspec.Struct, frozen=True):
 
 def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> HolderInfo:
     """Return the holder with what a worker says of itself to people."""
-    from holdfast import __version__
-
     running, now = crew.running(), clock.boot()
     longest = nsmallest(MOST_RUNNING, running, key=lambda context: context.started)
     return msgspec.structs.replace(
         holder,
-        version=__version__,
+        version=_version(),
         slots=sum(runner.slots for runner in crew.runners),
         used=len(running),
         running=tuple(
@@ -51,6 +50,16 @@ def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> Holder
 def _lag(crew: Crew) -> float | None:
     lags = (runner.lag for runner in crew.runners if isinstance(runner, Lagging))
     return max((lag for lag in lags if lag is not None), default=None)
+
+
+@cache
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # costs start-up time, which only workers pay
+
+    try:
+        return version("holdfast")
+    except PackageNotFoundError:  # a copy that was not installed, as frozen programs carry
+        return ""
 
 
 def memory_of(pid: int) -> int:

@@ -373,12 +373,13 @@ def gone_holders(holders: Iterable[HolderInfo]) -> list[HolderInfo]:
         for holder in holders
         if (holder.host, holder.boot) == (here.host, here.boot)
         and holder.pid
-        and _has_gone(holder.pid, holder.pid_start)
-        and _has_gone(holder.supervisor, holder.supervisor_start)
+        and has_gone(holder.pid, holder.pid_start)
+        and has_gone(holder.supervisor, holder.supervisor_start)
     ]
 
 
-def _has_gone(pid: int, pid_start: int) -> bool:
+def has_gone(pid: int, pid_start: int) -> bool:
+    """Tell whether the process of this pid that started then is none of this pid namespace, or has ended."""
     if not pid:
         return True
     try:

@@ -1,12 +1,15 @@
 """What a worker process publishes for whoever outlives it."""
 
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from holdfast.clock import SYSTEM
 from holdfast.delivery import Delivery, Receipt
 from holdfast.heartbeat import gone_holders, this_process
+from holdfast.worker import published as published_module
 from holdfast.worker.published import Published, read_published
 
 
@@ -96,6 +99,36 @@ def test_it_is_gone_when_the_worker_has_ended(published):
     published.close()
 
     assert read_published(path) is None
+
+
+def left_by(folder, pid, start, seconds_ago):
+    """Return a file as a process would have left it that was well for the last time so long ago."""
+    tick = SYSTEM.boot() - int(seconds_ago * 1000)
+    file = folder / f"holdfast-{pid}-{start}-abc"
+    file.write_bytes(published_module.MAGIC + tick.to_bytes(8, "little") + bytes(published_module.HEADER))
+    return file
+
+
+def test_what_dead_processes_left_that_nobody_came_for_goes_when_another_opens_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(published_module, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(published_module, "KEPT_MS", 30_000)
+    me, nobody = this_process(), 2**22 + 1  # which no pid is
+    left_by(tmp_path, nobody, 1, seconds_ago=31)
+    left_by(tmp_path, me.pid, me.pid_start + 1, seconds_ago=31)  # whose pid is in use again
+    rest = {
+        left_by(tmp_path, nobody, 2, seconds_ago=10),  # somebody may come for it
+        left_by(tmp_path, me.pid, me.pid_start, seconds_ago=31),  # it lives, whatever keeps it from its tick
+        tmp_path / "holdfast-of-somebody-else",
+        tmp_path / f"holdfast-{nobody}-1-else",
+    }
+    for other in rest:
+        other.touch()
+
+    published = Published()
+    published.open(places=3)
+
+    assert set(tmp_path.iterdir()) == {*rest, Path(published.path)}
+    published.close()
 
 
 def test_a_dead_process_is_left_to_its_supervisor_while_that_lives():

@@ -13,7 +13,8 @@ itself where there is one. A write costs no system call, and what was written be
     record:  0       2
              length  MessagePack of (queue, id, token); length 0: nothing has started here
 
-A length is written after what it is the length of, so what a death cut short was never there.
+A length is written after what it is the length of, so what a death cut short was never there. The file's name tells
+whose it is: ``holdfast-pid-start-…``.
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ import msgspec
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.delivery import Delivery, Receipt
+from holdfast.heartbeat import has_gone, process_start
 
 MAGIC = b"HOLDFST1"
 SHARED_MEMORY = Path("/dev/shm")
 HEADER, RECORD = 1088, 2112
 """Bytes; queue and id are at most 255 characters each, which is 2 040 bytes of UTF-8, and a holder's id is shorter."""
+KEPT_MS = 7 * 86_400_000
+"""How long the file of a process that died is there for whoever retires its holder: the next worker of its store, which
+may be started much later."""
 _TICK, _BEATEN, _STATE, _HOLDER = 8, 16, 24, 32
 _EMPTY = b"\0\0"
 _encode = msgspec.msgpack.Encoder().encode
@@ -48,9 +53,9 @@ _CONDITIONS: Sequence[Condition] = get_args(Condition)
 class Published:
     """One process's file. Used by that process alone, every method from any thread; none blocks.
 
-    The file exists from :meth:`open` to :meth:`close`; whoever retires a holder that died removes what it left. A
-    worker whose store nobody else can see opens none: when its process dies, all is gone with it. What is noted
-    without a file is lost.
+    The file exists from :meth:`open` to :meth:`close`; whoever retires a holder that died removes what it left, and
+    what nobody came for goes when a later process opens its own. A worker whose store nobody else can see opens none:
+    when its process dies, all is gone with it. What is noted without a file is lost.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -63,8 +68,10 @@ class Published:
 
     def open(self, places: int) -> None:
         """Make the file, with room for so many started jobs at once. Raises ``OSError`` where none can be made."""
-        folder = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
-        descriptor, self.path = tempfile.mkstemp(prefix="holdfast-", dir=folder)
+        folder = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+        _sweep(folder)
+        pid = os.getpid()
+        descriptor, self.path = tempfile.mkstemp(prefix=f"holdfast-{pid}-{process_start(pid) or 0}-", dir=folder)
         try:
             os.truncate(descriptor, HEADER + places * RECORD)
             shared = mmap.mmap(descriptor, 0)
@@ -74,7 +81,7 @@ class Published:
         finally:
             os.close(descriptor)
         shared[:_TICK] = MAGIC
-        self._free = list(range(places))
+        self._free = list(range(HEADER, HEADER + places * RECORD, RECORD))
         self._map = shared
         self.tick()
 
@@ -118,18 +125,16 @@ class Published:
         if (shared := self._map) is None:
             return
         text = _encode((delivery.queue, delivery.id, delivery.token))
-        place = self._places[id(delivery)] = self._free.pop()
-        at = HEADER + place * RECORD
+        at = self._places[id(delivery)] = self._free.pop()
         shared[at + 2 : at + 2 + len(text)] = text
         shared[at : at + 2] = len(text).to_bytes(2, "little")
 
     def end(self, delivery: Delivery) -> None:
         """Note that its run has ended and that its settlement is on its way."""
-        if (shared := self._map) is None or (place := self._places.pop(id(delivery), None)) is None:
+        if (shared := self._map) is None or (at := self._places.pop(id(delivery), None)) is None:
             return
-        at = HEADER + place * RECORD
         shared[at : at + 2] = _EMPTY
-        self._free.append(place)
+        self._free.append(at)
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -159,6 +164,18 @@ def discard(path: str) -> None:
     if path:
         with suppress(OSError):
             Path(path).unlink()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes published that have gone and were well for the last time too long ago."""
+    oldest = SYSTEM.boot() - KEPT_MS
+    for file in folder.glob("holdfast-*-*-*"):
+        pid, start = file.name.split("-")[1:3]
+        if not (pid.isdecimal() and start.isdecimal() and has_gone(int(pid), int(start))):
+            continue
+        # A process of another pid namespace only looks as if it had gone; while it lives, it ticks.
+        if (seen := read_published(str(file))) is not None and seen.tick < oldest:
+            discard(str(file))
 
 
 def _seen(data: bytes) -> Seen:

@@ -335,7 +335,9 @@ class App:
         return self._life.store()
 
     def rescue(self) -> int:
-        """Take back the jobs of holders that have gone silent, and return how many; workers do it by themselves."""
+        """Take back the jobs of holders that have gone silent, or whose process has gone from this machine, and return
+        how many; workers do it by themselves.
+        """
         return self._life.rescue()
 
     @overload

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import weakref
 
+import msgspec
 import pytest
 
 from holdfast import App, Closed, UsageError
@@ -16,10 +17,12 @@ from holdfast import app as app_module
 from holdfast.delivery import HolderInfo, Tidied
 from holdfast.errors import ConfigError
 from holdfast.events import Rescued
+from holdfast.heartbeat import this_process
 from holdfast.message import Message
 from holdfast.testing.clock import MovableClock
 from holdfast.worker import WorkerOptions
 from holdfast.worker import tidying as tidying_module
+from holdfast.worker.published import Published, read_published
 
 
 @pytest.fixture
@@ -431,6 +434,22 @@ def test_rescue_takes_back_the_jobs_of_silent_holders_and_tells_listeners(app):
     lose(app, "w#2")
     assert app.rescue() == 1
     assert len(heard) == 1
+
+
+def test_rescue_charges_of_a_process_that_has_gone_only_what_had_started(app):
+    published = Published()
+    published.open(places=1)
+    app.backend.send("q", [Message(id=job, body=b"") for job in ("started", "waiting")])
+    app.backend.beat(msgspec.structs.replace(this_process("w#1", ttl=10), pid_start=1, published=published.path))
+    started, _ = app.backend.lease("q", "w#1", "l", limit=2, kinds=[""], max_format=1)
+    published.begin(started)
+    app._clock.move(11)
+
+    assert app.rescue() == 2
+
+    views = [app.backend.get("q", job) for job in ("started", "waiting")]
+    assert [(view.attempts, view.crashes) for view in views] == [(1, 1), (0, 0)]
+    assert read_published(published.path) is None
 
 
 def test_an_app_that_only_sends_tidies_all_the_same(app, monkeypatch):

@@ -43,8 +43,13 @@ def retire_gone(backend: QueueBackend, events: Events, holder: HolderInfo, reaso
     charged = None if seen is None else seen.started
     jobs = backend.retire(holder.id, reason, charged)
     discard(holder.published)
-    events.emit(Retired(holder, jobs, None if charged is None else len(charged), reason))
+    events.emit(Retired(holder, jobs, None if charged is None else min(jobs, len(charged)), reason))
     return jobs
+
+
+def retire_all_gone(backend: QueueBackend, events: Events) -> int:
+    """End the holders whose processes have gone from this machine; return how many jobs came back."""
+    return sum(retire_gone(backend, events, holder, GONE) for holder in gone_holders(backend.holders()))
 
 
 class Housekeeping:

@@ -10,7 +10,7 @@ from typing import Protocol
 from holdfast.contract import QueueBackend
 from holdfast.errors import BackendError, Closed
 from holdfast.events import Events
-from holdfast.worker.housekeeping import tidy
+from holdfast.worker.housekeeping import retire_all_gone, tidy
 
 TIDY_EVERY = 60.0
 
@@ -24,7 +24,7 @@ class Rescuing(Protocol):
 
 def tidy_all(store: QueueBackend, events: Events, stop: threading.Event) -> int:
     """Tidy a store until there is nothing more to do or ``stop``, and return how many jobs were taken back."""
-    rescued = 0
+    rescued = retire_all_gone(store, events)  # first, or they count as silent, charged with what had not started
     while True:
         done = tidy(store, events)
         rescued += done.rescued

@@ -81,6 +81,33 @@ def stop_me(argument: int) -> None:
 NAMES = {"deadly": ("die",), "default": ("quick", "block", "overrun", "swell", "fork", "stop_me")}
 
 
+ONE_AT_A_TIME = """
+import os
+from holdfast import App, Depends
+
+app = App("sqlite:///jobs.db")
+
+def resource():
+    try:
+        os.mkdir("first")
+        return "first"
+    except FileExistsError:
+        pass
+    try:
+        os.mkdir("second")
+    except FileExistsError:
+        with open("notes", "a") as notes:
+            notes.write('"the third works"\\n')
+        return "third"
+    open("gate").read()
+    raise RuntimeError("it cannot be had by two")
+
+@app.task(name="quick", result=60)
+def quick(argument: int, *, it: str = Depends(resource, scope="worker")) -> str:
+    return it
+"""
+
+
 class Notes:
     """What handlers tell, in their order; reading waits for it."""
 
@@ -318,6 +345,21 @@ def test_processes_that_cannot_begin_end_the_command_with_their_error_once(start
     assert complained.splitlines()[-1].count("no database to be had") == 1
 
 
+def test_a_process_that_cannot_begin_is_tried_again_where_another_one_works(
+    start, tmp_path, tasks, notes, gate
+):
+    (tmp_path / "one.py").write_text(ONE_AT_A_TIME)
+    process = start("--json", "--processes", 2, app="one:app")
+    assert tasks["quick"].enqueue(1).result(timeout=30) == "first"
+
+    Path(gate).write_text("")
+
+    assert notes.next() == "the third works"
+    counts, complained, _ = stop(process)
+    assert counts["processes_replaced"] == 1
+    assert "cannot be had by two" in complained
+
+
 def test_a_store_inside_one_process_is_worked_on_in_this_one(start, tmp_path):
     (tmp_path / "inside.py").write_text(
         "import os\n"
@@ -446,6 +488,21 @@ def test_a_process_stopped_by_hand_is_replaced(start, tasks):
 
     assert tasks["quick"].using(delay=0.5).enqueue(2).result(timeout=30) != first
     assert stop(process)[0]["processes_replaced"] == 1
+
+
+def test_a_process_stopped_by_hand_in_the_last_of_its_jobs_has_none_left_to_be_replaced_for(
+    start, tasks, notes, gate
+):
+    process = start("--json", "--max-jobs", 1)
+    tasks["block"].enqueue(gate)
+
+    os.kill(notes.next()["pid"], signal.SIGTERM)
+    Path(gate).write_text("12345")
+    said, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    counts = json.loads(said)["counts"]
+    assert (counts["done"], counts["processes_replaced"]) == (1, 0)
 
 
 def test_a_worker_stopped_by_command_is_not_replaced_and_the_last_one_ends_the_supervisor(start, tasks, store):

@@ -19,6 +19,7 @@ TOLD = Ended(Stopped(done=5), told=True)
         (End(last=BY_ITSELF, quota=5, left=0), Verdict.EMPTY),  # all its jobs are done
         (End(last=BY_ITSELF, quota=5, left=3), Verdict.REPLACE),
         (End(last=TOLD), Verdict.RETRY),
+        (End(last=TOLD, quota=5, left=0), Verdict.EMPTY),  # it had done all its jobs before it ended
         (End(last=None), Verdict.RETRY),
         (End(last=Failed("it broke")), Verdict.RETRY),
     ],

@@ -40,13 +40,13 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 def after(end: End, *, proven: bool) -> Verdict:
     """Judge an end. ``proven`` tells that some process of this command has been ready."""
-    if end.stopping:
+    if end.stopping or end.left == 0:
         return Verdict.EMPTY
     if isinstance(end.last, Ended):
         if end.last.told:
             return Verdict.RETRY  # by a signal to it alone, or for its memory: its work is not over
         used = end.quota is not None and runs(end.last) >= end.quota
-        return Verdict.REPLACE if used and end.left != 0 else Verdict.EMPTY
+        return Verdict.REPLACE if used else Verdict.EMPTY
     return Verdict.RETRY if proven or (end.begun and end.last is None) else Verdict.FAIL
 
 

@@ -162,6 +162,9 @@ class Supervisor:
     def _look(self) -> bool:
         """Do all that is to be done now; tell whether anything is left to wait for."""
         self._turned = time.monotonic()
+        for life in self._lives():
+            life.hear()
+            self._proven |= life.ready
         for seat in self._seats:
             self._look_at(seat)
         for life in self._lives():
@@ -175,12 +178,10 @@ class Supervisor:
         return any(seat.life is not None or seat.due is not None for seat in self._seats)
 
     def _look_at(self, seat: _Seat) -> None:
-        if seat.life is not None:
-            seat.life.hear()
-            if (code := seat.life.child.code()) is not None:
-                seat.life.hear()  # what it said in its last moment
-                self._proven |= seat.life.ready
-                self._bury(seat, seat.life, code)
+        if seat.life is not None and (code := seat.life.child.code()) is not None:
+            seat.life.hear()  # what it said in its last moment
+            self._proven |= seat.life.ready
+            self._bury(seat, seat.life, code)
         if self._level:
             seat.due = None
         elif seat.due is not None and time.monotonic() >= seat.due:

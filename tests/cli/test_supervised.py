@@ -345,9 +345,7 @@ def test_processes_that_cannot_begin_end_the_command_with_their_error_once(start
     assert complained.splitlines()[-1].count("no database to be had") == 1
 
 
-def test_a_process_that_cannot_begin_is_tried_again_where_another_one_works(
-    start, tmp_path, tasks, notes, gate
-):
+def test_a_process_that_cannot_begin_is_tried_again_where_another_one_works(start, tmp_path, tasks, notes, gate):
     (tmp_path / "one.py").write_text(ONE_AT_A_TIME)
     process = start("--json", "--processes", 2, app="one:app")
     assert tasks["quick"].enqueue(1).result(timeout=30) == "first"
@@ -490,9 +488,7 @@ def test_a_process_stopped_by_hand_is_replaced(start, tasks):
     assert stop(process)[0]["processes_replaced"] == 1
 
 
-def test_a_process_stopped_by_hand_in_the_last_of_its_jobs_has_none_left_to_be_replaced_for(
-    start, tasks, notes, gate
-):
+def test_a_process_stopped_by_hand_in_the_last_of_its_jobs_has_none_left_to_be_replaced_for(start, tasks, notes, gate):
     process = start("--json", "--max-jobs", 1)
     tasks["block"].enqueue(gate)
 

@@ -114,9 +114,9 @@ def bury(process, holder, published, keeper):
     return bury
 
 
-def burned(store):
+def burned(store, names="abcd"):
     """Attempts and crashes of each job."""
-    jobs = {name: store.get("q", name) for name in "abcd"}
+    jobs = {name: store.get("q", name) for name in names}
     return {name: (str(job.state), job.attempts, job.crashes) for name, job in jobs.items()}
 
 
@@ -134,6 +134,26 @@ def test_only_started_jobs_are_charged_with_a_death(store, leased, published, bu
     [event] = retired
     assert (event.jobs, event.charged, event.reason) == (4, 1, "worker died: SIGKILL")
     assert not os.path.exists(published.path)  # noqa: PTH110
+
+
+def test_started_jobs_are_charged_under_every_id_that_the_process_has_had(store, leased, holder, published, bury):
+    published.begin(leased["b"])
+    store.send("q", [Message(body=b"", id=name) for name in "ef"])
+    store.beat(msgspec.structs.replace(holder, id="worker#2"))
+    later = store.lease("q", "worker#2", "lease", limit=2, kinds=[""], max_format=FORMAT)
+    published.hold("")  # given up, as when a beat was not answered for its ttl
+    published.begin(later[0])
+
+    bury()
+
+    assert burned(store, "abcdef") == {
+        "a": ("ready", 0, 0),
+        "b": ("ready", 1, 1),
+        "c": ("ready", 0, 0),
+        "d": ("ready", 0, 0),
+        "e": ("ready", 1, 1),
+        "f": ("ready", 0, 0),
+    }
 
 
 def test_a_planned_end_carries_out_the_will_and_charges_nobody(store, leased, published, bury):

@@ -6,6 +6,8 @@ heartbeat, and whose process has gone from this machine's table of processes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfast.clock import Clock
 from holdfast.contract import QueueBackend
 from holdfast.delivery import HolderInfo, Tidied
@@ -35,21 +37,28 @@ def tidy(backend: QueueBackend, events: Events) -> Tidied:
     return tidied
 
 
-def retire_gone(backend: QueueBackend, events: Events, holder: HolderInfo, reason: str) -> int:
-    """End a holder whose process has died, and charge the jobs that it had published as started; return how many jobs
-    came back. What cannot be read any more charges all with an attempt. Then what it had published is removed.
+def retire_gone(
+    backend: QueueBackend, events: Events, holders: Sequence[HolderInfo], reason: str, *, planned: bool = False
+) -> int:
+    """End holders whose process has died, and charge it to the jobs that this had published as started, under whichever
+    of its ids; to none when it was ``planned``. All that a holder without such news held is charged with an attempt.
+    Then what was published is removed, so all holders of one process come together. Return how many jobs came back.
     """
-    seen = read_published(holder.published)
-    charged = None if seen is None else seen.started
-    jobs = backend.retire(holder.id, reason, charged)
-    discard(holder.published)
-    events.emit(Retired(holder, jobs, None if charged is None else min(jobs, len(charged)), reason))
-    return jobs
+    returned = 0
+    for holder in holders:
+        seen = read_published(holder.published)
+        charged = () if planned and holder.published else None if seen is None else seen.started
+        jobs = backend.retire(holder.id, reason, charged)
+        events.emit(Retired(holder, jobs, None if charged is None else min(jobs, len(charged)), reason))
+        returned += jobs
+    for holder in holders:
+        discard(holder.published)
+    return returned
 
 
 def retire_all_gone(backend: QueueBackend, events: Events) -> int:
     """End the holders whose processes have gone from this machine; return how many jobs came back."""
-    return sum(retire_gone(backend, events, holder, GONE) for holder in gone_holders(backend.holders()))
+    return retire_gone(backend, events, gone_holders(backend.holders()), GONE)
 
 
 class Housekeeping:
@@ -124,9 +133,9 @@ class Housekeeping:
         self._looked = self._clock.boot()
         if self._has_news or self._is_over() or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
             self._ask_for_holders()
-            for holder in gone_holders(self._holders):
-                retire_gone(self._backend, self._events, holder, GONE)
-                self._holders.remove(holder)
+            gone = gone_holders(self._holders)
+            retire_gone(self._backend, self._events, gone, GONE)
+            self._holders = [holder for holder in self._holders if holder not in gone]
 
     def _ask_for_holders(self) -> None:
         known = {holder.id for holder in self._holders}

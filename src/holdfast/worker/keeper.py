@@ -13,10 +13,10 @@ import msgspec
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
-from holdfast.delivery import HolderInfo, Receipt
 from holdfast.errors import BackendError, Closed
-from holdfast.events import Events, Retired
+from holdfast.events import Events
 from holdfast.heartbeat import this_process
+from holdfast.worker.housekeeping import retire_gone
 from holdfast.worker.published import Seen, discard, read_published
 from holdfast.worker.settler import RECONNECT
 from holdfast.worker.tether import Will
@@ -123,17 +123,9 @@ class Keeper:
 
     def _retire(self, death: Death) -> None:
         here = this_process()
-        for holder in self._backend.holders():
-            if (holder.host, holder.boot, holder.pid, holder.pid_start) == (
-                here.host,
-                here.boot,
-                death.pid,
-                death.start,
-            ):
-                charged = _charged(death, holder)
-                jobs = self._backend.retire(holder.id, death.reason, charged)
-                self._events.emit(Retired(holder, jobs, None if charged is None else len(charged), death.reason))
-                discard(holder.published)
+        dead = (here.host, here.boot, death.pid, death.start)
+        gone = [one for one in self._backend.holders() if (one.host, one.boot, one.pid, one.pid_start) == dead]
+        retire_gone(self._backend, self._events, gone, death.reason, planned=death.planned)
         discard(death.published)
 
     # -- the living -----------------------------------------------------------------------------------------------
@@ -148,13 +140,3 @@ class Keeper:
 
     def _is_silent(self, seen: Seen) -> bool:
         return bool(seen.holder) and self._clock.boot() - seen.beaten > self._ttl / 2 * 1000
-
-
-def _charged(death: Death, holder: HolderInfo) -> tuple[Receipt, ...] | None:
-    """Return the runs that are charged with the death, None when nobody knows what ran."""
-    if not holder.published:
-        return None  # leases of the program's own: only a worker publishes
-    if death.planned:
-        return ()
-    seen = read_published(holder.published)
-    return seen.started if seen is not None and seen.holder == holder.id else None

@@ -5,6 +5,7 @@ The handlers tell over a pipe what they do, so nobody sleeps.
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -312,6 +313,27 @@ def test_a_process_that_forked_is_known_to_be_dead_though_its_child_lives(start,
     assert counts["processes_died"] == 1
 
 
+def test_a_process_that_the_system_refuses_is_asked_for_again_and_the_others_go_on(start, tasks, notes, gate):
+    process = start("--json", "--processes", 2)
+    tasks["block"].enqueue(gate)
+    blocking = notes.next()["pid"]
+    [other] = set(children_of(process)) - {blocking}
+    usual = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, usual[1]))
+    os.kill(other, signal.SIGKILL)
+    refused = next(line for line in process.stderr if "cannot be started" in line)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, usual)
+    tasks["block"].enqueue(gate)
+
+    assert notes.next()["pid"] == blocking
+    while len(children_of(process)) < 2:
+        assert process.poll() is None
+    Path(gate).write_text("12345")
+    assert "Too many open files" in refused
+    assert stop(process)[0]["done"] == 2
+
+
 # -- starting ---------------------------------------------------------------------------------------------------
 
 
@@ -432,10 +454,13 @@ def test_a_process_that_does_not_end_is_killed_and_none_of_its_jobs_is_charged(s
     job = tasks["stop_me"].enqueue(1)
     notes.next()
 
-    counts, _, took = stop(process)
+    counts, complained, took = stop(process)
 
     assert burned(job) == (0, 0)
     assert counts["processes_died"] == 0
+    assert counts["processes_killed"] == 1
+    assert "killed, at the end of its grace" in complained
+    assert process.returncode == 1
     assert took < 2 * 3
 
 

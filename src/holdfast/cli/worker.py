@@ -301,9 +301,9 @@ def _supervise(app: App, orders: Orders, supervisor: Supervisor, policy: dict[st
         click.echo(report.error.traceback, err=True, nl=False)
         raise HoldfastError(report.error.error)
     counts = msgspec.structs.asdict(report.counts)
-    counts |= {"processes_died": report.died, "processes_replaced": report.replaced}
+    counts |= {f"processes_{name}": getattr(report, name) for name in ("died", "killed", "replaced")}
     out.answer({**policy, "counts": counts}, told(counts))
-    return int(report.counts.abandoned > 0 or report.counts.unsettled > 0)
+    return int(any((report.counts.abandoned, report.counts.unsettled, report.killed)))
 
 
 def _obey(app: App, orders: Orders, tether: Tether) -> int:

@@ -29,11 +29,11 @@ class Life:
         self.last: Ended | Failed | None = None
         self.published = ""
         self.level = 0  # how urgently it was told to stop; 0 not at all
+        self.spared = False  # it was killed because it did not end
         self.end: float | None = None  # when (time.monotonic) it is killed if it has not ended
         self._start = process_start(self.child.pid) or 0
         self._began = time.monotonic()
         self._why_killed = ""
-        self._is_spared = False
 
     def hear(self) -> None:
         """Take in what it has said by now."""
@@ -98,12 +98,12 @@ class Life:
             pid=self.child.pid,
             start=self._start,
             reason="its process ended" if self.last is not None else reason,
-            planned=self.last is not None or self._is_spared or (self.level > 0 and code == 0),
+            planned=self.last is not None or self.spared or (self.level > 0 and code == 0),
             published=self.published,
             will=Will() if self.last is None else self.last.will,
         )
 
     def _kill(self, why: str, *, spared: bool = False) -> None:
         if not self._why_killed:
-            self._why_killed, self._is_spared = why, spared
+            self._why_killed, self.spared = why, spared
             self.child.kill()

@@ -65,12 +65,14 @@ class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supervised(msgspec.Struct, frozen=True):
-    """How it went: the counts of all processes that could tell theirs, how many of the others ``died``, and how many
-    were replaced. ``error`` is what kept every process from working.
+    """How it went: the counts of all processes that could tell theirs; how many of the others ``died``, how many were
+    ``killed`` because they did not end, and how many were ``replaced``. ``error`` is what kept every process from
+    working.
     """
 
     counts: Stopped = Stopped()
     died: int = 0
+    killed: int = 0
     replaced: int = 0
     error: Failed | None = None
 
@@ -100,7 +102,7 @@ class Supervisor:
         self._level = 0  # how urgently all were told to stop; 0 not at all
         self._proven = False
         self._counts = dict.fromkeys(Stopped.__struct_fields__, 0)
-        self._died = self._replaced = 0
+        self._died = self._killed = self._replaced = 0
         self._error: Failed | None = None
 
     def __enter__(self) -> Self:
@@ -127,7 +129,7 @@ class Supervisor:
                 self._rest(wakes)
             self._keeper.stop()
             self._keeper.join(KEEPER_LEFT if self._level else self._options.grace)
-        return Supervised(Stopped(**self._counts), self._died, self._replaced, self._error)
+        return Supervised(Stopped(**self._counts), self._died, self._killed, self._replaced, self._error)
 
     def health(self) -> Health:
         """Tell how it is; any thread, and never blocks. It is ready when one of its processes leases."""
@@ -185,8 +187,15 @@ class Supervisor:
         if self._level:
             seat.due = None
         elif seat.due is not None and time.monotonic() >= seat.due:
-            self._replaced += 1
+            self._refill(seat)
+
+    def _refill(self, seat: _Seat) -> None:
+        try:
             self._fill(seat).work()
+            self._replaced += 1
+        except OSError as error:  # there may be memory, or room for another process, later
+            seat.due = time.monotonic() + seat.pauses.after(0.0)
+            self._logger.warning("a process cannot be started: %s", error)
 
     def _examine(self) -> None:
         """Look for processes that are not well."""
@@ -233,6 +242,8 @@ class Supervisor:
     def _tell(self, life: Life, death: Death, verdict: Verdict) -> None:
         if isinstance(life.last, Failed) and verdict is not Verdict.FAIL:
             self._logger.error("worker process %d ended: %s%s", death.pid, life.last.error, life.last.traceback)
+        elif life.spared:
+            self._killed += 1
         elif not death.planned:
             self._died += 1
             self._logger.warning("process %d of the worker: %s", death.pid, death.reason)

@@ -588,6 +588,38 @@ def test_a_process_that_occupies_twice_too_much_is_killed(start, tasks, notes, g
     assert [run.error.message for run in beside.refresh().view.runs] == ["worker died: killed, over --max-memory"]
 
 
+def test_a_machine_that_slept_for_long_kills_no_process_for_that(start, tasks, notes, gate):
+    process = start("--json", "--stall-limit", 1)
+    job = tasks["block"].enqueue(gate)
+    working = notes.next()["pid"]
+
+    os.killpg(process.pid, signal.SIGSTOP)
+    passes(1.5, process)
+    os.kill(process.pid, signal.SIGCONT)
+    passes(0.5, process)  # the supervisor looks before the process has turned again
+    os.kill(working, signal.SIGCONT)
+    Path(gate).write_text("12345")
+
+    assert job.result(timeout=30) == 5
+    assert stop(process)[0]["processes_died"] == 0
+
+
+def passes(seconds, process):
+    """Time passes, and the process does not end."""
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)
+
+
+def test_a_process_that_cannot_end_is_killed_and_replaced(start, tmp_path, tasks, notes):
+    (tmp_path / "lasting.py").write_text(SHOP + "import atexit\natexit.register(time.sleep, 600)\n")
+    jobs = [tasks["quick"].enqueue(number) for number in range(2)]
+
+    process = start("--json", "--recycle", 1, "--max-jobs", 2, "--stall-limit", 1, app="lasting:app")
+
+    assert len({job.result(timeout=30) for job in jobs}) == 2
+    process.kill()
+
+
 def test_a_process_that_does_nothing_at_all_is_killed_and_its_job_charged(start, tasks, notes):
     process = start("--json", "--stall-limit", 6)
     job = tasks["stop_me"].enqueue(1)

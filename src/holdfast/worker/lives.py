@@ -17,6 +17,8 @@ LAST_CALL = 1.9
 """Seconds that a process which was told to stop has beyond its grace; then it is killed."""
 TOO_MUCH = 2
 """A process that occupies so many times what it may is killed at once: there may be no time for its grace."""
+STALLED_LOOKS = 3
+"""Looks in a row at which a process has to be stalled."""
 
 
 class Life:
@@ -32,12 +34,14 @@ class Life:
         self.spared = False  # it was killed because it did not end
         self.end: float | None = None  # when (time.monotonic) it is killed if it has not ended
         self._start = process_start(self.child.pid) or 0
-        self._began = time.monotonic()
+        self._began = self._heard = time.monotonic()
+        self._stalled = 0
         self._why_killed = ""
 
     def hear(self) -> None:
         """Take in what it has said by now."""
         for report in self.child.said():
+            self._heard = time.monotonic()
             match report:
                 case Begun():
                     self.begun = True
@@ -68,12 +72,19 @@ class Life:
         seen = read_published(self.published)
         return "starting" if seen is None else seen.condition
 
-    def is_stalled(self, limit: float) -> bool:
-        """Tell whether its worker has not turned, or it could not begin to work, for so many seconds."""
-        seen = read_published(self.published)
-        if seen is not None:
-            return SYSTEM.boot() - seen.tick >= limit * 1000
-        return not self.ready and self.lived() >= limit
+    def end_stalled(self, limit: float) -> None:
+        """Kill it if its worker has not turned, or it could not begin or end, for so many seconds.
+
+        To be called once a second. It has to be seen several times: when a machine has slept, nobody has turned.
+        """
+        self._stalled = self._stalled + 1 if self._silent() >= limit else 0
+        if self._stalled >= STALLED_LOOKS:
+            self._kill("stalled")
+
+    def _silent(self) -> float:
+        if (seen := read_published(self.published)) is not None:
+            return (SYSTEM.boot() - seen.tick) / 1000
+        return 0.0 if self.ready and self.last is None else time.monotonic() - self._heard
 
     def hold_to(self, max_memory: int, grace: float) -> None:
         """Let it stop if it occupies more memory than that, and kill it at twice as much."""
@@ -82,10 +93,6 @@ class Life:
             self._kill("over --max-memory")
         elif occupied > max_memory:
             self.stop(1, grace)
-
-    def end_stalled(self) -> None:
-        """Kill it for being stalled."""
-        self._kill("stalled")
 
     def lived(self) -> float:
         """Return for how many seconds it has lived."""

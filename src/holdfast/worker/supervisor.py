@@ -203,9 +203,8 @@ class Supervisor:
             self._memory_ran_out = time.monotonic()
         living: list[str] = []
         for life in self._lives():
-            if life.is_stalled(self._options.stall_limit):
-                life.end_stalled()
-            elif life.published:
+            life.end_stalled(self._options.stall_limit)
+            if life.published:
                 living.append(life.published)
             if self._options.max_memory is not None:
                 life.hold_to(self._options.max_memory, self._options.grace)

@@ -78,6 +78,7 @@ def fork(argument: int) -> int:
 def stop_me(argument: int) -> None:
     note(job="stopped")
     os.kill(os.getpid(), 19)
+    time.sleep(600)  # the stop may reach this thread a little later than another
 """
 NAMES = {"deadly": ("die",), "default": ("quick", "block", "overrun", "swell", "fork", "stop_me")}
 

@@ -294,8 +294,8 @@ def test_an_option_that_makes_no_sense_is_refused_by_name_and_value(name):
         WorkerOptions(**{name: -1})
 
 
-def test_the_least_that_each_option_can_be():
-    WorkerOptions(concurrency=1, max_jobs=1, grace=0, prefetch=0)
-    for wrong in ({"concurrency": 0}, {"max_jobs": 0}, {"ttl": 0}, {"grace": float("nan")}):
+def test_the_least_and_the_most_that_each_option_can_be():
+    WorkerOptions(concurrency=1, max_jobs=1, grace=0, prefetch=0, name="\N{SNOWMAN}" * 255)
+    for wrong in ({"concurrency": 0}, {"max_jobs": 0}, {"ttl": 0}, {"grace": float("nan")}, {"name": "x" * 256}):
         with pytest.raises(UsageError):
             WorkerOptions(**wrong)

@@ -11,6 +11,9 @@ from holdfast.errors import UsageError
 from holdfast.heartbeat import EMBEDDED_TTL
 from holdfast.worker.gates import Named
 
+LONGEST_NAME = 255
+"""Characters of a worker's name."""
+
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
     """So many ``slots`` of a worker for jobs of these ``queues``, and of these ``kinds`` (tasks or their names), alone.
@@ -66,6 +69,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     isolated: int | None = None
 
     def __post_init__(self) -> None:
+        if len(self.name) > LONGEST_NAME:
+            raise UsageError(f"a worker's name has at most {LONGEST_NAME} characters, not {len(self.name)}")
         for name in ("concurrency", "max_jobs", "isolated"):
             value = getattr(self, name)
             if value is not None and not value >= 1:

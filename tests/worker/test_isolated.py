@@ -393,6 +393,20 @@ def test_a_worker_that_is_killed_leaves_no_process_behind(jobs, url, pipe, task)
         assert has_gone(pid)
 
 
+def test_the_deaths_of_its_worker_charge_an_isolated_job_once(jobs, pipe, url):
+    job = jobs.waits.enqueue(str(pipe))
+    program = [sys.executable, "-m", "tests.worker.isolated_jobs"]
+
+    for _ in range(3):
+        with subprocess.Popen(program, env={**os.environ, "HOLDFAST_URL": url}) as worker:
+            pipe.read_text()
+            worker.kill()
+        assert jobs.app.rescue() == 1
+
+    view = job.refresh().view
+    assert (view.state, view.attempts, view.crashes) == (State.READY, 1, 1)
+
+
 # -- how processes begin ------------------------------------------------------------------------------------------
 
 

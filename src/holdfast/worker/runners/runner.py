@@ -50,7 +50,9 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
 
     def context(self, delivery: Delivery, handler: Handler) -> Context:
         """Return the context of a run that begins now."""
-        self.published.begin(delivery)
+        # An isolated job is never alone in its worker, so only its own process's deaths may convict it.
+        if not delivery.crashes or handler.isolated is None:
+            self.published.begin(delivery)
         timeout = handler.timeout if delivery.timeout is None else delivery.timeout
         return Context(
             delivery,

@@ -31,11 +31,12 @@ def shop(project):
 
 
 def test_a_worker_without_arguments_does_as_the_file_says(holdfast, shop):
-    file = shop('[tool.holdfast]\napp = "shop:app"\nqueues = ["images"]\nconcurrency = 3\ngrace = 5\n')
+    file = shop('[tool.holdfast]\napp = "shop:app"\nqueues = ["images"]\nconcurrency = 3\ngrace = 5\nisolated = 2\n')
 
     policy = holdfast("worker", "--drain", "--json").document
 
     assert (policy["app"], policy["queues"], policy["concurrency"], policy["grace"]) == ("shop:app", ["images"], 3, 5.0)
+    assert policy["isolated"] == 2
     assert policy["project"] == str(file)
 
 

@@ -658,6 +658,22 @@ def test_the_policy_says_how_many_processes_work_and_when_they_are_replaced(star
     assert "processes    2 of that concurrency, each replaced after 1000 jobs or over 1.5 GiB" in said
 
 
+def test_it_is_told_how_many_isolated_jobs_run_at_once(start, tmp_path, tasks, store):
+    (tmp_path / "apart.py").write_text(
+        "import os\n"
+        "from holdfast import App\n"
+        "app = App('sqlite:///jobs.db')\n"
+        "@app.task(name='quick', isolate=True, result=60)\n"
+        "def quick(argument: int) -> int:\n"
+        "    return os.getpid()\n"
+    )
+
+    start("--isolated", 3, "--concurrency", 2, app="apart:app")
+
+    tasks["quick"].enqueue(1).result(timeout=30)
+    assert [holder.slots for holder in store.backend.holders()] == [3]
+
+
 def test_the_first_job_starts_soon_after_the_command(start, tasks, notes, record_property):
     tasks["quick"].enqueue(1)
 

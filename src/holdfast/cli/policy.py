@@ -32,6 +32,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     max_memory: int | None = None
     stall_limit: float = 900.0
     ttl: float | None = None
+    isolated: int | None = None
 
     @property
     def until(self) -> str:
@@ -53,6 +54,7 @@ def policy_of(app: App, name: str, orders: Orders, queues: Sequence[str]) -> dic
         "level": features.level.value,
         "queues": list(queues),
         "concurrency": orders.concurrency,
+        "isolated": orders.isolated,
         "lanes": dict(orders.lanes),
         "grace": orders.grace,
         "drain": orders.drain,

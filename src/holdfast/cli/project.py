@@ -34,12 +34,25 @@ class _Table(msgspec.Struct, frozen=True):
     max_memory: Annotated[int, msgspec.Meta(ge=1)] | str | None = None
     stall_limit: Annotated[float, msgspec.Meta(gt=0)] | None = None
     ttl: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    isolated: Annotated[int, msgspec.Meta(ge=1)] | None = None
     log_format: str | None = None
     status: str | int | None = None
 
 
 _SUPERVISION = ("processes", "recycle", "max_memory", "stall_limit")
-_OPTIONS = ("app", "tasks", "queues", "concurrency", "lanes", "grace", "ttl", *_SUPERVISION, "log_format", "status")
+_OPTIONS = (
+    "app",
+    "tasks",
+    "queues",
+    "concurrency",
+    "lanes",
+    "grace",
+    "ttl",
+    "isolated",
+    *_SUPERVISION,
+    "log_format",
+    "status",
+)
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +71,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     lanes: tuple[str, ...]
     grace: float | None
     ttl: float | None
+    isolated: int | None
     processes: int | None
     recycle: int | None
     max_memory: int | str | None
@@ -160,6 +174,7 @@ def _read(file: Path, table: Mapping[str, Any]) -> Project:
         lanes=tuple(f"{queue}={slots}" for queue, slots in read.lanes.items()),
         grace=read.grace,
         ttl=read.ttl,
+        isolated=read.isolated,
         **{name: getattr(read, name) for name in _SUPERVISION},
         log_format=read.log_format,
         status=read.status,

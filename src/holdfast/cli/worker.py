@@ -85,6 +85,13 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> 
     help="Slots of its own for a queue, beside --concurrency; again for another queue.",
 )
 @click.option(
+    "--isolated",
+    type=click.IntRange(1),
+    envvar="HOLDFAST_ISOLATED",
+    metavar="JOBS",
+    help="Isolated jobs at once, each in a process of its own; by default one for each core.",
+)
+@click.option(
     "--drain", is_flag=True, help="End when nothing is ready or running any more; jobs scheduled for later stay."
 )
 @click.option("--max-jobs", type=click.IntRange(1), help="End after so many jobs.")

@@ -74,6 +74,7 @@ def worker_of(app: App, orders: Orders, **more: Any) -> Worker:
 
     options: EmbeddedOptions = {
         "concurrency": orders.concurrency,
+        "isolated": orders.isolated,
         "grace": orders.grace,
         "drain": orders.drain,
         "max_jobs": orders.max_jobs,

@@ -121,7 +121,7 @@ class Retired(Event, frozen=True):
     holder: HolderInfo
     jobs: int
     charged: int | None = None
-    reason: str = "its process has gone"
+    reason: str = "worker died: its process has gone"
 
 
 # -- schedules ------------------------------------------------------------------------------------------------

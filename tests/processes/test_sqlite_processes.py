@@ -22,7 +22,7 @@ from holdfast.delivery import MAX_CRASHES, State
 from holdfast.heartbeat import EMBEDDED_TTL
 from holdfast.message import Message
 from holdfast.stores import open_store
-from holdfast.worker.housekeeping import GONE
+from holdfast.worker.deaths import GONE
 from tests.processes.programs import QUEUE, body_of
 
 pytestmark = pytest.mark.slow

@@ -119,7 +119,7 @@ HOLDER = HolderInfo(id="w#1", ttl=30)
         (Stuck(JOB, 31.0, "File x"), "ERROR", "over its timeout after 31 s, and cannot be stopped\nFile x"),
         (Dropped(3), "WARNING", "3 dead letters dropped by retention"),
         (Rescued(3), "WARNING", "3 jobs taken back from holders that went silent"),
-        (Retired(HOLDER, 2), "WARNING", "holder w#1 retired, its process has gone; 2 jobs taken back"),
+        (Retired(HOLDER, 2), "WARNING", "holder w#1 retired, worker died: its process has gone; 2 jobs taken back"),
         (Stalled("w#1", 30.0, OSError("away")), "ERROR", "w#1 has been unable to lease for 30 s: OSError('away')"),
         (Recovered("w#1", 45.0), "WARNING", "worker w#1 leases again after 45 s"),
         (LoopBlocked(2.0, "File x"), "WARNING", "an async handler has blocked the event loop for 2 s\nFile x"),

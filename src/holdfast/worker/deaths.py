@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+GONE = "worker died: its process has gone"
+"""What is said where nobody knows how."""
+
 
 def died(code: int, *, out_of_memory: bool = False) -> str:
     """Say how a process died, from its exit code as ``Popen.returncode`` and ``Process.exitcode`` have it: negative

@@ -14,6 +14,7 @@ from holdfast.delivery import HolderInfo, Tidied
 from holdfast.errors import BackendError
 from holdfast.events import Dropped, Events, Expired, Rescued, Retired
 from holdfast.heartbeat import Heartbeat, gone_holders
+from holdfast.worker.deaths import GONE
 from holdfast.worker.published import discard, read_published
 
 TIDY_EVERY = 1.0
@@ -22,8 +23,6 @@ TIDY_AT_LEAST = 60.0
 """Seconds between two rounds while there is none."""
 RETIRE_EVERY = 2.0
 """Seconds between two looks for processes that have gone, and at least between two questions who holds anything."""
-GONE = "worker died: its process has gone"
-"""The reason, where nobody knows more."""
 MOST_ROUNDS = 10
 """Rounds after which a worker sees to its jobs again; when they were not enough, the next follow without a pause."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +27,10 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where ``prometheus-client`` keeps what several processes count."""
 OWN = "holdfast-metrics-"
 """How the name of a directory begins that was made here."""
+
+
+JUST_MADE = 60.0
+"""Seconds in which a directory without a lock is still about to get one."""
 
 
 def read_place(ctx: click.Context, param: click.Parameter, value: str | None) -> Place | None:
@@ -49,12 +55,35 @@ def counting_together(place: Place | None) -> Iterator[None]:
         yield
         return
     memory = Path("/dev/shm")
-    with TemporaryDirectory(prefix=OWN, dir=memory if os.access(memory, os.W_OK) else None) as folder:
+    parent = memory if os.access(memory, os.W_OK) else Path(gettempdir())
+    sweep(parent)
+    with TemporaryDirectory(prefix=OWN, dir=parent) as folder, _held(Path(folder)):
         os.environ[VARIABLE] = folder
         try:
             yield
         finally:
             del os.environ[VARIABLE]
+
+
+def sweep(parent: Path) -> None:
+    """Remove the directories in it whose owners were killed: their locks have gone with them."""
+    for folder in parent.glob(f"{OWN}*"):
+        with suppress(OSError), _held(folder):
+            if time.time() - folder.stat().st_mtime > JUST_MADE:
+                rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a directory for this block, at most until the process ends; ``OSError`` when another one has."""
+    import fcntl  # which not every system has
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -28,8 +28,10 @@ from holdfast.worker.restarts import End, Pauses, Verdict, after, quota, runs, s
 from holdfast.worker.tether import Ended, Failed
 
 LOOK_EVERY = 1.0
+END_WITHIN = 2.0
+"""Seconds beyond the grace within which all is over."""
 KEEPER_LEFT = 0.1
-"""Seconds after the last process has ended for the store to hear of it."""
+"""Of these, what the store has at least to hear of the last process's end."""
 SHORTLY = 5.0
 """Seconds after the kernel has killed for memory in which a process dead of SIGKILL is taken for what it killed."""
 MOST_SILENT = 10.0
@@ -100,6 +102,7 @@ class Supervisor:
         self._memory_ran_out = self._looked = 0.0
         self._turned = time.monotonic()
         self._level = 0  # how urgently all were told to stop; 0 not at all
+        self._end_by = 0.0  # when (time.monotonic) all must be over, once they were
         self._proven = False
         self._counts = dict.fromkeys(Stopped.__struct_fields__, 0)
         self._died = self._killed = self._replaced = 0
@@ -128,7 +131,8 @@ class Supervisor:
             while self._look():
                 self._rest(wakes)
             self._keeper.stop()
-            self._keeper.join(KEEPER_LEFT if self._level else self._options.grace)
+            left = min(self._end_by - time.monotonic(), END_WITHIN) if self._level else self._options.grace
+            self._keeper.join(max(KEEPER_LEFT, left))
         return Supervised(Stopped(**self._counts), self._died, self._killed, self._replaced, self._error)
 
     def health(self) -> Health:
@@ -159,7 +163,13 @@ class Supervisor:
         sockets = [wakes, *(one for life in self._lives() for one in life.child.readable())]
         ready, _, _ = select.select(sockets, [], [], max(0.0, min(dues) - time.monotonic()))
         if wakes in ready:
-            self._level = min(2, self._level + asked_to_stop(wakes))
+            self._stop(min(2, self._level + asked_to_stop(wakes)))
+
+    def _stop(self, level: int) -> None:
+        """Let all stop, with grace (1) or without (2)."""
+        if level > self._level:
+            self._level = level
+            self._end_by = time.monotonic() + END_WITHIN + (self._options.grace if level == 1 else 0.0)
 
     def _look(self) -> bool:
         """Do all that is to be done now; tell whether anything is left to wait for."""
@@ -230,7 +240,7 @@ class Supervisor:
                 seat.due = time.monotonic() + seat.pauses.after(life.lived())
             case Verdict.FAIL:
                 self._error = life.last if isinstance(life.last, Failed) else Failed(death.reason)
-                self._level = 1
+                self._stop(1)
 
     def _count(self, seat: _Seat, ended: Ended) -> None:
         for name, count in msgspec.structs.asdict(ended.counts).items():

@@ -230,29 +230,31 @@ class Stage:
 
     def kill(self, *pids: int) -> float:
         """Kill these processes with SIGKILL, and tell of it; return when."""
+        at = now()  # before: their supervisor may be quicker than this process
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        return self._tell(Killed, pids)
+        return self._tell(Killed, pids, at)
 
     def kill_tree(self, program: Program) -> float:
         """Kill a process and all its descendants at once, and tell of it; return when."""
         pids = program.tree()
+        at = now()
         program.signal_all(signal.SIGKILL)
         program.wait()
-        return self._tell(Killed, pids)
+        return self._tell(Killed, pids, at)
 
     def pause(self, program: Program) -> float:
         """Stop a process and all its descendants, and tell of it; return when."""
         pids = program.tree()
         program.signal_all(signal.SIGSTOP)
-        return self._tell(Paused, pids)
+        return self._tell(Paused, pids, now())
 
     def found_dead(self, *pids: int) -> None:
         """Tell of processes that something else than this test has killed."""
-        self._tell(Died, pids)
+        self._tell(Died, pids, now())
 
-    def _tell(self, kind: type[Died | Killed | Paused], pids: Iterable[int]) -> float:
-        fact = kind(at=now(), pids=tuple(pids))
+    def _tell(self, kind: type[Died | Killed | Paused], pids: Iterable[int], at: float) -> float:
+        fact = kind(at=at, pids=tuple(pids))
         self.history.notes.note(fact)
         return fact.at
 

@@ -49,10 +49,10 @@ class History:
             self.runs[marks[0]] += 1
             self._changed.notify_all()
 
-    def wait_for(self, job_ids):
+    def wait_for(self, job_ids, patience=PATIENCE):
         """Block until each of these jobs has run."""
         with self._changed:
-            assert self._changed.wait_for(lambda: set(job_ids) <= self.runs.keys(), PATIENCE), self.runs
+            assert self._changed.wait_for(lambda: set(job_ids) <= self.runs.keys(), patience), self.runs
 
 
 @pytest.fixture(params=STORES, ids=["memory", "sqlite"])
@@ -129,6 +129,7 @@ def test_a_verb_that_fails_while_a_worker_works_loses_nothing_and_doubles_nothin
     check(store, history)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "rounds", [pytest.param(2, id="2 rounds"), pytest.param(40, id="40 rounds", marks=pytest.mark.long)]
 )
@@ -140,7 +141,7 @@ def test_verbs_that_fail_by_chance_lose_nothing_and_double_nothing(*, app, store
 
         with app.worker(concurrency=4, busy_poll=0.05, idle_poll=0.05):
             send_all(app)
-            history.wait_for([*JOBS, *FOLLOWERS])
+            history.wait_for([*JOBS, *FOLLOWERS], 6 * PATIENCE)  # many failures in a row make for long pauses
             faults.mend()
 
         check(store, history)

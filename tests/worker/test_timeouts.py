@@ -202,6 +202,7 @@ def test_an_async_job_that_refuses_to_end_at_its_timeout_is_reported_once_with_i
     assert stuck.seconds >= 1
     assert "in stubborn" in stuck.stack
     let_go[0]()
+    ear.wait_for(BeforeRetry)
     started.stop(now=True)
     assert started.join(10).abandoned == 0
     assert len(ear.heard(Stuck)) == 1

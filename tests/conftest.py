@@ -1,4 +1,6 @@
-"""Keeps what a long run found: ``make long`` writes benchmarks/results/long.json, with the commit it ran on."""
+"""Keeps what long runs found: ``make long`` writes each test's last result into benchmarks/results/long.json, with the
+commit it ran on. A run of some tests leaves the results of the others as they are.
+"""
 
 import json
 import os
@@ -43,7 +45,9 @@ class LongResults:
             "python": platform.python_version(),
             "machine": platform.machine(),
         }
-        RESULTS.write_text(json.dumps(about | {"tests": self.tests}, indent=2) + "\n")
+        known = json.loads(RESULTS.read_text())["tests"] if RESULTS.exists() else {}
+        found = known | {name: facts | about for name, facts in self.tests.items()}
+        RESULTS.write_text(json.dumps({"tests": dict(sorted(found.items()))}, indent=2) + "\n")
 
 
 def git(*arguments):

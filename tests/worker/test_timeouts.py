@@ -187,7 +187,8 @@ def test_an_async_job_that_refuses_to_end_at_its_timeout_is_reported_once_with_i
                 refused.set()
 
     async def run(delivery, context):
-        await stubborn()
+        if delivery.attempt == 1:  # its retry may be due at once
+            await stubborn()
 
     send(b"", timeout=0.01)
     started = worker(run, is_async=True)

@@ -74,6 +74,7 @@ def test_a_service_is_stopped_before_running_jobs_have_ended(serving, send, barr
     service = Recorded()
     worker = serving(barrier, service)
     barrier.wait_for_entries()
+    assert service.started.wait(10)  # jobs begin before services do
 
     worker.stop()
 
@@ -96,8 +97,10 @@ def test_a_service_that_cannot_start_ends_the_worker_with_its_error(serving):
 def test_a_service_that_cannot_stop_keeps_nothing_from_ending(serving, send, ear, caplog):
     send(b"")
     others = Recorded()
-    worker = serving(ok, others, Recorded("stop", "join"))
+    broken = Recorded("stop", "join")
+    worker = serving(ok, others, broken)
     ear.wait_for(Done)
+    assert broken.started.wait(10)  # jobs begin before services do
 
     worker.stop()
 

@@ -139,8 +139,10 @@ class Endless(Recorded):
 
 def test_a_service_that_does_not_end_leaves_time_to_retire_the_holder(serving, send, store, ear, caplog):
     send(b"")
-    worker = serving(ok, Endless())
+    endless = Endless()
+    worker = serving(ok, endless)
     ear.wait_for(Done)
+    assert endless.started.wait(10)
 
     worker.stop()
 

@@ -13,8 +13,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from holdfast.contract import LogBackend
 from holdfast.delivery import Command, JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
 from holdfast.errors import UsageError
+from holdfast.failures import ErrorInfo
 from holdfast.message import DEFAULT_ATTEMPTS, NO_HEADERS, Message, Stored
 
 REMOVABLE = tuple(state for state in State if state is not State.RUNNING)
@@ -193,6 +195,28 @@ class Progress(Protocol):
         job shows none, and it goes with the job. Of several for one job the last counts. Need not be synced to the
         disk, and wakes nobody.
         """
+
+
+@runtime_checkable
+class DeadLetters(Protocol):
+    """What failed elsewhere can be put among the dead letters of a queue, to be browsed and replayed like any other."""
+
+    def put_dead(
+        self, queue: str, message: Message, reason: str, *, error: ErrorInfo | None, attempts: int, crashes: int
+    ) -> bool:
+        """Store ``message`` as a job that is dead, with this reason; False, and nothing is stored, if its id is known.
+
+        Durable on return as a send is; may be repeated. Its one recorded run is the last, with ``error``. The queue's
+        ``limit`` does not count, its retention does.
+        """
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """The store holds logs too."""
+
+    def open_logs(self) -> LogBackend:
+        """Return the logs of this store, the same object at every call. It ends with the store."""
 
 
 @runtime_checkable

@@ -1,8 +1,9 @@
-"""Settings parsed into values: store URLs and what a queue may be told. What does not parse is a ``ConfigError``."""
+"""Settings parsed into values: store URLs, what a queue and a log may be told. What does not parse: ``ConfigError``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -55,14 +56,70 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if not 0 <= length <= CENTURY:
                 raise ConfigError(f"queue setting {name} must be 0 to {CENTURY:.0f} seconds, not {length!r}")
-        if not isinstance(self.labels, Mapping) or not all(
-            isinstance(text, str) for pair in self.labels.items() for text in pair
-        ):
-            raise ConfigError(f"queue setting labels must map texts to texts, not {self.labels!r}")
+        check_labels("queue", self.labels)
         for name in ("group", "codec"):
             text = getattr(self, name)
             if not isinstance(text, str) and (name, text) != ("codec", None):
                 raise ConfigError(f"queue setting {name} must be a text, not {text!r}")
+
+
+def check_labels(what: str, labels: object) -> None:
+    """Raise ``ConfigError`` when ``labels`` are none."""
+    if not isinstance(labels, Mapping) or not all(isinstance(text, str) for pair in labels.items() for text in pair):
+        raise ConfigError(f"{what} setting labels must map texts to texts, not {labels!r}")
+
+
+Compression = Literal["none", "lz4", "zstd"]
+MOST_PARTITIONS = 4096
+BATCH_MOST = 64 * MIB
+"""An append, packed, is never larger than this."""
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a log can be told. Lengths are seconds, sizes bytes; None means no limit.
+
+    Messages go, oldest first, once they are older than ``keep_for``, or the log is larger than ``keep_bytes`` or has
+    more than ``keep_most`` messages; whole appends go at a time. With ``until_consumed`` nothing goes that a group has
+    not read, whatever the others say. Beyond ``limit_bytes`` appends raise ``QueueFull`` until something goes. A group
+    that nobody reads for ``group_expiry`` is removed with its offsets. ``compression`` is of appends from now on.
+    ``partitions`` may grow, never shrink; keys then change their partition. ``labels`` are for choosing logs.
+    """
+
+    partitions: int = 1
+    keep_for: float | None = 7 * DAY
+    keep_bytes: int | None = None
+    keep_most: int | None = None
+    until_consumed: bool = False
+    limit_bytes: int | None = None
+    group_expiry: float | None = None
+    compression: Compression = "none"
+    max_body: int = MIB
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("partitions", 1, MOST_PARTITIONS),
+            ("max_body", 0, BATCH_MOST - MIB),
+            ("keep_bytes", 0, None),
+            ("keep_most", 0, None),
+            ("limit_bytes", 0, None),
+        ):
+            number = getattr(self, name)
+            if number is None and high is None:
+                continue
+            if type(number) is not int or number < low or (high is not None and number > high):
+                span = f"{low} or more, or None" if high is None else f"from {low} to {high}"
+                raise ConfigError(f"log setting {name} must be a whole number, {span}, not {number!r}")
+        for name in ("keep_for", "group_expiry"):
+            length = getattr(self, name)
+            if length is not None and (isinstance(length, bool) or not 0 <= length <= CENTURY):
+                raise ConfigError(f"log setting {name} must be 0 to {CENTURY:.0f} seconds, or None, not {length!r}")
+        if self.compression not in get_args(Compression):
+            choices = ", ".join(get_args(Compression))
+            raise ConfigError(f"log setting compression must be one of {choices}, not {self.compression!r}")
+        if type(self.until_consumed) is not bool:
+            raise ConfigError(f"log setting until_consumed must be true or false, not {self.until_consumed!r}")
+        check_labels("log", self.labels)
 
 
 class StoreURL(msgspec.Struct, frozen=True):

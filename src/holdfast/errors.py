@@ -91,6 +91,19 @@ class CorruptLog(HoldfastError):
     """Bytes of a log that were durable are damaged; names the file and the byte and offset range."""
 
 
+class OffsetGone(HoldfastError):
+    """What a group was to read next, or what was asked for, is no longer in the log, or was never there.
+
+    ``first`` and ``next`` are the offsets that can be read: from ``first`` on and below ``next``. ``seek`` the group,
+    or join it with ``when_gone="earliest"``.
+    """
+
+    def __init__(self, message: str, *, partition: int, offset: int, first: int, next: int) -> None:
+        super().__init__(message)
+        self.partition, self.offset = partition, offset
+        self.first, self.next = first, next
+
+
 # -- how a job ended, told to who waits for it ----------------------------------------------------------------
 
 

@@ -1,42 +1,14 @@
-"""What a store implements to serve queues: one Protocol, and what it promises, as data.
-
-Every docstring answers six questions: how long the call may block, what is durable on return, which threads may
-call it, whether it may be repeated, what a partly good batch does, and which errors it raises. What they have in
-common is said here once:
-
-*Threads*: every method may be called from any thread at any time, ``close`` included. *Errors*: ``BackendError``
-for whatever the store itself could not do (``retryable`` and ``outcome_unknown`` say what that means); ``Closed``
-after ``close``. A store never retries, delays or re-sends by itself; where a sync is dear it may join callers that
-are already waiting into one commit. *Time* is the store's: due times and expiries by its wall clock, heartbeats by a
-clock nobody can set. *Blocking*: a call blocks for one round trip to the store and the sync it promises, unless it
-says otherwise. Optional powers live in :mod:`holdfast.capabilities`.
-"""
+"""What a store implements to serve queues. See the package for what all docstrings have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-import msgspec
-
 from holdfast.config import QueueSettings
+from holdfast.contract.features import Features
 from holdfast.delivery import Beat, Delivery, HolderInfo, QueueStats, Receipt, Settlement, Tidied
-from holdfast.message import Level, Message, Stored
-
-
-class Features(msgspec.Struct, frozen=True, kw_only=True):
-    """A store's promises as data. The App checks them once at open and refuses what cannot be kept, before any I/O.
-
-    ``level`` is what ``send`` reaches on return; ``max_body`` the largest body in bytes the store can hold at all;
-    ``grain`` the resolution of its clock in seconds.
-    """
-
-    level: Level
-    durable: bool
-    multi_process: bool
-    multi_host: bool
-    max_body: int
-    grain: float = 0.001
+from holdfast.message import Message, Stored
 
 
 @runtime_checkable

@@ -1,0 +1,104 @@
+"""Every touch of the disk, in one small class, so that a test can make any of them fail, stop short, or be forgotten.
+
+Nothing else of this store calls the operating system about files. The methods are thin: short writes and failures are
+handled where their meaning is known.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+Buffer = bytes | bytearray | memoryview
+
+_LOCK = getattr(fcntl, "F_OFD_SETLK", None)
+_WHOLE_FILE = struct.pack("hhqqhh", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0, 0)
+
+
+class Files:
+    """The real ones. Errors are ``OSError``; any thread may call."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file, for its owner alone if this creates it; return its descriptor."""
+        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def read(self, fd: int, size: int, at: int) -> bytes:
+        """Return up to ``size`` bytes from ``at``; fewer at the end of the file."""
+        return os.pread(fd, size, at)
+
+    def write(self, fd: int, pieces: Sequence[Buffer], at: int) -> int:
+        """Write the pieces (at most 1 024) one behind the other; return how many bytes went, which may be fewer."""
+        return os.pwrite(fd, pieces[0], at) if len(pieces) == 1 else os.pwritev(fd, pieces, at)
+
+    def sync(self, fd: int) -> None:
+        """Return once what was written to the file is on the disk, and its size."""
+        _datasync(fd)
+
+    def sync_directory(self, path: Path) -> None:
+        """Return once the names in a directory are on the disk."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in place of whatever has it."""
+        old.replace(new)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or an empty directory; nothing happens if there is none."""
+        with suppress(FileNotFoundError):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink()
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory, for its owner alone; nothing happens if it is there."""
+        with suppress(FileExistsError):
+            path.mkdir(0o700)
+
+    def list(self, path: Path) -> list[str]:
+        """Return the names in a directory, sorted; none if there is no directory."""
+        try:
+            return sorted(entry.name for entry in path.iterdir())
+        except FileNotFoundError:
+            return []
+
+    def map(self, fd: int, size: int) -> mmap.mmap:
+        """Map the first ``size`` bytes (not 0) for reading. Only of files that are never shortened."""
+        return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+
+    def lock(self, fd: int) -> bool:
+        """Lock the file for this descriptor, until it is closed; False when another has it, in whatever process."""
+        try:
+            if _LOCK is not None:
+                fcntl.fcntl(fd, _LOCK, _WHOLE_FILE)
+            else:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def free(self, path: Path) -> int:
+        """Return how many bytes the disk of this directory has left for us."""
+        disk = os.statvfs(path)
+        return disk.f_bavail * disk.f_frsize
+
+
+_datasync = getattr(os, "fdatasync", os.fsync)

@@ -83,7 +83,7 @@ def worker_of(app: App, orders: Orders, **more: Any) -> Worker:
     }
     if orders.ttl is not None:
         options["ttl"] = orders.ttl
-    options.update(more)  # type: ignore[typeddict-item]
+    options.update(more)  # type: ignore[typeddict-item] # names are the caller's, and checked by app.worker
     return app.worker(orders.queues or known_queues(app), **options)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from heapq import nsmallest
-from pathlib import Path
 
 import msgspec
 
+from holdfast import __version__
 from holdfast.clock import Clock
 from holdfast.delivery import HolderInfo, RunningJob
 from holdfast.worker.crew import Crew
+from holdfast.worker.memory import memory_of
 from holdfast.worker.runners.runner import Lagging
 
 MOST_RUNNING = 20
@@ -34,7 +34,7 @@ def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> Holder
     longest = nsmallest(MOST_RUNNING, running, key=lambda context: context.started)
     return msgspec.structs.replace(
         holder,
-        version=_version(),
+        version=__version__,
         slots=sum(runner.slots for runner in crew.runners),
         used=len(running),
         running=tuple(
@@ -50,21 +50,3 @@ def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> Holder
 def _lag(crew: Crew) -> float | None:
     lags = (runner.lag for runner in crew.runners if isinstance(runner, Lagging))
     return max((lag for lag in lags if lag is not None), default=None)
-
-
-@cache
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # costs start-up time, which only workers pay
-
-    try:
-        return version("holdfast")
-    except PackageNotFoundError:  # a copy that was not installed, as frozen programs carry
-        return ""
-
-
-def memory_of(pid: int) -> int:
-    """Return how many bytes of memory a process occupies, 0 where nobody tells."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):  # IndexError: it ends just now
-        return 0

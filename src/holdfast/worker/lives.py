@@ -8,8 +8,8 @@ from holdfast.clock import SYSTEM
 from holdfast.heartbeat import process_start
 from holdfast.worker.children import Child
 from holdfast.worker.deaths import died, killed
-from holdfast.worker.health import memory_of
 from holdfast.worker.keeper import Death
+from holdfast.worker.memory import memory_of
 from holdfast.worker.published import read_published
 from holdfast.worker.tether import Begun, Ended, Failed, Ready, Stop, Will, Work
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.worker.handler import Isolated
+from holdfast.worker.memory import memory_of
 from holdfast.worker.runners.wire import Frames, Hello, Log, Order, framed
 
 CHUNK = 1 << 20
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Child:
@@ -84,11 +84,8 @@ class Child:
             yield from self._frames.feed(data)
 
     def memory(self) -> int:
-        """Return the bytes of its memory that are resident; 0 when that cannot be told."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
-        except (OSError, IndexError):
-            return 0
+        """Return how many bytes of memory it occupies; 0 when that cannot be told."""
+        return memory_of(self.pid)
 
     def kill(self) -> None:
         """Kill it and its group. It may take a moment until it ``has_gone``."""

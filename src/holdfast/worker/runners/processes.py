@@ -278,7 +278,7 @@ class ProcessRunner:
             member.kill()
         for member in self._members:
             while member.has_gone() is None:
-                time.sleep(0.01)
+                time.sleep(0.01)  # without a pidfd there is nothing to wait on; what was killed has gone in a moment
             if member.run is not None:
                 self._settle(member, GiveBack(member.run.delivery.receipt))
             member.close()

@@ -193,7 +193,8 @@ _DO = {
     "Closed": "Open the App again with `with app:`.",
     "Duplicate": "Look at the job that is there, or choose another `on_conflict`; the rest of the call is stored.",
     "Undecodable": "Look at the dead letter; deploy code that reads it, then replay.",
-    "CorruptLog": "Run `holdfast logs verify`; what is intact is still served. `holdfast logs repair --skip` goes on beyond it.",
+    "CorruptLog": "Run `holdfast logs verify`; what is intact is still served. "
+    "`holdfast logs repair --skip` goes on beyond it.",
     "OffsetGone": "Decide where to go on, and `seek` the group there; keep more (`keep_for`, `until_consumed`).",
     "JobError": "The job ended without a value, or the store does not know it.",
     "JobFailed": "Read `error_type` and `traceback`; mend, then replay.",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from heapq import nsmallest
 
 import msgspec
 
-from holdfast import __version__
 from holdfast.clock import Clock
 from holdfast.delivery import HolderInfo, RunningJob
 from holdfast.worker.crew import Crew
@@ -34,7 +34,7 @@ def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> Holder
     longest = nsmallest(MOST_RUNNING, running, key=lambda context: context.started)
     return msgspec.structs.replace(
         holder,
-        version=__version__,
+        version=_version(),
         slots=sum(runner.slots for runner in crew.runners),
         used=len(running),
         running=tuple(
@@ -50,3 +50,13 @@ def describe(holder: HolderInfo, crew: Crew, state: str, clock: Clock) -> Holder
 def _lag(crew: Crew) -> float | None:
     lags = (runner.lag for runner in crew.runners if isinstance(runner, Lagging))
     return max((lag for lag in lags if lag is not None), default=None)
+
+
+@cache
+def _version() -> str:  # holdfast.__version__ lies above this layer
+    from importlib.metadata import PackageNotFoundError, version  # costs start-up time, which only workers pay
+
+    try:
+        return version("holdfast")
+    except PackageNotFoundError:  # a copy that was not installed, as frozen programs carry
+        return ""

@@ -163,13 +163,23 @@ class Offset(msgspec.Struct, frozen=True):
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """A partition that a member holds: the group's place when it was taken, and what killed processes before.
-
-    ``crashes`` counts, by offset, the deaths that were charged to messages from ``place.next`` on.
-    """
+    """A partition that a member holds: the group's ``place`` when it was taken."""
 
     place: Offset
-    crashes: Mapping[int, int] = msgspec.field(default_factory=dict)
+
+
+class Crashes(msgspec.Struct, frozen=True):
+    """The deaths of processes at one message: the ``runs`` in which they died, and the ``reason`` of the last."""
+
+    runs: tuple[int, ...] = ()
+    reason: str = ""
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def charged(self, run: int, reason: str) -> Crashes:
+        """Return it with that death too; itself when that run was counted before."""
+        return self if run in self.runs else Crashes((*self.runs, run), reason)
 
 
 class Ends(msgspec.Struct, frozen=True):

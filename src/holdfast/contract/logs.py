@@ -17,6 +17,7 @@ from holdfast.logged import (
     Assigned,
     Chunk,
     Columns,
+    Crashes,
     Ends,
     GroupInfo,
     Lag,
@@ -59,11 +60,15 @@ class LogGroups(Protocol):
     def forget(self, log: str, group: str) -> bool:
         """Remove a group with its offsets; tell whether there was one. Its members lose their partitions."""
 
-    def charge(self, log: str, group: str, partition: int, offset: int) -> int:
-        """Count that a process died at this message; return how often that was. Durable on return.
+    def charge(self, log: str, group: str, partition: int, offset: int, *, run: int, reason: str) -> Crashes:
+        """Note that a process died, for ``reason``, in this ``run`` of the message; return what is noted by now.
 
-        Whoever takes the partition next is told. Forgotten once the group's place is beyond, and by ``seek``.
+        Durable on return. A run counts once, however often it is charged. Forgotten once the group's place is beyond,
+        and by ``seek``; a message that the group has finished is not charged.
         """
+
+    def crashes(self, log: str, group: str, partition: int) -> dict[int, Crashes]:
+        """Return, by offset, what was charged to messages that the group has not finished. Costs no scan."""
 
     def beat(self, holder: HolderInfo) -> bool:
         """Keep the partitions of all members of the holder for ``holder.ttl`` seconds; False when it was retired.

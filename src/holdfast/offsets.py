@@ -1,0 +1,267 @@
+"""Which messages of a log may run now, and how far a group has got when they end in any order. No I/O, no clock.
+
+    added ──▶ waiting ──▶ running ──finish──▶ finished
+                 │ ▲         │
+                 ▼ │         │ give_back
+                held ◀───────┘ of its key an earlier one has not finished
+
+Messages of one key run one after the other, in the order of their offsets; those without a key are free. The place
+of a group in a partition is that of its first unfinished message, and what was finished beyond it is remembered
+beside it, so that it does not run again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush, nsmallest
+from itertools import chain
+from typing import NamedTuple
+
+from holdfast.logged import Assigned, Chunk, LogMessage, Offset
+
+MOST = 10_000
+MOST_BYTES = 64 << 20
+MOST_FINISHED = 400
+"""How many offsets finished beyond the place are told to the store; those that are not told may run again."""
+
+
+class Ready(NamedTuple):
+    """A message that runs now: the ``version`` of its group's place, and how many processes have died at it."""
+
+    message: LogMessage
+    version: int
+    crashes: int = 0
+
+
+class OffsetTracker:
+    """Follows the messages of one member, from poll to commit. For one thread at a time.
+
+    It is meant to hold ``limit`` unfinished messages and ``limit_bytes`` of their bodies: poll no more than ``room``.
+    Every step costs the same however many messages it holds, but that ``commits`` looks at all that are unfinished.
+    """
+
+    def __init__(self, *, limit: int = MOST, limit_bytes: int = MOST_BYTES, most_finished: int = MOST_FINISHED) -> None:
+        self._limit, self._limit_bytes, self._most_finished = limit, limit_bytes, most_finished
+        self._partitions: dict[int, _Partition] = {}
+        self._turns: deque[int] = deque()
+
+    @property
+    def unfinished(self) -> int:
+        """How many messages were added and have not finished."""
+        return sum(partition.count for partition in self._partitions.values())
+
+    @property
+    def room(self) -> int:
+        """How many more messages may be added; 0 when the bytes are used up."""
+        partitions = self._partitions.values()
+        if sum(partition.bytes for partition in partitions) >= self._limit_bytes:
+            return 0
+        return max(0, self._limit - self.unfinished)
+
+    @property
+    def busy(self) -> set[int]:
+        """The partitions of which messages are running."""
+        return {number for number, partition in self._partitions.items() if partition.running}
+
+    # -- partitions come and go -----------------------------------------------------------------------------------
+
+    def assign(self, assigned: Mapping[int, Assigned]) -> list[LogMessage]:
+        """Follow these partitions, each from its group's place on, and no others; return what was running of those
+        that went, or whose place has another version now: it is lost.
+
+        A partition that is followed already, at the same version, stays as it is.
+        """
+        lost = [message for gone in self._partitions.keys() - assigned.keys() for message in self.revoke(gone)]
+        for number, its in assigned.items():
+            known = self._partitions.get(number)
+            if known is None or known.version != its.place.version:
+                lost += self._begin(its.place, its.crashes)
+        return lost
+
+    def revoke(self, partition: int) -> list[LogMessage]:
+        """Forget a partition; return what was running: it is lost, and so is what waited."""
+        gone = self._partitions.pop(partition, None)
+        if gone is None:
+            return []
+        self._turns.remove(partition)
+        return [gone.open[offset] for offset in sorted(gone.running)]
+
+    def _begin(self, place: Offset, crashes: Mapping[int, int]) -> list[LogMessage]:
+        lost = self.revoke(place.partition)
+        self._partitions[place.partition] = _Partition(place, crashes)
+        self._turns.append(place.partition)
+        return lost
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    def add(self, chunk: Chunk) -> list[LogMessage]:
+        """Let these messages wait for their turn; those that were added before, or finished, are left out.
+
+        When the chunk has another version, somebody sought the place, and all that was there before is forgotten: then
+        what was running of it is returned, and is lost.
+        """
+        lost: list[LogMessage] = []
+        known = self._partitions.get(chunk.partition)
+        if known is None or known.version != chunk.version:
+            lost = self._begin(Offset(chunk.partition, chunk.base, chunk.version), {})
+        self._partitions[chunk.partition].add(chunk)
+        return lost
+
+    def ready(self, limit: int) -> list[Ready]:
+        """Return up to ``limit`` messages that may run now, and count them as running; partitions take turns."""
+        found: list[Ready] = []
+        for _ in range(len(self._turns)):
+            if len(found) >= limit:
+                break
+            partition = self._partitions[self._turns[0]]
+            self._turns.rotate(-1)
+            while len(found) < limit and (message := partition.hand_out()) is not None:
+                crashes = partition.crashes.get(message.offset, 0)
+                found.append(Ready(message, partition.version, crashes))
+        return found
+
+    def finish(self, partition: int, offset: int, version: int) -> bool:
+        """Count a running message as finished: the next of its key may run. False when it is lost, or not running."""
+        its = self._running(partition, offset, version)
+        if its is None:
+            return False
+        its.finish(offset)
+        return True
+
+    def give_back(self, partition: int, offset: int, version: int) -> bool:
+        """Let a running message wait again, before all others of its key. False when it is lost, or not running."""
+        its = self._running(partition, offset, version)
+        if its is None:
+            return False
+        its.give_back(offset)
+        return True
+
+    def _running(self, partition: int, offset: int, version: int) -> _Partition | None:
+        its = self._partitions.get(partition)
+        return its if its is not None and its.version == version and offset in its.running else None
+
+    # -- commits --------------------------------------------------------------------------------------------------
+
+    def commits(self) -> list[Offset]:
+        """Return the places that have moved since the last ones that were ``committed``, to be committed."""
+        moved = [its for its in self._partitions.values() if its.changes != its.committed]
+        return [its.place(self._most_finished) for its in moved]
+
+    def committed(self, offsets: Iterable[Offset]) -> None:
+        """Hear that these places, the last that ``commits`` returned of their partitions, are committed."""
+        for offset in offsets:
+            its = self._partitions.get(offset.partition)
+            if its is not None and its.version == offset.version:
+                its.committed = its.asked
+
+
+class _Partition:
+    """The messages of one partition. ``open`` are those behind ``cursor`` that have not finished, by offset; the others
+    behind it have. What is before it waits in ``chunks``, the first of them from ``index`` on.
+
+    ``held`` has each key of which a message is open: the offsets of those that wait for it. ``free`` is a heap of open
+    messages that may run.
+    """
+
+    def __init__(self, place: Offset, crashes: Mapping[int, int]) -> None:
+        self.number, self.version, self.crashes = place.partition, place.version, crashes
+        self.count = self.bytes = 0
+        self.running: set[int] = set()
+        self.open: OrderedDict[int, LogMessage] = OrderedDict()  # whose first is found at once, as a dict's is not
+        self.changes = self.asked = self.committed = 0
+        self._cursor = self._end = place.next
+        self._finished = {offset for offset in place.finished if offset >= place.next}
+        self._chunks: deque[Chunk] = deque()
+        self._index = 0
+        self._free: list[int] = []
+        self._held: dict[str, deque[int]] = {}
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.next <= self._end:
+            return
+        chunk = chunk.between(self._end)
+        self._end = chunk.next
+        self._chunks.append(chunk)
+        self.count += len(chunk)
+        self.bytes += sum(map(len, chunk.bodies))
+
+    def hand_out(self) -> LogMessage | None:
+        """Return the next message that may run, now running; None when there is none."""
+        if self._free:
+            message = self.open[heappop(self._free)]
+            self.running.add(message.offset)
+            return message
+        while self._chunks:
+            message = self._look_at_next()
+            if message.offset in self._finished:
+                self._finished.remove(message.offset)
+                self._end_of(message)
+                continue
+            self.open[message.offset] = message
+            if self._may_run(message):
+                self.running.add(message.offset)
+                return message
+        return None
+
+    def _look_at_next(self) -> LogMessage:
+        chunk = self._chunks[0]
+        message = chunk.message(self._index)
+        self._cursor = message.offset + 1
+        self._index += 1
+        if self._index == len(chunk):
+            self._chunks.popleft()
+            self._index = 0
+        return message
+
+    def _may_run(self, message: LogMessage) -> bool:
+        """Tell whether no earlier message of the same key is open; else hold this one until none is."""
+        if message.key is None:
+            return True
+        behind = self._held.get(message.key)
+        if behind is None:
+            self._held[message.key] = deque()
+            return True
+        behind.append(message.offset)
+        return False
+
+    def finish(self, offset: int) -> None:
+        self.running.remove(offset)
+        message = self.open.pop(offset)
+        self._end_of(message)
+        if message.key is None:
+            return
+        behind = self._held[message.key]
+        if behind:
+            heappush(self._free, behind.popleft())
+        else:
+            del self._held[message.key]
+
+    def give_back(self, offset: int) -> None:
+        self.running.remove(offset)
+        heappush(self._free, offset)
+
+    def _end_of(self, message: LogMessage) -> None:
+        self.count -= 1
+        self.bytes -= len(message.body)
+        self.changes += 1
+
+    def place(self, most_finished: int) -> Offset:
+        self.asked = self.changes
+        following = next(iter(self.open), self._cursor)
+        while following in self._finished:
+            following += 1
+        finished = tuple(offset for offset in self._finished_beyond(most_finished) if offset > following)
+        return Offset(self.number, following, self.version, finished)
+
+    def _finished_beyond(self, most: int) -> list[int]:
+        """Return the first offsets that are finished though an earlier one is not; one without a message is as well."""
+        found: list[int] = []
+        behind = None
+        for offset in chain(self.open, (self._cursor,)):
+            if behind is not None:
+                found += range(behind, min(offset, behind + most - len(found)))
+            if len(found) >= most:
+                return found
+            behind = offset + 1
+        return found + nsmallest(most - len(found), self._finished)

@@ -27,11 +27,10 @@ MOST_FINISHED = 400
 
 
 class Ready(NamedTuple):
-    """A message that runs now: the ``version`` of its group's place, and how many processes have died at it."""
+    """A message that runs now, and the ``version`` of its group's place, by which its end is told."""
 
     message: LogMessage
     version: int
-    crashes: int = 0
 
 
 class OffsetTracker:
@@ -76,7 +75,7 @@ class OffsetTracker:
         for number, its in assigned.items():
             known = self._partitions.get(number)
             if known is None or known.version != its.place.version:
-                lost += self._begin(its.place, its.crashes)
+                lost += self._begin(its.place)
         return lost
 
     def revoke(self, partition: int) -> list[LogMessage]:
@@ -87,9 +86,9 @@ class OffsetTracker:
         self._turns.remove(partition)
         return [gone.open[offset] for offset in sorted(gone.running)]
 
-    def _begin(self, place: Offset, crashes: Mapping[int, int]) -> list[LogMessage]:
+    def _begin(self, place: Offset) -> list[LogMessage]:
         lost = self.revoke(place.partition)
-        self._partitions[place.partition] = _Partition(place, crashes)
+        self._partitions[place.partition] = _Partition(place)
         self._turns.append(place.partition)
         return lost
 
@@ -104,7 +103,7 @@ class OffsetTracker:
         lost: list[LogMessage] = []
         known = self._partitions.get(chunk.partition)
         if known is None or known.version != chunk.version:
-            lost = self._begin(Offset(chunk.partition, chunk.base, chunk.version), {})
+            lost = self._begin(Offset(chunk.partition, chunk.base, chunk.version))
         self._partitions[chunk.partition].add(chunk)
         return lost
 
@@ -117,8 +116,7 @@ class OffsetTracker:
             partition = self._partitions[self._turns[0]]
             self._turns.rotate(-1)
             while len(found) < limit and (message := partition.hand_out()) is not None:
-                crashes = partition.crashes.get(message.offset, 0)
-                found.append(Ready(message, partition.version, crashes))
+                found.append(Ready(message, partition.version))
         return found
 
     def finish(self, partition: int, offset: int, version: int) -> bool:
@@ -164,8 +162,8 @@ class _Partition:
     messages that may run.
     """
 
-    def __init__(self, place: Offset, crashes: Mapping[int, int]) -> None:
-        self.number, self.version, self.crashes = place.partition, place.version, crashes
+    def __init__(self, place: Offset) -> None:
+        self.number, self.version = place.partition, place.version
         self.count = self.bytes = 0
         self.running: set[int] = set()
         self.open: OrderedDict[int, LogMessage] = OrderedDict()  # whose first is found at once, as a dict's is not

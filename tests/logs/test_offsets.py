@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
@@ -18,10 +16,10 @@ def chunk(base: int, *keys: str | None, partition: int = 0, version: int = 1) ->
     return Chunk(partition, base, 0, bodies, [None if key is None else key.encode() for key in keys], version=version)
 
 
-def tracker(*finished: int, next: int = 0, crashes: Mapping[int, int] | None = None) -> OffsetTracker:
+def tracker(*finished: int, next: int = 0) -> OffsetTracker:
     """Return one that follows partition 0 from a place on."""
     made = OffsetTracker()
-    made.assign({0: Assigned(Offset(0, next, 1, finished), crashes or {})})
+    made.assign({0: Assigned(Offset(0, next, 1, finished))})
     return made
 
 
@@ -155,12 +153,6 @@ def test_partitions_take_turns() -> None:
     assert turns == [0, 1, 0, 1]
 
 
-def test_deaths_are_told_with_the_message() -> None:
-    tracked = tracker(crashes={1: 2})
-    tracked.add(chunk(0, None, None))
-    assert [one.crashes for one in tracked.ready(10)] == [0, 2]
-
-
 def test_room_is_what_is_left_of_both_limits() -> None:
     tracked = OffsetTracker(limit=3, limit_bytes=10)
     tracked.add(Chunk(0, 0, 0, [b"12345", b"1234"], version=1))
@@ -268,12 +260,12 @@ class Tracking(RuleBasedStateMachine):
         may = {number: model.may_run() for number, model in self.models.items()}
         ready = self.tracked.ready(limit)
         assert len(ready) == min(limit, sum(map(len, may.values())))
-        for message, version, _ in ready:
+        for message, version in ready:
             assert message.offset in may[message.partition]
             assert version == self.models[message.partition].version
             assert message.body == b"%d" % message.offset
             self.models[message.partition].running.add(message.offset)
-        return multiple(*((message, version) for message, version, _ in ready))
+        return multiple(*((message, version) for message, version in ready))
 
     def _model(self, one: tuple[LogMessage, int]) -> Model | None:
         message, version = one

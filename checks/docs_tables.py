@@ -130,6 +130,7 @@ _STATES = {
 
 _VERBS = {
     "send": "a message is stored: `scheduled` with a delay, else `ready`",
+    "put_dead": "a message of a log failed for good: its dead letter is stored, straight in `dead`",
     "due": "its time has come",
     "debounce": "a send with its unique key put it off, or made it due",
     "lease": "granted to a holder: token and attempts rise by one",

@@ -207,7 +207,8 @@ class DeadLetters(Protocol):
         """Store ``message`` as a job that is dead, with this reason; False, and nothing is stored, if its id is known.
 
         Durable on return as a send is; may be repeated. Its one recorded run is the last, with ``error``. The queue's
-        ``limit`` does not count, its retention does.
+        ``limit`` and ``max_body`` do not count, its retention does. Its delay and expiry are over; it stands in no line
+        of its key, and has no unique slot, until it is replayed.
         """
 
 

@@ -196,6 +196,17 @@ class Oracle:
             moved.append(job.id)
         return Replayed(tuple(moved), tuple(dict.fromkeys(duplicates)))
 
+    def put_dead(self, letter, now):
+        if letter.message.id in self.jobs or letter.message.id in self.forgotten:
+            return False
+        self._expire(now)
+        self.sends += 1
+        job = self.jobs[letter.message.id] = new_job(letter.message, self.sends, now)
+        job.has_slot = False
+        job.attempts, job.crashes = letter.attempts, letter.crashes
+        self._end(job, State.DEAD, letter.reason, now)
+        return True
+
     def flush(self, state, now):
         gone = [job_id for job_id, seen in self.seen(now).items() if seen.state is state]
         self._forget(gone)

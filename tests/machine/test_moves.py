@@ -40,6 +40,12 @@ def test_a_running_job_is_never_removed():
     assert not [move for move in MOVES if move.source is State.RUNNING and move.target is None]
 
 
+def test_only_a_dead_letter_begins_ended():
+    begun = {move for move in MOVES if move.source is None and move.verb != "send"}
+
+    assert begun == {Move("put_dead", None, State.DEAD)}
+
+
 @pytest.mark.parametrize("state", sorted(ENDED))
 def test_an_ended_job_is_revived_or_removed_and_nothing_else(state):
     verbs = {move.verb for move in MOVES if move.source is state}
@@ -52,7 +58,7 @@ class WatchedJudge(MachineJudge):
 
     def __getattribute__(self, name):
         command = super().__getattribute__(name)
-        if name not in {"send", "settle", "retire", "cancel", "revive", "flush", "tidy"}:
+        if name not in {"send", "settle", "retire", "cancel", "revive", "put_dead", "flush", "tidy"}:
             return command
 
         def watched(*arguments):

@@ -3,6 +3,7 @@
 from holdfast.machine.moves import (
     MOVES,
     REVIVABLE,
+    DeadLetter,
     Head,
     Move,
     charged_runs,
@@ -35,6 +36,7 @@ __all__ = [
     "REVIVABLE",
     "STEP",
     "Change",
+    "DeadLetter",
     "Head",
     "Machine",
     "Move",

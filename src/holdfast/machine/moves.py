@@ -48,6 +48,7 @@ REVIVABLE = (State.DEAD, State.CANCELLED, State.EXPIRED)
 MOVES: frozenset[Move] = frozenset(
     itertools.chain(
         _moves("send", [None], [State.SCHEDULED, State.READY]),
+        _moves("put_dead", [None], [State.DEAD]),
         _moves("due", [State.SCHEDULED], [State.READY]),
         _moves("debounce", WAITING, WAITING),
         _moves("lease", [State.READY], [State.RUNNING]),
@@ -124,6 +125,27 @@ class Head(msgspec.Struct, eq=False, gc=False):
     def place(self) -> tuple[int, int, int]:
         """Where the job stands among the ready ones."""
         return (-self.priority, self.ready, self.seq)
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """What failed elsewhere, and is to be a job that is dead: see ``capabilities.DeadLetters``."""
+
+    message: Message
+    reason: str
+    error: ErrorInfo | None
+    attempts: int
+    crashes: int
+
+    def head(self, seq: int, now: int, token: int = 0) -> Head:
+        """Return its head, as that of a job which ended at ``now``; ``token`` is the last given out under its id."""
+        head = Head.of(self.message, seq, now, token)
+        head.state, head.ended, head.reason = State.DEAD, now, self.reason
+        head.attempts, head.crashes = self.attempts, self.crashes
+        return head
+
+    def run(self, now: int) -> Attempt:
+        """Return the run that is recorded of it."""
+        return ended_run(self.head(0, now), _burial(self.reason), now, self.error)
 
 
 def millis(seconds: float) -> int:
@@ -206,11 +228,15 @@ def failed_run(head: Head, settlement: Settlement, now: int) -> Attempt | None:
     if isinstance(settlement, Nack) and (settlement.count or settlement.error is not None):
         return ended_run(head, settlement.reason, now, settlement.error)
     if isinstance(settlement, Burial):
-        outcome = "timeout" if settlement.reason == "timeout" else "buried"
-        return ended_run(head, outcome, now, settlement.error)
+        return ended_run(head, _burial(settlement.reason), now, settlement.error)
     if isinstance(settlement, Crash):
         return lost_run(head, settlement.reason, now, crashed=True)
     return None
+
+
+def _burial(reason: str) -> str:
+    """Return the outcome of a run that ended in a burial."""
+    return "timeout" if reason == "timeout" else "buried"
 
 
 def lost_run(head: Head, reason: str, now: int, *, crashed: bool) -> Attempt:

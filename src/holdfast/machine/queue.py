@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, Receipt, Settlement, State
-from holdfast.machine.moves import MOVES, REVIVABLE, Head, revived, settled, taken_back
+from holdfast.machine.moves import MOVES, REVIVABLE, DeadLetter, Head, revived, settled, taken_back
 from holdfast.machine.orders import Heap, first_place
 from holdfast.machine.sends import Sends
 from holdfast.machine.slots import Revival
@@ -134,6 +134,17 @@ class Machine(Sends):
             self._put("take_back", head, state, now)
             taken.append((head, counted))
         return taken
+
+    def put_dead(self, letter: DeadLetter, seq: int, now: int) -> Head | None:
+        """Store a dead letter; None when its id is known. It has no place in the line of its key, and takes no slot."""
+        if self.knows(letter.message.id):
+            return None
+        head = letter.head(seq, now, self.token)
+        assert ("put_dead", None, head.state) in MOVES
+        self.heads[head.id] = head
+        self.counts[head.state] += 1
+        self._ended[head.state].push((now, seq), head)
+        return head
 
     # -- commands of operators ------------------------------------------------------------------------------------
 

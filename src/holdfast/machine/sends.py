@@ -28,7 +28,7 @@ class Sends:
 
     def send(self, message: Message, seq: int, now: int) -> Head | None:
         """Store a message; None when its id is known. One with a unique key takes its slot: see ``plan``."""
-        if message.id in self.heads or message.id in self._forgotten:
+        if self.knows(message.id):
             return None
         head = Head.of(message, seq, now, self.token)
         self.heads[head.id] = head
@@ -42,9 +42,13 @@ class Sends:
             self._become_ready("due", head)
         return head
 
+    def knows(self, job_id: str) -> bool:
+        """Tell whether a job of this id is there, or is remembered."""
+        return job_id in self.heads or job_id in self._forgotten
+
     def plan(self, messages: Sequence[Message], now: int) -> Plan:
         """Return what sending these messages comes to; the owner then sends and changes what the plan names."""
-        known = {one.id for one in messages if one.id in self.heads or one.id in self._forgotten}
+        known = {one.id for one in messages if self.knows(one.id)}
         keys = {one.unique.key for one in messages if one.unique is not None}
         return planned(messages, known, {key: slot for key in keys if (slot := self._slot(key)) is not None}, now)
 

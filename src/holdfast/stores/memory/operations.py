@@ -1,12 +1,12 @@
-"""The optional powers of the memory store: looking, cancelling, replaying, flushing, pausing, waiting for results,
-progress, commands.
+"""The optional powers of the memory store: looking, cancelling, replaying, burying, flushing, pausing, waiting for
+results, progress, commands.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -15,6 +15,7 @@ from holdfast.capabilities import (
     REMOVABLE,
     Cancellable,
     Commandable,
+    DeadLetters,
     Flushable,
     Inspectable,
     JobFilter,
@@ -26,8 +27,9 @@ from holdfast.capabilities import (
     check_removable,
 )
 from holdfast.delivery import ENDED, Command, JobView, Outcome, Page, Receipt, Replayed, Report, State
-from holdfast.machine import Head, replayed, seen_state
-from holdfast.message import NO_HEADERS
+from holdfast.failures import ErrorInfo
+from holdfast.machine import DeadLetter, Head, replayed, seen_state
+from holdfast.message import NO_HEADERS, Message
 from holdfast.stores.memory.lent import Lent
 from holdfast.stores.memory.queue import MemoryQueue
 
@@ -35,9 +37,12 @@ LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
 
 
-class Operations(Lent, Inspectable, Cancellable, Replayable, Flushable, Pausable, Commandable, Results, Progress):
+class Operations(
+    Lent, Inspectable, Cancellable, Replayable, DeadLetters, Flushable, Pausable, Commandable, Results, Progress
+):
     """What operators and waiters ask of the store."""
 
+    _seq: Iterator[int]
     _watches: set[MemoryWatch]
 
     def get(self, queue: str, job_id: str) -> JobView | None:
@@ -92,6 +97,15 @@ class Operations(Lent, Inspectable, Cancellable, Replayable, Flushable, Pausable
                 return Replayed()
             now = self._clock.wall()
             return replayed([(job_id, place.machine.revive(verb, job_id, now)) for job_id in job_ids])
+
+    def put_dead(
+        self, queue: str, message: Message, reason: str, *, error: ErrorInfo | None, attempts: int, crashes: int
+    ) -> bool:
+        letter = DeadLetter(message, reason, error, attempts, crashes)
+        with self._open():
+            stored = self._place(queue).put_dead(letter, next(self._seq), self._clock.wall())
+            self._bytes += len(message.body) * stored
+            return stored
 
     def flush(self, queue: str, state: State) -> int:
         check_removable(queue, [state])

@@ -21,7 +21,7 @@ from holdfast.delivery import (
     State,
     keep_runs,
 )
-from holdfast.machine import Head, Machine, ended_run, failed_run, lost_run, merged, seen_state
+from holdfast.machine import DeadLetter, Head, Machine, ended_run, failed_run, lost_run, merged, seen_state
 from holdfast.message import Message
 
 
@@ -69,6 +69,13 @@ class MemoryQueue:
             self.records[message.id] = Record(message)
             gained += len(message.body)
         return plan.answers, gained
+
+    def put_dead(self, letter: DeadLetter, seq: int, now: int) -> bool:
+        """Store a dead letter; False when its id is known."""
+        if self.machine.put_dead(letter, seq, now) is None:
+            return False
+        self.records[letter.message.id] = Record(letter.message, (letter.run(now),))
+        return True
 
     def deliver(self, queue: str, head: Head) -> Delivery:
         """Return the delivery of a head that was just granted."""

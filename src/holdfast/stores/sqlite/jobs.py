@@ -30,6 +30,7 @@ from holdfast.delivery import (
 from holdfast.errors import LeaseLost
 from holdfast.machine import (
     REVIVABLE,
+    DeadLetter,
     Revival,
     charged_runs,
     failed_run,
@@ -41,11 +42,10 @@ from holdfast.machine import (
     taken_back,
 )
 from holdfast.message import NO_HEADERS, Level
-from holdfast.stores.sqlite import slots
+from holdfast.stores.sqlite import sends, slots
 from holdfast.stores.sqlite.connection import Row
 from holdfast.stores.sqlite.heads import JobRow, find, heads
 from holdfast.stores.sqlite.orders import advance, expire, free, json_list, must_wait
-from holdfast.stores.sqlite.sends import store
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import HELD, KEPT, Transaction
 
@@ -187,7 +187,7 @@ def _ack(tx: Transaction, acks: Mapping[str, Ack], level: Level) -> list[Receipt
         free(tx, queue.number, {key for *_, key in rows if key is not None})
     follow_ups = [message for job_id, ack in acks.items() if ack.then and job_id in done for message in ack.then]
     if follow_ups:
-        store(tx, queue, follow_ups, level)
+        sends.store(tx, queue, follow_ups, level)
     return [ack.receipt for job_id, ack in acks.items() if job_id not in done]
 
 
@@ -322,6 +322,14 @@ def revive(tx: Transaction, verb: str, queue: str, job_id: str) -> Revival:
         tx.execute(_SQL["join"], (head.seq, head.ready, held))
         tx.count(head.lane, HELD, held)
     return Revival.MOVED
+
+
+def put_dead(tx: Transaction, queue: str, letter: DeadLetter) -> bool:
+    """Store a dead letter with its run; see ``DeadLetters``."""
+    seq = sends.put_dead(tx, queue, letter)
+    if seq is not None:
+        _add_run(tx, seq, letter.run(tx.now))
+    return seq is not None
 
 
 def _current(tx: Transaction, queue: str, job_id: str) -> JobRow | None:

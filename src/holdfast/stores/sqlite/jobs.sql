@@ -11,6 +11,13 @@ INSERT INTO holdfast_job (
 )
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: insert_dead
+INSERT INTO holdfast_job (
+    seq, queue, lane, id, state, key, priority, max_attempts, attempts, crashes, token, sent, due, ready, expires,
+    ended, reason, timeout, slot
+)
+VALUES (?, ?, ?, ?, 'dead', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
 -- name: insert_body
 INSERT INTO holdfast_body (seq, body, headers) VALUES (?, ?, ?)
 

@@ -1,5 +1,5 @@
-"""The optional powers of the SQLite store: looking, cancelling, replaying, flushing, pausing, commands, results,
-progress.
+"""The optional powers of the SQLite store: looking, cancelling, replaying, burying, flushing, pausing, commands,
+results, progress.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from holdfast.capabilities import (
     REMOVABLE,
     Cancellable,
     Commandable,
+    DeadLetters,
     Flushable,
     Inspectable,
     JobFilter,
@@ -23,7 +24,9 @@ from holdfast.capabilities import (
 )
 from holdfast.clock import Clock
 from holdfast.delivery import Command, JobView, Outcome, Page, Receipt, Replayed, Report, State
-from holdfast.machine import replayed
+from holdfast.failures import ErrorInfo
+from holdfast.machine import DeadLetter, replayed
+from holdfast.message import Message
 from holdfast.stores.sqlite import jobs, reading, upkeep
 from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.file import Reader
@@ -31,7 +34,9 @@ from holdfast.stores.sqlite.watch import SqliteWatch
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
 
-class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Commandable, Results, Progress):
+class Operations(
+    Inspectable, Cancellable, Replayable, DeadLetters, Flushable, Pausable, Commandable, Results, Progress
+):
     """What operators and waiters ask of the store; the backend lends its connections."""
 
     _place: Location
@@ -64,6 +69,12 @@ class Operations(Inspectable, Cancellable, Replayable, Flushable, Pausable, Comm
 
     def _revive(self, verb: str, queue: str, job_ids: Sequence[str]) -> Replayed:
         return self._writer.run(lambda tx: replayed([(one, jobs.revive(tx, verb, queue, one)) for one in job_ids]))
+
+    def put_dead(
+        self, queue: str, message: Message, reason: str, *, error: ErrorInfo | None, attempts: int, crashes: int
+    ) -> bool:
+        letter = DeadLetter(message, reason, error, attempts, crashes)
+        return self._writer.run(lambda tx: jobs.put_dead(tx, queue, letter))
 
     def flush(self, queue: str, state: State) -> int:
         check_removable(queue, [state])

@@ -8,7 +8,7 @@ import msgspec
 
 from holdfast.delivery import State
 from holdfast.errors import BodyTooLarge
-from holdfast.machine import Change, Head, Plan, changed, planned, queue_full
+from holdfast.machine import Change, DeadLetter, Head, Plan, changed, planned, queue_full
 from holdfast.message import Level, Message, Stored
 from holdfast.stores.sqlite import slots
 from holdfast.stores.sqlite.connection import Row
@@ -118,8 +118,47 @@ def _job_row(
         joined,
         held,
         timeout,
-        None if head.unique is None else msgspec.json.encode(head.unique).decode(),
+        _slot(head),
     )
+
+
+def _slot(head: Head) -> str | None:
+    return None if head.unique is None else msgspec.json.encode(head.unique).decode()
+
+
+def put_dead(tx: Transaction, name: str, letter: DeadLetter) -> int | None:
+    """Store a dead letter and return its number, None when its id is known; see ``DeadLetters``."""
+    queue, message = tx.declared(name), letter.message
+    if tx.execute(_SQL["known_ids"], (queue.number, json_list([message.id]))):
+        return None
+    head = letter.head(tx.next_seq(), tx.now, queue.token)
+    lane = tx.lane(queue, head.kind, head.format)
+    tx.count(lane, State.DEAD, 1)
+    tx.execute(
+        _SQL["insert_dead"],
+        (
+            head.seq,
+            queue.number,
+            lane,
+            head.id,
+            head.key,
+            head.priority,
+            head.max_attempts,
+            head.attempts,
+            head.crashes,
+            head.token,
+            head.sent,
+            head.due,
+            head.ready,
+            head.expires,
+            head.ended,
+            head.reason,
+            message.timeout,
+            _slot(head),
+        ),
+    )
+    tx.execute(_SQL["insert_body"], (head.seq, message.body, _headers(message)))
+    return head.seq
 
 
 # -- changes --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ See :mod:`holdfast.testing.conformance.harness` for how a store is brought to it
 from __future__ import annotations
 
 from holdfast.testing.conformance.beating import BeatCases, ListedCases
+from holdfast.testing.conformance.burying import BuriedCases, DeadLetterCases, DurableDeadLetterCases
 from holdfast.testing.conformance.cancelling import CancelCases, CancelRunningCases
 from holdfast.testing.conformance.cases import Cases
 from holdfast.testing.conformance.commanding import CommandCases, HandleCommandCases
@@ -50,6 +51,7 @@ __all__ = [
     "BeatCases",
     "BodyCases",
     "BrowseCases",
+    "BuriedCases",
     "Caller",
     "CancelCases",
     "CancelRunningCases",
@@ -61,12 +63,14 @@ __all__ = [
     "ConnectionCases",
     "CrashCases",
     "CrashRunCases",
+    "DeadLetterCases",
     "DebounceCases",
     "DelayCases",
     "DestroyCases",
     "DoubtCases",
     "DueCases",
     "DurableCases",
+    "DurableDeadLetterCases",
     "DurablePowersCases",
     "DurableScheduleCases",
     "ExamineCases",

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import WAITING, Ack, GiveBack, QueueStats, Receipt, Replayed, Settlement, State
-from holdfast.machine import Head, Machine, charged_runs, replayed
+from holdfast.machine import DeadLetter, Head, Machine, charged_runs, replayed
 from holdfast.message import Message
 
 QUEUE = "work"
@@ -64,6 +64,9 @@ class Judge(Protocol):
 
     def revive(self, verb: str, job_ids: Sequence[str], now: int) -> Replayed:
         """Replay or reload jobs; return those that moved, and those whose slot another job has."""
+
+    def put_dead(self, letter: DeadLetter, now: int) -> bool:
+        """Store a dead letter; tell whether its id was new."""
 
     def flush(self, state: State, now: int) -> int:
         """Empty a state; return how many went."""
@@ -134,6 +137,9 @@ class MachineJudge:
 
     def revive(self, verb: str, job_ids: Sequence[str], now: int) -> Replayed:
         return replayed([(job_id, self.machine.revive(verb, job_id, now)) for job_id in job_ids])
+
+    def put_dead(self, letter: DeadLetter, now: int) -> bool:
+        return self.machine.put_dead(letter, next(self._seq), now) is not None
 
     def flush(self, state: State, now: int) -> int:
         self.machine.advance(now)

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from holdfast.capabilities import Cancellable, Flushable, Inspectable, JobFilter, Pausable, Replayable
+from holdfast.capabilities import Cancellable, DeadLetters, Flushable, Inspectable, JobFilter, Pausable, Replayable
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
 from holdfast.delivery import (
@@ -37,6 +37,7 @@ from holdfast.delivery import (
 )
 from holdfast.errors import LeaseLost
 from holdfast.failures import ErrorInfo
+from holdfast.machine import DeadLetter
 from holdfast.message import FORMAT, Message, Unique
 from holdfast.testing.conformance.cases import Cases
 from holdfast.testing.conformance.harness import Harness
@@ -99,7 +100,7 @@ SETTLED: dict[str, Settle] = {"ack": Ack, "nack": Nack, "give back": GiveBack}
 """How contenders for one slot are settled."""
 
 
-class ModelStore(QueueBackend, Inspectable, Cancellable, Replayable, Flushable, Pausable, Protocol):
+class ModelStore(QueueBackend, Inspectable, Cancellable, Replayable, DeadLetters, Flushable, Pausable, Protocol):
     """A store with all the powers that the model drives."""
 
 
@@ -307,6 +308,14 @@ class Model(RuleBasedStateMachine):
         else:
             assert self.store.replay(self.queue, job_ids) == expected
 
+    @rule(message=MESSAGES, attempts=st.integers(0, 2), crashes=st.integers(0, 3))
+    def put_dead(self, message: Message, attempts: int, crashes: int) -> None:
+        """Store a dead letter, now and then of a known id."""
+        now, letter = self._now(), DeadLetter(message, "failed elsewhere", None, attempts, crashes)
+        expected = self.judge.put_dead(letter, now)
+        put = self.store.put_dead(self.queue, message, letter.reason, error=None, attempts=attempts, crashes=crashes)
+        assert put == expected
+
     @rule(
         verb=st.sampled_from(["pause", "resume", "resume", "flush", "flush", "destroy"]),
         state=st.sampled_from(REMOVABLE),
@@ -375,7 +384,7 @@ def run_model(
 class ModelCases(Cases):
     """The store does what the machine does; ``HOLDFAST_EXAMPLES`` says how many lives of a queue are tried."""
 
-    needs = (Inspectable, Cancellable, Replayable, Flushable, Pausable)
+    needs = (Inspectable, Cancellable, Replayable, DeadLetters, Flushable, Pausable)
 
     @pytest.mark.parametrize("part", range(PARTS))
     def test_the_store_does_what_the_machine_does(self, part: int) -> None:

@@ -217,7 +217,7 @@ class Logs(Protocol):
     """The store holds logs too."""
 
     def open_logs(self) -> LogBackend:
-        """Return the logs of this store, the same object at every call. It ends with the store."""
+        """Return the logs of this store, the same object at every call. Closing either closes both."""
 
 
 @runtime_checkable

@@ -6,9 +6,10 @@ import apsw
 import pytest
 
 from holdfast import App
+from holdfast.capabilities import Logs
 from holdfast.config import parse_url
-from holdfast.errors import ConfigError, NotSupported
-from holdfast.stores import open_store
+from holdfast.errors import Closed, ConfigError, NotSupported
+from holdfast.stores import open_logs, open_store
 from holdfast.stores.memory import MemoryBackend
 
 pytestmark = pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
@@ -96,3 +97,32 @@ def test_a_store_of_others_gets_what_its_opener_names(monkeypatch):
         App("own:", client=pool).queues()
 
     assert got == [pool, None]
+
+
+def test_logs_are_asked_of_the_store_that_holds_them(monkeypatch):
+    class Both(MemoryBackend, Logs):
+        def open_logs(self):
+            return self
+
+    monkeypatch.setattr("holdfast.stores._opener", lambda url: lambda url, *, clock: Both(clock))
+
+    logs = open_logs(parse_url("both:"))
+
+    assert isinstance(logs, Both)
+
+
+def test_a_store_without_logs_is_closed_and_says_so(monkeypatch):
+    opened = []
+
+    def opener(url, *, clock):
+        opened.append(MemoryWithoutLogs(clock))
+        return opened[0]
+
+    class MemoryWithoutLogs(MemoryBackend):
+        open_logs = None
+
+    monkeypatch.setattr("holdfast.stores._opener", lambda url: opener)
+    with pytest.raises(NotSupported, match="holds no logs"):
+        open_logs(parse_url("own:"))
+    with pytest.raises(Closed):
+        opened[0].queues()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
+from holdfast.capabilities import Logs
 from holdfast.clock import SYSTEM, Clock
 from holdfast.config import StoreURL
-from holdfast.contract import QueueBackend
+from holdfast.contract import LogBackend, QueueBackend
 from holdfast.errors import ConfigError, NotSupported, nearest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILT_IN = {
     "memory": "holdfast.stores.memory:open_memory",
@@ -17,6 +21,10 @@ BUILT_IN = {
 }
 ENTRY_POINTS = "holdfast.stores"
 """Where other distributions register a scheme: an entry point of this group, named as the scheme."""
+LOGS_BUILT_IN: dict[str, str] = {}
+"""Schemes whose logs can be opened without any queue."""
+LOGS_ENTRY_POINTS = "holdfast.logs"
+"""Where other distributions register such a scheme; its function returns a ``LogBackend``."""
 
 
 class Opener(Protocol):
@@ -27,6 +35,12 @@ class Opener(Protocol):
     """
 
     def __call__(self, url: StoreURL, *, clock: Clock) -> QueueBackend: ...
+
+
+class LogOpener(Protocol):
+    """The same for a scheme whose logs need no queues."""
+
+    def __call__(self, url: StoreURL, *, clock: Clock) -> LogBackend: ...
 
 
 def open_store(url: StoreURL, *, clock: Clock = SYSTEM, client: object = None, pool: object = None) -> QueueBackend:
@@ -47,16 +61,42 @@ def open_store(url: StoreURL, *, clock: Clock = SYSTEM, client: object = None, p
     return cast("Callable[..., QueueBackend]", opener)(url, clock=clock, **given)
 
 
-def _opener(url: StoreURL) -> Opener:
-    if url.scheme in BUILT_IN:
-        module, _, name = BUILT_IN[url.scheme].partition(":")
-        return cast("Opener", getattr(import_module(module), name))
-    from importlib.metadata import entry_points  # costs start-up time, and is needed for schemes of others only
+def open_logs(url: StoreURL, *, clock: Clock = SYSTEM) -> LogBackend:
+    """Open the logs of the store that ``url`` names; closing them closes whatever was opened for them.
 
-    others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if url.scheme in others:
-        return cast("Opener", others[url.scheme].load())
-    known = sorted(BUILT_IN | others)
+    ``ConfigError`` lists the known schemes when this is none of them, ``NotSupported`` tells of a store without logs.
+    """
+    opener = _registered(url.scheme, LOGS_BUILT_IN, LOGS_ENTRY_POINTS)
+    if opener is not None:
+        return cast("LogOpener", opener)(url, clock=clock)
+    store = open_store(url, clock=clock)
+    if isinstance(store, Logs):
+        return store.open_logs()
+    store.close()
+    raise NotSupported(f"{url.text}: the store {url.scheme!r} holds no logs; those of disk:, sqlite: and memory: do")
+
+
+def _opener(url: StoreURL) -> Opener:
+    opener = _registered(url.scheme, BUILT_IN, ENTRY_POINTS)
+    if opener is not None:
+        return cast("Opener", opener)
+    if _registered(url.scheme, LOGS_BUILT_IN, LOGS_ENTRY_POINTS) is not None:
+        raise NotSupported(f"{url.text}: the store {url.scheme!r} holds logs, no queues; give it as App(…, logs=…)")
+    known = sorted(BUILT_IN | _others(ENTRY_POINTS))
     raise ConfigError(
         f"{url.text}: no store answers to {url.scheme!r}{nearest(url.scheme, known)}; known: {', '.join(known)}"
     )
+
+
+def _registered(scheme: str, built_in: Mapping[str, str], group: str) -> object | None:
+    if scheme in built_in:
+        module, _, name = built_in[scheme].partition(":")
+        return cast("object", getattr(import_module(module), name))
+    others = _others(group)
+    return others[scheme].load() if scheme in others else None
+
+
+def _others(group: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # costs start-up time, and is needed for schemes of others only
+
+    return {point.name: point for point in entry_points(group=group)}

@@ -1,5 +1,6 @@
 """Keeps what long runs found: ``make long`` writes each test's last result into benchmarks/results/long.json, with the
-commit it ran on. A run of some tests leaves the results of the others as they are.
+commit it ran on. A run of some tests leaves the results of the others as they are. Every run ends with the seeds it
+was made from, and with what this machine could not run.
 """
 
 import json
@@ -22,6 +23,19 @@ def pytest_configure(config):
         os.environ.setdefault("HOLDFAST_EXAMPLES", "100")  # a thousand lives of a queue take minutes
     if config.option.markexpr == "long":
         config.pluginmanager.register(LongResults())
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [
+        report for outcome in ("passed", "failed", "skipped") for report in terminalreporter.stats.get(outcome, [])
+    ]
+    said = [(report.nodeid, dict(report.user_properties)) for report in reports if report.user_properties]
+    seeds = [f"{name}: seeds {facts['seeds']}" for name, facts in said if "seeds" in facts]
+    missing = [f"not run here: {facts['not run here']}" for _, facts in said if "not run here" in facts]
+    for title, lines in (("seeds", seeds), ("not run here", missing)):
+        if lines:
+            terminalreporter.section(title)
+            terminalreporter.write_line("\n".join(sorted(set(lines))))
 
 
 class LongResults:

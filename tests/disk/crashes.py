@@ -1,0 +1,185 @@
+"""What a disk may hold after a power cut: everything that was synced, and of the rest whatever the disk liked.
+
+Of what was not synced, each block (a page of 4 KiB, or a sector of 512 B) may be there as it was after any of the
+writes since the last sync; lost blocks beyond what was synced leave a shorter file, zeros, or bytes that lay there
+before. Names that were not synced may each be there or not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+from tests.disk.simulated import (
+    Create,
+    Image,
+    Node,
+    Note,
+    Remove,
+    Rename,
+    Step,
+    Sync,
+    SyncDirectory,
+    Truncate,
+    Write,
+    overwrite,
+    resize,
+)
+
+PAGE, SECTOR = 4096, 512
+Fill = Literal["short", "zeros", "old"]
+FILLS: tuple[Fill, ...] = ("short", "zeros", "old")
+NameStep = Create | Remove | Rename
+
+
+class Crash(NamedTuple):
+    """A disk after a power cut behind so many steps, and what the test knew by then."""
+
+    at: int
+    image: Image
+    facts: list[Any]
+
+
+class Platter:
+    """Follows a trace, and keeps apart what is safe and what is not yet."""
+
+    def __init__(self, image: Image, nodes: dict[str, Node]) -> None:
+        """``nodes`` are those the trace speaks of that were there before, by name."""
+        self._safe: dict[Node, bytes] = {node: image.files[name] for name, node in nodes.items()}
+        self._loose: dict[Node, list[Write | Truncate]] = {}
+        self._names: dict[str, Node | None] = dict(nodes) | dict.fromkeys(image.directories)
+        self._loose_names: dict[str, list[NameStep]] = {}
+
+    def follow(self, step: Step) -> bool:
+        """Take one step; tell whether a power cut may leave something else than before it."""
+        match step:
+            case Write(node) | Truncate(node):
+                self._loose.setdefault(node, []).append(step)
+            case Sync(node):
+                self._safe[node] = _after(self._safe.get(node, b""), self._loose.pop(node, ()))
+            case Create(directory, _, node):
+                if node is not None:
+                    self._safe[node] = b""
+                self._loose_names.setdefault(directory, []).append(step)
+            case Remove(directory) | Rename(directory):
+                self._loose_names.setdefault(directory, []).append(step)
+            case SyncDirectory(directory):
+                for loose in self._loose_names.pop(directory, ()):
+                    _apply(self._names, loose)
+            case Note():
+                return False
+        return True
+
+    def images(self, draw: random.Random, most: int) -> Iterator[Image]:
+        """Yield up to ``most`` different disks that a power cut now may leave: the plainest, then drawn ones."""
+        seen = set()
+        for fill, content_kept, names_kept in self._choices(draw, most):
+            image = self._image(draw, fill, content_kept, names_kept)
+            mark = hash((frozenset(image.files.items()), image.directories))
+            if mark not in seen:
+                seen.add(mark)
+                yield image
+                if len(seen) == most:
+                    return
+
+    def _choices(self, draw: random.Random, most: int) -> Iterator[tuple[Fill, float, float]]:
+        """Yield how lost blocks are filled, and how likely contents and names are kept."""
+        yield from product(FILLS[:1], (1.0, 0.0), (1.0, 0.0))
+        loose = any(self._loose.values()) or any(self._loose_names.values())
+        for _ in range(3 * most if loose else 0):
+            yield draw.choice(FILLS), draw.choice((0.25, 0.5, 0.75)), draw.choice((1.0, 1.0, 0.5))
+
+    def _image(self, draw: random.Random, fill: Fill, content_kept: float, names_kept: float) -> Image:
+        names = dict(self._names)
+        for steps in self._loose_names.values():
+            for step in steps:
+                if draw.random() < names_kept:
+                    _apply(names, step)
+        files, directories = {}, set()
+        for path, node in names.items():
+            if any(names.get(parent, self) is not None for parent in _parents(path)):
+                continue  # it hung below a directory whose own name was lost
+            if node is None:
+                directories.add(path)
+            else:
+                files[path] = self._content(node, draw, fill, content_kept)
+        return Image(files, frozenset(directories))
+
+    def _content(self, node: Node, draw: random.Random, fill: Fill, kept: float) -> bytes:
+        safe, loose = self._safe[node], self._loose.get(node, ())
+        if not loose or kept == 0:
+            return safe
+        if kept == 1:
+            return _after(safe, loose)
+        return _torn(safe, loose, draw, fill, kept)
+
+
+def crashes(
+    trace: Sequence[Step], draw: random.Random, most: int, start: Image, nodes: dict[str, Node]
+) -> Iterator[Crash]:
+    """Yield disks after a power cut behind each step of a trace, up to ``most`` for each."""
+    platter, facts = Platter(start, nodes), []
+    for at, step in enumerate(trace):
+        if isinstance(step, Note):
+            facts.append(step.fact)
+        if platter.follow(step):
+            for image in platter.images(draw, most):
+                yield Crash(at, image, list(facts))
+
+
+def _torn(safe: bytes, loose: Sequence[Write | Truncate], draw: random.Random, fill: Fill, kept: float) -> bytes:
+    """Return a file of which each block is as it was after some of the writes, and the size too."""
+    versions = [safe]
+    for step in loose:
+        versions.append(_after(versions[-1], [step]))
+    newest, block = versions[-1], draw.choice((PAGE, PAGE, SECTOR))
+    length = max(map(len, versions))
+    torn, first_lost = bytearray(), None
+    for at in range(0, length, block):
+        version = newest if draw.random() < kept else draw.choice(versions[:-1])
+        piece, whole = version[at : at + block], min(block, length - at)
+        if len(piece) < whole:
+            first_lost = at + len(piece) if first_lost is None else first_lost
+            piece += _leftover(draw, fill, at + len(piece), whole - len(piece), safe)
+        torn += piece
+    if fill == "short" and first_lost is not None:
+        return bytes(torn[: max(first_lost, min(map(len, versions)))])
+    return bytes(torn[: len(draw.choice([newest, newest, torn]))])
+
+
+def _leftover(draw: random.Random, fill: Fill, at: int, size: int, safe: bytes) -> bytes:
+    """Return what a block that was never written holds: zeros, noise, or a piece of the same file from elsewhere."""
+    if fill != "old":
+        return bytes(size)
+    if draw.random() < 0.5 or len(safe) < size:
+        return draw.randbytes(size)
+    begin = draw.randrange(0, len(safe) - size + 1) & ~7
+    return safe[begin : begin + size].ljust(size, b"\0")
+
+
+def _after(content: bytes, steps: Iterable[Write | Truncate]) -> bytes:
+    changed = bytearray(content)
+    for step in steps:
+        if isinstance(step, Write):
+            overwrite(changed, step.at, step.data)
+        else:
+            resize(changed, step.size)
+    return bytes(changed)
+
+
+def _apply(names: dict[str, Node | None], step: NameStep) -> None:
+    path = f"{step.directory}/{step.name}"
+    match step:
+        case Create(_, _, node):
+            names[path] = node
+        case Remove():
+            names.pop(path, None)
+        case Rename(directory, _, new) if path in names:
+            names[f"{directory}/{new}"] = names.pop(path)
+
+
+def _parents(path: str) -> Iterator[str]:
+    while (path := path.rpartition("/")[0]).count("/") > 1:
+        yield path

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from holdfast.errors import UsageError
 from holdfast.failures import ErrorInfo, clean
 from holdfast.message import NO_HEADERS, Message, Seconds, Unique, checked, seconds
+
+Run = TypeVar("Run")
 
 MAX_CRASHES = 3
 """A job whose process died this often is buried, even if attempts are left."""
@@ -343,7 +345,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     error: ErrorInfo | None = None
 
 
-def keep_runs(runs: Sequence[Attempt]) -> tuple[Attempt, ...]:
+def keep_runs(runs: Sequence[Run]) -> tuple[Run, ...]:
     """Return the runs worth keeping of all failed ones: the first two and the last eight."""
     if len(runs) <= FIRST_ERRORS + LAST_ERRORS:
         return tuple(runs)

@@ -123,7 +123,7 @@ class Unfenced(MemoryBackend):
         lost = super().settle(settlements)
         for one in settlements:
             if isinstance(one, Crash) and one.receipt in lost:
-                self._places[one.receipt.queue].machine.heads[one.receipt.id].crashes += 1
+                self._engine.places[one.receipt.queue].machine.heads[one.receipt.id].crashes += 1
         return lost
 
 

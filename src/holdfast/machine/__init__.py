@@ -17,7 +17,7 @@ from holdfast.machine.moves import (
     taken_back,
 )
 from holdfast.machine.orders import ReadyOrder
-from holdfast.machine.queue import STEP, Machine, next_change
+from holdfast.machine.queue import STEP, Machine, next_change, next_turn
 from holdfast.machine.slots import (
     Change,
     Plan,
@@ -53,6 +53,7 @@ __all__ = [
     "merged",
     "millis",
     "next_change",
+    "next_turn",
     "planned",
     "queue_full",
     "replayed",

@@ -303,3 +303,9 @@ def next_change(machine: Machine) -> int | None:
     ]
     firsts = (heap.first() for heap in (machine._scheduled, machine._expiring, machine._kept))
     return min([*ended, *(entry[0][0] for entry in firsts if entry is not None)], default=None)
+
+
+def next_turn(machine: Machine) -> int | None:
+    """Return the ms at which the next waiting job is due or expires, or None: before, ``advance`` does nothing."""
+    entries = (machine._scheduled.first(), machine._expiring.first())
+    return min((entry[0][0] for entry in entries if entry is not None), default=None)

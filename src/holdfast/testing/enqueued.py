@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from holdfast.clock import Clock
 from holdfast.codec import HEADER, choose
-from holdfast.message import Message, Stored, Unique, message
-from holdfast.stores.memory.backend import MemoryBackend
-from holdfast.stores.memory.queue import MemoryQueue
+from holdfast.message import Message, Unique, message
+from holdfast.stores.engine.sending import Sent as Answers
+from holdfast.stores.memory.backend import MemoryBackend, MemoryEngine
 from holdfast.tasks.registry import Registry
 from holdfast.tasks.task import Task
 
@@ -61,34 +60,46 @@ class Sent(msgspec.Struct, frozen=True):
     at: int
 
 
-class RecordingStore(MemoryBackend):
-    """The memory store; ``sent`` has every message that made a job, follow-ups and schedules' too, in order."""
+class RecordingEngine(MemoryEngine):
+    """The engine of a memory store that takes note of what makes jobs."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
+    def __init__(self, max_jobs: int, max_bytes: int) -> None:
+        super().__init__(max_jobs, max_bytes)
         self.sent: list[Sent] = []
+
+    def store(self, queue: str, messages: Sequence[Message], number: int, now: int) -> Answers:
+        answers = super().store(queue, messages, number, now)
+        pairs = zip(messages, answers, strict=True)
+        self.sent += [Sent(queue, message, now) for message, (_, duplicate) in pairs if not duplicate]
+        return answers
+
+
+class RecordingStore(MemoryBackend):
+    """The memory store; it knows every message that made a job, follow-ups and schedules' too, in order."""
+
+    engine_class = RecordingEngine
+    _engine: RecordingEngine
+
+    @property
+    def sent(self) -> list[Sent]:
+        """What made jobs, as it was sent."""
+        return self._engine.sent
 
     def is_ready(self, kinds: Collection[str]) -> bool:
         """Tell whether a worker of all queues and these kinds would find something now."""
         with self._open():
-            chance = self._until_chance(list(self._places), kinds)
+            chance = self._until_chance(list(self._engine.places), kinds)
             return chance is not None and chance <= 0
 
     def calls(self) -> list[Sent]:
         """Return what made jobs, in order; what a later message replaced in a waiting job reads as replaced."""
         with self._open():
-            return [Sent(sent.queue, self._now(sent.queue, sent.message), sent.at) for sent in self.sent]
+            return [Sent(sent.queue, self._now(sent.queue, sent.message), sent.at) for sent in self._engine.sent]
 
     def _now(self, queue: str, message: Message) -> Message:
-        place = self._places.get(queue)
-        record = None if place is None else place.records.get(message.id)
-        return message if record is None else record.message
-
-    def _store(self, queue: str, place: MemoryQueue, messages: Sequence[Message], now: int) -> list[Stored]:
-        stored = super()._store(queue, place, messages, now)
-        pairs = zip(messages, stored, strict=True)
-        self.sent += [Sent(queue, message, now) for message, receipt in pairs if not receipt.duplicate]
-        return stored
+        place = self._engine.places.get(queue)
+        head = None if place is None else place.machine.heads.get(message.id)
+        return message if place is None or head is None else place.message(head)
 
 
 def enqueued(tasks: Registry, sent: Sent) -> Enqueued:

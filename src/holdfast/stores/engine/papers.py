@@ -1,0 +1,34 @@
+"""What is kept of jobs beside their heads, and where: messages, errors of runs, results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from holdfast.failures import ErrorInfo
+from holdfast.message import Message
+
+Handle = Any
+"""What a store has in memory to find a paper again: the paper itself, or its number."""
+
+
+class Papers(Protocol):
+    """The place for papers. ``keep`` is told of each with its number; what it returns finds the paper later."""
+
+    def keep(self, number: int, paper: Message | ErrorInfo | bytes) -> Handle:
+        """Return the handle of a paper; it is the number when that is enough to find it again."""
+
+    def drop(self, handle: Handle) -> None:
+        """Take note that the message under this handle is needed no more."""
+
+    def message(self, handle: Handle) -> Message:
+        """Return a message."""
+
+    def messages(self, handles: Sequence[Handle]) -> list[Message]:
+        """Return several, in this order."""
+
+    def error(self, handle: Handle) -> ErrorInfo:
+        """Return the error of a run."""
+
+    def result(self, handle: Handle) -> bytes:
+        """Return a result."""

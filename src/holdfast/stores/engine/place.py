@@ -1,0 +1,280 @@
+"""One queue: its machine, and beside it what the machine does not see (messages, runs, results, progress)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from holdfast.config import QueueSettings
+from holdfast.delivery import (
+    ENDED,
+    WAITING,
+    Ack,
+    Attempt,
+    Burial,
+    Delivery,
+    JobView,
+    Nack,
+    Outcome,
+    Report,
+    Reported,
+    Settlement,
+    State,
+    keep_runs,
+)
+from holdfast.failures import ErrorInfo
+from holdfast.machine import DeadLetter, Head, Machine, ended_run, failed_run, lost_run, merged, seen_state
+from holdfast.message import Message
+from holdfast.stores.engine.papers import Handle, Papers
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """A run that failed; ``error`` is the handle of its error when that is a paper."""
+
+    attempt: Attempt
+    error: Handle | None = None
+
+
+class Record(msgspec.Struct, eq=False, gc=False):
+    """What has become of a job, and where its papers are."""
+
+    message: Handle
+    runs: tuple[Run, ...] = ()
+    result: Handle | None = None
+    progress: tuple[int, Reported] | None = None
+    """With the token of its run."""
+
+
+class Place:
+    """A queue. Nothing here locks or tells the time: the backend does both.
+
+    A job without a record has nothing but its message, which is found under the job's own number.
+    """
+
+    def __init__(self, settings: QueueSettings, papers: Papers, token: int = 0) -> None:
+        self.machine = Machine(settings, token)
+        self.records: dict[str, Record] = {}
+        self._papers = papers
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    def send(self, messages: Sequence[Message], number: int, now: int) -> list[tuple[str, bool]]:
+        """Store messages, numbered from ``number`` on; return for each the id of its job and whether it was there."""
+        for message in messages:
+            if message.unique is not None:
+                return self._send_unique(messages, number, now)
+        answers = []
+        for seq, message in enumerate(messages, number):
+            new = self.machine.send(message, seq, now) is not None
+            if new:
+                self._keep(message, seq)
+            answers.append((message.id, not new))
+        return answers
+
+    def _send_unique(self, messages: Sequence[Message], number: int, now: int) -> list[tuple[str, bool]]:
+        plan = self.machine.plan(messages, now)
+        numbers = {id(message): seq for seq, message in enumerate(messages, number)}
+        for change in plan.changes:
+            head = self.machine.change(change, now)
+            record = self.record(head)
+            old = self._papers.message(record.message)
+            self._papers.drop(record.message)
+            record.message = self._papers.keep(numbers[id(change.message)], merged(old, change.message, change.verb))
+        for place, message in enumerate(plan.new.values()):
+            seq = number + place
+            self.machine.send(message, seq, now)
+            self._keep(message, seq)
+        return plan.answers
+
+    def put_dead(self, letter: DeadLetter, number: int, now: int) -> bool:
+        """Store a dead letter, its papers numbered from ``number`` on; False when its id is known."""
+        head = self.machine.put_dead(letter, number, now)
+        if head is not None:
+            self._keep(letter.message, number)
+            self._note(head, letter.run(now), letter.error, number + 1)
+        return head is not None
+
+    def _keep(self, message: Message, seq: int) -> None:
+        handle = self._papers.keep(seq, message)
+        if handle != seq:
+            self.records[message.id] = Record(handle)
+
+    def record(self, head: Head) -> Record:
+        """Return the record of a job, made now if need be."""
+        record = self.records.get(head.id)
+        if record is None:
+            record = self.records[head.id] = Record(head.seq)
+        return record
+
+    def message(self, head: Head) -> Message:
+        """Return what was sent."""
+        return self._papers.message(self._handle(head))
+
+    def _handle(self, head: Head) -> Handle:
+        record = self.records.get(head.id)
+        return head.seq if record is None else record.message
+
+    def deliver(self, queue: str, heads: Sequence[Head]) -> list[Delivery]:
+        """Return the deliveries of heads that were just granted."""
+        messages = self._papers.messages([self._handle(head) for head in heads])
+        return [_delivery(queue, head, message) for head, message in zip(heads, messages, strict=True)]
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    def settle(self, settlement: Settlement, number: int, now: int) -> Head | None:
+        """Carry out one settlement by receipt, its papers numbered from ``number`` on; None when the lease is lost."""
+        if type(settlement) is Ack:
+            return self._done(settlement, number, now)
+        receipt = settlement.receipt
+        head = None if receipt is None else self.machine.running(receipt)
+        if head is None:
+            return None
+        run = failed_run(head, settlement, now)
+        self.machine.settle(settlement, now)
+        if run is not None:
+            error = settlement.error if isinstance(settlement, (Nack, Burial)) else None
+            self._note(head, run, error, number)
+        return head
+
+    def _done(self, ack: Ack, number: int, now: int) -> Head | None:
+        head = self.machine.settle(ack, now)
+        if head is not None and head.keep_until > now and ack.result is not None:
+            self.record(head).result = self._papers.keep(number, ack.result)
+        return head
+
+    def _note(self, head: Head, attempt: Attempt, error: ErrorInfo | None = None, number: int = 0) -> None:
+        """Keep a run that failed; its ``error``, if it is a paper, is that of this number."""
+        if error is None:
+            run = Run(attempt)
+        else:
+            run = Run(msgspec.structs.replace(attempt, error=None), self._papers.keep(number, error))
+        record = self.record(head)
+        record.runs = keep_runs((*record.runs, run))
+
+    def runs(self, head: Head) -> tuple[Attempt, ...]:
+        """Return the runs of a job that failed, with their errors."""
+        record = self.records.get(head.id)
+        return () if record is None else tuple(map(self._attempt, record.runs))
+
+    def _attempt(self, run: Run) -> Attempt:
+        if run.error is None:
+            return run.attempt
+        return msgspec.structs.replace(run.attempt, error=self._papers.error(run.error))
+
+    def report(self, report: Report, now: int) -> bool:
+        """Keep what a run reports; False when its lease is lost."""
+        head = self.machine.running(report.receipt)
+        if head is not None:
+            self.record(head).progress = head.token, Reported(report.fraction, report.note, now)
+        return head is not None
+
+    def retire(self, holder: str, reason: str, charged: Collection[tuple[str, int]] | None, now: int) -> list[Head]:
+        """Take back the jobs of a holder and note the charged runs."""
+        taken = self.machine.retire(holder, reason, charged, now)
+        for head, counted in taken:
+            if counted:
+                self._note(head, lost_run(head, reason, now, crashed=charged is not None))
+        return [head for head, _ in taken]
+
+    # -- letting go -----------------------------------------------------------------------------------------------
+
+    def drop(self, now: int, limit: int) -> tuple[int, list[Head]]:
+        """Forget what retention no longer keeps; return how many results or ids, whichever is more, and which jobs."""
+        lapsed, dropped, forgotten = self.machine.drop(now, limit)
+        for head in lapsed:
+            self.record(head).result = None
+        self.forget(dropped)
+        return max(len(lapsed), forgotten), dropped
+
+    def forget(self, heads: Sequence[Head]) -> None:
+        """Let go of the papers of jobs that the machine has removed."""
+        for head in heads:
+            record = self.records.pop(head.id, None)
+            self._papers.drop(head.seq if record is None else record.message)
+
+    def advance(self, now: int) -> list[str]:
+        """Write down everything that is due or expired by now; return the ids that expired."""
+        expired_ids: list[str] = []
+        while True:
+            expired, due = self.machine.advance(now)
+            expired_ids += [head.id for head in expired]
+            if not expired and not due:
+                return expired_ids
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def outcome(self, job_id: str, now: int) -> Outcome | None:
+        """Return how a job ended, or None when it has not or is not known."""
+        head = self.machine.heads.get(job_id)
+        state = State.READY if head is None else seen_state(head, now)
+        if head is None or state not in ENDED:
+            return None
+        record = self.records.get(job_id)
+        value = error = None
+        if record is not None and record.result is not None:
+            value = self._papers.result(record.result)
+        if record is not None and record.runs and state is State.DEAD:
+            error = self._attempt(record.runs[-1]).error
+        return Outcome(state, value, head.reason or ("expired" if state is State.EXPIRED else None), error)
+
+    def view(self, queue: str, head: Head, now: int, *, runs: bool) -> JobView:
+        """Return a job as it stands at ``now``."""
+        record, message, state = self.records.get(head.id), self.message(head), seen_state(head, now)
+        ended = head.expires if state is State.EXPIRED and head.ended is None else head.ended
+        done = () if state is not State.DONE else (ended_run(head, "done", head.ended or now),)
+        progress = None if record is None else record.progress
+        return JobView(
+            queue=queue,
+            id=head.id,
+            kind=head.kind,
+            state=state,
+            key=head.key,
+            priority=head.priority,
+            attempts=head.attempts,
+            max_attempts=head.max_attempts,
+            crashes=head.crashes,
+            token=head.token,
+            sent=head.sent,
+            due=head.due if state in WAITING else None,
+            expires=head.expires,
+            started=head.started,
+            ended=ended,
+            holder=None if state in WAITING else head.holder,
+            held=head.held,
+            cancel_requested=head.cancel is not None,
+            reason=head.reason or ("expired" if state is State.EXPIRED else None),
+            timeout=message.timeout,
+            format=head.format,
+            body=message.body,
+            headers=message.headers,
+            unique=head.unique,
+            runs=(*self.runs(head), *done) if runs else (),
+            progress=progress[1] if progress and progress[0] == head.token else None,
+        )
+
+    def last_error(self, job_id: str) -> str:
+        """Return the text of a job's last error, empty when it has none."""
+        record = self.records.get(job_id)
+        error = self._attempt(record.runs[-1]).error if record is not None and record.runs else None
+        return "" if error is None else f"{error.type}: {error.message}"
+
+
+def _delivery(queue: str, head: Head, message: Message) -> Delivery:
+    return Delivery(
+        queue,
+        head.id,
+        head.token,
+        head.attempts,
+        message.body,
+        head.kind,
+        message.headers,
+        head.key,
+        head.priority,
+        head.crashes,
+        head.max_attempts,
+        message.timeout,
+        head.sent,
+        head.started or 0,
+        head.ready,
+    )

@@ -86,7 +86,8 @@ def _verbs(power: type) -> str:
 _OPTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "memory": {
         "max_jobs": ("1 000 000", "how many jobs it holds; beyond, sends raise `QueueFull`"),
-        "max_bytes": ("1 GiB", "how many bytes of bodies it holds; beyond, sends raise `QueueFull`"),
+        "max_bytes": ("1 GiB", "how many bytes of bodies its queues hold; beyond, sends raise `QueueFull`"),
+        "max_log_bytes": ("1 GiB", "how many bytes its logs hold; beyond, appends raise `QueueFull`"),
     },
     "sqlite": {
         "busy": ("`30`", "seconds to wait while other processes write"),

@@ -3,6 +3,7 @@
 import pytest
 
 from holdfast.testing import conformance
+from tests.stores import test_memory_logs
 from tests.stores.memory_harness import MemoryHarness
 
 
@@ -209,6 +210,8 @@ class TestModel(conformance.ModelCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
-    tests = [value for name, value in globals().items() if name.startswith("Test")]
+    tests = [
+        value for module in (globals(), vars(test_memory_logs)) for name, value in module.items() if "Test" in name
+    ]
 
     conformance.check_inheritance(harness.open(), tests)

@@ -163,7 +163,8 @@ class LogMember(Protocol):
         before from partitions that are not is taken to be over. Blocks at most ``wait`` seconds, until there are
         ``min_bytes``; ``limit`` and ``max_bytes`` bound the answer, but it has one message at least if there is one.
         A partition that is taken over, or sought, is returned from its group's place on. Raises ``OffsetGone`` as
-        ``when_gone`` says, ``CorruptLog`` where bytes are damaged, ``Closed`` when the log or the group was removed.
+        ``when_gone`` says, ``CorruptLog`` where bytes are damaged, ``Closed`` when the log or the group was removed,
+        ``LeaseLost`` when its holder was retired.
         """
 
     def interrupt(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.capabilities import Doctor, Finding
+from holdfast.capabilities import Doctor, Finding, Logs
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import Features
 from holdfast.errors import QueueFull
 from holdfast.failures import ErrorInfo
 from holdfast.message import Level, Message
 from holdfast.stores.engine import Engine, EngineBackend
+from holdfast.stores.memory.logs import DEFAULT_MAX_LOG_BYTES, MemoryLogs
 from holdfast.stores.queue_findings import queue_findings
 
 MAX_BODY = 1 << 30
@@ -75,8 +76,11 @@ class MemoryEngine(Engine):
         return self.jobs + len(messages) <= self.max_jobs and size <= self.max_bytes
 
 
-class MemoryBackend(EngineBackend, Doctor):
-    """Queues in the memory of this process. ``max_jobs`` and ``max_bytes`` (of bodies) bound it: ``QueueFull``."""
+class MemoryBackend(EngineBackend, Doctor, Logs):
+    """Queues and logs in the memory of this process; ``QueueFull`` where it is bounded.
+
+    ``max_jobs`` and ``max_bytes`` (of bodies) bound the queues, ``max_log_bytes`` the logs.
+    """
 
     features = Features(level=Level.MEMORY, durable=False, multi_process=False, multi_host=False, max_body=MAX_BODY)
     engine_class = MemoryEngine
@@ -88,8 +92,17 @@ class MemoryBackend(EngineBackend, Doctor):
         *,
         max_jobs: int = DEFAULT_MAX_JOBS,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        max_log_bytes: int = DEFAULT_MAX_LOG_BYTES,
     ) -> None:
         super().__init__(self.engine_class(max_jobs, max_bytes), clock, "memory store")
+        self._logs = MemoryLogs(clock, max_bytes=max_log_bytes)
+
+    def open_logs(self) -> MemoryLogs:
+        return self._logs
+
+    def close(self) -> int:
+        self._logs.close()
+        return super().close()
 
     def examine(self) -> list[Finding]:
         with self._open():

@@ -29,6 +29,13 @@ from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
 from holdfast.testing.conformance.keys import HeldCases, KeyCases
 from holdfast.testing.conformance.leasing import GiveBackCases, LeaseCases
 from holdfast.testing.conformance.limiting import LimitCases
+from holdfast.testing.conformance.logs.appending import LogAppendCases, LogRefusalCases, LogThreadCases, LogTimeCases
+from holdfast.testing.conformance.logs.cases import LogCases
+from holdfast.testing.conformance.logs.declaring import LogDeclareCases, LogDestroyCases, LogNameCases
+from holdfast.testing.conformance.logs.grouping import LogFinishedCases, LogLeaseCases, LogOffsetCases, LogStartCases
+from holdfast.testing.conformance.logs.harness import LogHarness
+from holdfast.testing.conformance.logs.producing import LogCompressionCases, LogProducerCases
+from holdfast.testing.conformance.logs.reading import LogEndsCases, LogFindCases, LogReadCases
 from holdfast.testing.conformance.model import ModelCases
 from holdfast.testing.conformance.ordering import KindCases, OrderCases
 from holdfast.testing.conformance.pausing import PauseCases
@@ -94,6 +101,24 @@ __all__ = [
     "LeaseCases",
     "LimitCases",
     "ListedCases",
+    "LogAppendCases",
+    "LogCases",
+    "LogCompressionCases",
+    "LogDeclareCases",
+    "LogDestroyCases",
+    "LogEndsCases",
+    "LogFindCases",
+    "LogFinishedCases",
+    "LogHarness",
+    "LogLeaseCases",
+    "LogNameCases",
+    "LogOffsetCases",
+    "LogProducerCases",
+    "LogReadCases",
+    "LogRefusalCases",
+    "LogStartCases",
+    "LogThreadCases",
+    "LogTimeCases",
     "ModelCases",
     "OrderCases",
     "OutcomeCases",

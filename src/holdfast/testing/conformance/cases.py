@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from holdfast.config import QueueSettings
-from holdfast.contract import Features, QueueBackend
+from holdfast.contract import QueueBackend
 from holdfast.delivery import (
     Ack,
     Beat,
@@ -27,6 +27,7 @@ from holdfast.delivery import (
 )
 from holdfast.message import FORMAT, Message, Stored
 from holdfast.testing.conformance.harness import Harness
+from holdfast.testing.conformance.meant import Meant
 
 T = TypeVar("T")
 
@@ -43,15 +44,8 @@ PROMPT = 10.0
 _lease_ids = (f"lease-{number}" for number in itertools.count(1))
 
 
-class Cases:
-    """The base of all case classes.
-
-    ``needs`` names the capabilities, ``promises`` the flags of ``Features`` that a store must have for the class to
-    be meant; then its tests must inherit it, see ``check_inheritance``.
-    """
-
-    needs: ClassVar[tuple[type, ...]] = ()
-    promises: ClassVar[tuple[str, ...]] = ()
+class Cases(Meant):
+    """The base of all case classes of queues."""
 
     harness: Harness
     store: QueueBackend
@@ -62,13 +56,6 @@ class Cases:
         self.store = harness.open()
         self.beat()
 
-    @classmethod
-    def meant_for(cls, backend: object, features: Features) -> bool:
-        """Tell whether a store with these powers and promises must pass these cases."""
-        return all(isinstance(backend, power) for power in cls.needs) and all(
-            getattr(features, promise) for promise in cls.promises
-        )
-
     def send(self, *job_ids: str, queue: str = QUEUE, **options: Any) -> list[Stored]:
         """Send one message for each id in one call; its body is its id."""
         return self.store.send(queue, [self.message(id_, **options) for id_ in job_ids])
@@ -76,16 +63,6 @@ class Cases:
     def message(self, job_id: str, **options: Any) -> Message:
         """Return a message; its body is its id."""
         return Message(**{"id": job_id, "body": job_id.encode()} | options)
-
-    def at_once(self, threads: int, call: Callable[[int], T]) -> list[T]:
-        """Call it in so many threads at the same time, each with its number; return what they returned."""
-        gate = threading.Barrier(threads)
-
-        def run(number: int) -> T:
-            gate.wait(PATIENCE)
-            return call(number)
-
-        return [future.result(PATIENCE) for future in [beside(partial(run, number)) for number in range(threads)]]
 
     def lease(
         self,
@@ -163,6 +140,17 @@ class Cases:
 def ids(deliveries: Collection[Delivery]) -> list[str]:
     """Return the ids of deliveries, in their order."""
     return [delivery.id for delivery in deliveries]
+
+
+def at_once(threads: int, call: Callable[[int], T]) -> list[T]:
+    """Call it in so many threads at the same time, each with its number; return what they returned."""
+    gate = threading.Barrier(threads)
+
+    def run(number: int) -> T:
+        gate.wait(PATIENCE)
+        return call(number)
+
+    return [future.result(PATIENCE) for future in [beside(partial(run, number)) for number in range(threads)]]
 
 
 def beside(call: Callable[[], T]) -> Future[T]:

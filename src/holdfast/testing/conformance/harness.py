@@ -48,8 +48,8 @@ class Caller(ABC):
         """Roll it back."""
 
 
-class Harness(ABC):
-    """One store under test, empty at first. ``ticks`` says whether its clock also goes on by itself.
+class Disturbed(ABC):
+    """One store under test, empty at first, with a clock that the suite moves.
 
     A store whose own server tells the time overrides ``elapse``, ``set_wall`` and ``wall``, and lets its one time
     function add what was moved.
@@ -61,15 +61,6 @@ class Harness(ABC):
     def ticks(self) -> bool:
         """Whether time passes when nobody moves the clock."""
         return self.clock.ticking
-
-    # -- every store ----------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def open(self) -> QueueBackend:
-        """Return a handle on the store; a further one on the same jobs when called again.
-
-        A store that one process has to itself returns the same handle.
-        """
 
     @abstractmethod
     def close(self) -> None:
@@ -86,6 +77,25 @@ class Harness(ABC):
     def wall(self) -> int:
         """Return the store's wall clock in ms."""
         return self.clock.wall()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Harness(Disturbed):
+    """One store of queues under test."""
+
+    # -- every store ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def open(self) -> QueueBackend:
+        """Return a handle on the store; a further one on the same jobs when called again.
+
+        A store that one process has to itself returns the same handle.
+        """
 
     # -- stores that keep jobs when they are closed (`Features.durable`) ------------------------------------------
 
@@ -128,11 +138,3 @@ class Harness(ABC):
     def cut(self, backend: QueueBackend) -> None:
         """Break the connections of one handle, so that its next call reconnects or fails as retryable."""
         raise NotImplementedError(f"{type(self).__name__} says nothing of cutting connections")
-
-    # -- for `with` -----------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

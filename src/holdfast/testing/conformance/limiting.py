@@ -7,7 +7,7 @@ import pytest
 from holdfast.delivery import ENDED, Ack, Nack
 from holdfast.errors import QueueFull
 from holdfast.message import Unique
-from holdfast.testing.conformance.cases import LONG, QUEUE, Cases
+from holdfast.testing.conformance.cases import LONG, QUEUE, Cases, at_once
 
 TWO = Unique("two")
 
@@ -139,5 +139,5 @@ class LimitCases(Cases):
                     continue
             return stored
 
-        assert sum(self.at_once(8, attempt)) == 20
+        assert sum(at_once(8, attempt)) == 20
         assert self.stats().ready == 20

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Ack, Crash, HolderInfo, Receipt, Settlement
-from holdfast.testing.conformance.cases import Cases
+from holdfast.testing.conformance.cases import Cases, at_once
 
 JOBS = 12
 ROUNDS = 8
@@ -33,7 +33,7 @@ class RaceCases(Cases):
             calls = [partial(_settle, [settlement(one) for one in receipts[half::2]]) for half in range(2)]
             calls += [partial(ENDS[verb], holder, receipts) for verb in ("retire", second, third)]
 
-            *settled, first, one, other = self.at_once(5, partial(_call, calls, stores))
+            *settled, first, one, other = at_once(5, partial(_call, calls, stores))
 
             assert sum(settled) + first + one + other == JOBS
             assert [first, one, other].count(0) >= 2

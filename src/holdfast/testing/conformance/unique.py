@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.delivery import Ack, Nack, State
 from holdfast.message import Stored, Unique
-from holdfast.testing.conformance.cases import QUEUE, Cases
+from holdfast.testing.conformance.cases import QUEUE, Cases, at_once
 
 ONE = Unique("one")
 STARTED = Unique("one", until="started")
@@ -205,7 +205,7 @@ class UniqueBatchCases(SlotCases):
 
     def test_of_many_threads_one_stores(self) -> None:
         """All others are told its id."""
-        stored = self.at_once(8, lambda number: self._sent(f"job {number}"))
+        stored = at_once(8, lambda number: self._sent(f"job {number}"))
 
         assert sum(not one.duplicate for one in stored) == 1
         assert len({one.id for one in stored}) == 1

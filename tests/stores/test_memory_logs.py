@@ -1,0 +1,66 @@
+"""The logs of the memory store pass the conformance suite."""
+
+import pytest
+
+from holdfast.testing import conformance
+from tests.stores.memory_harness import MemoryLogHarness
+
+
+@pytest.fixture
+def harness():
+    with MemoryLogHarness() as harness:
+        yield harness
+
+
+class TestLogAppend(conformance.LogAppendCases): ...
+
+
+class TestLogRefusal(conformance.LogRefusalCases): ...
+
+
+class TestLogTime(conformance.LogTimeCases): ...
+
+
+class TestLogThread(conformance.LogThreadCases): ...
+
+
+class TestLogDeclare(conformance.LogDeclareCases): ...
+
+
+class TestLogDestroy(conformance.LogDestroyCases): ...
+
+
+class TestLogName(conformance.LogNameCases): ...
+
+
+class TestLogStart(conformance.LogStartCases): ...
+
+
+class TestLogOffset(conformance.LogOffsetCases): ...
+
+
+class TestLogLease(conformance.LogLeaseCases): ...
+
+
+class TestLogFinished(conformance.LogFinishedCases): ...
+
+
+class TestLogProducer(conformance.LogProducerCases): ...
+
+
+class TestLogCompression(conformance.LogCompressionCases): ...
+
+
+class TestLogRead(conformance.LogReadCases): ...
+
+
+class TestLogEnds(conformance.LogEndsCases): ...
+
+
+class TestLogFind(conformance.LogFindCases): ...
+
+
+def test_no_case_class_is_missing_and_none_is_too_many(harness):
+    tests = [value for name, value in globals().items() if name.startswith("Test")]
+
+    conformance.check_inheritance(harness.open_logs(), tests)

@@ -20,7 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "long.json"
 
 def pytest_configure(config):
     if "not slow" in config.option.markexpr:
-        os.environ.setdefault("HOLDFAST_EXAMPLES", "100")  # a thousand lives of a queue take minutes
+        os.environ.setdefault("HOLDFAST_EXAMPLES", "50")  # a thousand lives of a queue take minutes
     if config.option.markexpr == "long":
         config.pluginmanager.register(LongResults())
 

@@ -68,6 +68,7 @@ def room(tmp_path):
     room.history.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 8])
 @pytest.mark.timeout(120)
 def test_workers_stopped_under_load_again_and_again_lose_burn_and_reorder_nothing(room, slots):

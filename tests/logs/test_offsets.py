@@ -208,7 +208,7 @@ class Model:
         return [offset for offset, _ in self.added if offset not in self.finished]
 
     def furthest(self) -> int:
-        """Return the furthest place below which nothing is unfinished; what is to come may have been finished before."""
+        """Return the furthest place below which nothing is unfinished; what is to come may be finished already."""
         for offset in self.unfinished():
             return offset
         end = self.end

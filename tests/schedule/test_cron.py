@@ -354,6 +354,7 @@ def oracle(fields, zone, after, until):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(rules, st.sampled_from(CHANGES), st.integers(-2 * 1440, 300), st.integers(1, 2 * 1440))
 def test_a_rule_ticks_when_one_who_walks_the_minutes_says(rule, change, offset, length):

@@ -312,6 +312,7 @@ def broken(app, name, clock):
     app.backend.save_schedule(Schedule(queue="q", name=name, definition=definition, next=clock.wall()), 0)
 
 
+@pytest.mark.slow
 def test_a_broken_schedule_is_reported_and_stops_no_other(app, step, ticker, clock, events):
     """G-T61, with more broken ones than one look-up returns."""
     failed = []
@@ -551,6 +552,7 @@ def test_a_stop_ends_it_though_something_ticks_faster_than_it_is_fired(events, s
     assert ticker.join(PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_asked_again(clock, caplog):
     class Away(MemoryBackend):
         failures = 3

@@ -8,7 +8,7 @@ from tests.stores.sqlite_harness import SqliteHarness
 pytestmark = pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
 
 
-@pytest.fixture(params=["apsw", "sqlite3"])
+@pytest.fixture(params=["apsw", pytest.param("sqlite3", marks=pytest.mark.again)])
 def harness(tmp_path, request):
     with SqliteHarness(tmp_path, f"?driver={request.param}") as harness:
         yield harness

@@ -265,6 +265,7 @@ def main(path):
 """
 
 
+@pytest.mark.slow
 def test_a_fork_in_the_midst_of_everything_leaves_a_child_that_can_use_the_store(path):
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, path], timeout=60, check=False)
 

@@ -15,7 +15,7 @@ PATIENCE = 10
 FILTER = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
-@pytest.fixture(params=["apsw", pytest.param("sqlite3", marks=FILTER)])
+@pytest.fixture(params=["apsw", pytest.param("sqlite3", marks=[FILTER, pytest.mark.again])])
 def open_handle(tmp_path, request):
     handles = []
 

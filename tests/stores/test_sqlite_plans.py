@@ -115,7 +115,12 @@ PLANS = {
 }
 
 
-@pytest.fixture(params=["apsw", pytest.param("sqlite3", marks=pytest.mark.filterwarnings("ignore::RuntimeWarning"))])
+@pytest.fixture(
+    params=[
+        "apsw",
+        pytest.param("sqlite3", marks=[pytest.mark.filterwarnings("ignore::RuntimeWarning"), pytest.mark.again]),
+    ]
+)
 def connection(tmp_path, request):
     path = tmp_path / "jobs.db"
     store = open_store(parse_url(f"sqlite:///{path}?driver={request.param}"))

@@ -235,6 +235,7 @@ def alike(sent, received):
     return sent == received
 
 
+@pytest.mark.slow
 @given(anything)
 def test_without_an_annotation_a_value_arrives_alike_or_is_refused(value):
     seen = []

@@ -178,6 +178,7 @@ def crash(store, job):
     store.retire("victim#1", "worker died: SIGKILL", [Receipt("q", job, delivery.token)])
 
 
+@pytest.mark.slow
 def test_an_idle_worker_asks_the_store_little(worker, store, clock, ear):
     faulty = Faulty(store)
     worker(ok, backend=faulty)

@@ -179,6 +179,7 @@ def test_an_error_counts_as_open_and_is_logged_once(guarded, gated, send, ear, c
     assert caplog.text.count("the gate of k failed") == 1
 
 
+@pytest.mark.slow
 def test_a_gate_that_does_not_answer_holds_back_only_its_own_kind(*, guarded, gated, send, store, ear, barrier):
     hanging = threading.Event()
     gated("k", lambda: hanging.wait(PATIENCE * 3))
@@ -242,6 +243,7 @@ def test_a_first_answer_that_takes_long_is_heard_of_at_once(*, guarded, gated, s
     assert ear.wait_for(Done)[0].job.kind == "k"
 
 
+@pytest.mark.slow
 def test_a_worker_whose_gates_do_not_answer_can_be_stopped(guarded, gated, monkeypatch):
     monkeypatch.setattr("holdfast.worker.worker.LOOK_EVERY", 10 * PATIENCE)
     asked, answer = threading.Event(), threading.Event()

@@ -55,6 +55,7 @@ def a_minute_of(statements):
     return made * MINUTE / (time.monotonic() - begun)
 
 
+@pytest.mark.slow
 def test_an_idle_worker(app, statements):
     @app.task
     def work():
@@ -73,6 +74,7 @@ def test_an_idle_worker(app, statements):
         assert a_minute_of(statements) <= BUDGET, statements.made
 
 
+@pytest.mark.slow
 def test_an_app_that_only_sends(app, statements):
     app.queue("q").send(b"")
 
@@ -84,6 +86,7 @@ def wait_in_vain(job):
         job.result(timeout=2 * MINUTE)
 
 
+@pytest.mark.slow
 def test_a_wait_for_a_result(app, statements):
     @app.task
     def work():
@@ -98,6 +101,7 @@ def test_a_wait_for_a_result(app, statements):
     waiting.join()
 
 
+@pytest.mark.slow
 def test_jobs_of_a_silent_holder_come_back_soon_however_seldom_the_worker_beats(app):
     ear = Ear(app.events)
 

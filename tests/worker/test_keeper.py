@@ -230,6 +230,7 @@ def beats(store, monkeypatch):
     return came
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("leased")
 def test_a_silent_process_is_beaten_for_and_keeps_its_leases(store, published, keeper, beats):
     keeper.living = (published.path,)

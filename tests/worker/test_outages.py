@@ -117,6 +117,7 @@ def test_an_error_that_no_repetition_mends_ends_the_worker_with_it(worker, send,
         started.join(10)
 
 
+@pytest.mark.slow
 def test_a_stop_while_the_store_is_away_ends_and_counts_what_is_unsettled(worker, send, faulty, store):
     ids = send(*[b""] * 3)
     faulty.fail("settle", 10**6)
@@ -184,6 +185,7 @@ def test_a_job_that_cannot_even_be_buried_goes_back(worker, send, store):
     assert (view.state, view.attempts) == (State.READY, 0)
 
 
+@pytest.mark.slow
 def test_a_store_whose_code_breaks_at_everything_is_asked_until_it_is_mended(worker, send, store, ear):
     (job,) = send(b"")
     picky = Picky(store, job, Ack, Burial, GiveBack)

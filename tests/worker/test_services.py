@@ -137,6 +137,7 @@ class Endless(Recorded):
         return super().join() and threading.Event().wait(timeout)
 
 
+@pytest.mark.slow
 def test_a_service_that_does_not_end_leaves_time_to_retire_the_holder(serving, send, store, ear, caplog):
     send(b"")
     endless = Endless()

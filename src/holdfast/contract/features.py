@@ -12,7 +12,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
 
     ``level`` is what ``send`` or ``append`` reaches on return; ``max_body`` the largest body in bytes the store can
     hold at all; ``grain`` the resolution of its clock in seconds. ``dense_offsets`` tells that offsets of a log's
-    partition have no gaps; where they may have some, lag is an upper bound.
+    partition have no gaps; where they may have some, lag is an upper bound. ``locks`` tells that members hold a log's
+    partitions by locks that end with their process: there silence takes nothing from them, and no beat is needed.
     """
 
     level: Level
@@ -22,3 +23,4 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int
     grain: float = 0.001
     dense_offsets: bool = True
+    locks: bool = False

@@ -32,10 +32,14 @@ from holdfast.testing.conformance.limiting import LimitCases
 from holdfast.testing.conformance.logs.appending import LogAppendCases, LogRefusalCases, LogThreadCases, LogTimeCases
 from holdfast.testing.conformance.logs.cases import LogCases
 from holdfast.testing.conformance.logs.declaring import LogDeclareCases, LogDestroyCases, LogNameCases
+from holdfast.testing.conformance.logs.ending import LogCrashCases, LogRetireCases, LogSilenceCases
 from holdfast.testing.conformance.logs.grouping import LogFinishedCases, LogLeaseCases, LogOffsetCases, LogStartCases
 from holdfast.testing.conformance.logs.harness import LogHarness
+from holdfast.testing.conformance.logs.polling import LogPollCases, LogWakeCases
 from holdfast.testing.conformance.logs.producing import LogCompressionCases, LogProducerCases
 from holdfast.testing.conformance.logs.reading import LogEndsCases, LogFindCases, LogReadCases
+from holdfast.testing.conformance.logs.seeking import LogGoneCases, LogSeekCases, LogVersionCases
+from holdfast.testing.conformance.logs.sharing import LogShareCases, LogStandbyCases
 from holdfast.testing.conformance.model import ModelCases
 from holdfast.testing.conformance.ordering import KindCases, OrderCases
 from holdfast.testing.conformance.pausing import PauseCases
@@ -104,21 +108,31 @@ __all__ = [
     "LogAppendCases",
     "LogCases",
     "LogCompressionCases",
+    "LogCrashCases",
     "LogDeclareCases",
     "LogDestroyCases",
     "LogEndsCases",
     "LogFindCases",
     "LogFinishedCases",
+    "LogGoneCases",
     "LogHarness",
     "LogLeaseCases",
     "LogNameCases",
     "LogOffsetCases",
+    "LogPollCases",
     "LogProducerCases",
     "LogReadCases",
     "LogRefusalCases",
+    "LogRetireCases",
+    "LogSeekCases",
+    "LogShareCases",
+    "LogSilenceCases",
+    "LogStandbyCases",
     "LogStartCases",
     "LogThreadCases",
     "LogTimeCases",
+    "LogVersionCases",
+    "LogWakeCases",
     "ModelCases",
     "OrderCases",
     "OutcomeCases",

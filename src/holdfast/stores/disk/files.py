@@ -20,27 +20,8 @@ _LOCK = getattr(fcntl, "F_OFD_SETLK", None)
 _WHOLE_FILE = struct.pack("hhqqhh", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0, 0)
 
 
-class Files:
-    """The real ones. Errors are ``OSError``; any thread may call."""
-
-    def open(self, path: Path, flags: int) -> int:
-        """Open a file, for its owner alone if this creates it; return its descriptor."""
-        return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-    def close(self, fd: int) -> None:
-        os.close(fd)
-
-    def read(self, fd: int, size: int, at: int) -> bytes:
-        """Return up to ``size`` bytes from ``at``; fewer at the end of the file."""
-        return os.pread(fd, size, at)
-
-    def write(self, fd: int, pieces: Sequence[Buffer], at: int) -> int:
-        """Write the pieces (at most 1 024) one behind the other; return how many bytes went, which may be fewer."""
-        return os.pwrite(fd, pieces[0], at) if len(pieces) == 1 else os.pwritev(fd, pieces, at)
-
-    def sync(self, fd: int) -> None:
-        """Return once what was written to the file is on the disk, and its size."""
-        _datasync(fd)
+class Directories:
+    """What is known by its path. Errors are ``OSError``; any thread may call."""
 
     def sync_directory(self, path: Path) -> None:
         """Return once the names in a directory are on the disk."""
@@ -49,12 +30,6 @@ class Files:
             os.fsync(fd)
         finally:
             os.close(fd)
-
-    def size(self, fd: int) -> int:
-        return os.fstat(fd).st_size
-
-    def truncate(self, fd: int, size: int) -> None:
-        os.ftruncate(fd, size)
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name, in place of whatever has it."""
@@ -80,6 +55,44 @@ class Files:
         except FileNotFoundError:
             return []
 
+    def free(self, path: Path) -> int:
+        """Return how many bytes the disk of this directory has left for us."""
+        disk = os.statvfs(path)
+        return disk.f_bavail * disk.f_frsize
+
+
+class Files(Directories):
+    """The real ones. Errors are ``OSError``; any thread may call."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file, for its owner alone if this creates it; return its descriptor."""
+        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def read(self, fd: int, size: int, at: int) -> bytes:
+        """Return up to ``size`` bytes from ``at``; fewer at the end of the file."""
+        return os.pread(fd, size, at)
+
+    def write(self, fd: int, pieces: Sequence[Buffer], at: int) -> int:
+        """Write the pieces (at most 1 024) one behind the other; return how many bytes went, which may be fewer."""
+        return os.pwrite(fd, pieces[0], at) if len(pieces) == 1 else os.pwritev(fd, pieces, at)
+
+    def sync(self, fd: int) -> None:
+        """Return once what was written to the file is on the disk, and its size."""
+        _datasync(fd)
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def allocate(self, fd: int, size: int) -> None:
+        """Take room for the first ``size`` bytes of the file on the disk."""
+        os.posix_fallocate(fd, 0, size)
+
     def map(self, fd: int, size: int) -> mmap.mmap:
         """Map the first ``size`` bytes (not 0) for reading. Only of files that are never shortened."""
         return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
@@ -94,11 +107,6 @@ class Files:
         except (BlockingIOError, PermissionError):
             return False
         return True
-
-    def free(self, path: Path) -> int:
-        """Return how many bytes the disk of this directory has left for us."""
-        disk = os.statvfs(path)
-        return disk.f_bavail * disk.f_frsize
 
 
 _datasync = getattr(os, "fdatasync", os.fsync)

@@ -1,0 +1,305 @@
+"""The segments of a partition that is open for writing: the one written now, its succession, what readers are shown."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from holdfast.clock import Clock
+from holdfast.columns import CONTROL
+from holdfast.errors import BackendError
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.format import (
+    CLOSED,
+    HEADER,
+    PRODUCERS,
+    SegmentHeader,
+    Tail,
+    index_name,
+    is_control,
+    segment_name,
+)
+from holdfast.stores.disk.opening import Opening
+from holdfast.stores.disk.options import Happening, PartitionOptions, Report, SegmentInfo
+from holdfast.stores.disk.producers import Windows
+from holdfast.stores.disk.reserve import Reserve
+from holdfast.stores.disk.segment import Tally, walk
+from holdfast.stores.disk.tail import TailReader, TailWriter, this_boot
+from holdfast.stores.disk.writer import CLOSING, MARK, NO_ROOM, Draft, Packed, SegmentWriter
+
+_random = random.SystemRandom()
+
+
+class Place(NamedTuple):
+    """How far a segment was written at some instant."""
+
+    segment: SegmentWriter
+    position: int
+    next: int
+
+
+class Live:
+    """Everything but the locks: whoever calls holds them. ``shown`` is what readers were told last."""
+
+    segment: SegmentWriter
+
+    def __init__(
+        self,
+        directory: Path,
+        files: Files,
+        options: PartitionOptions,
+        *,
+        store: bytes,
+        epoch: int,
+        clock: Clock,
+        report: Callable[[Report], None],
+    ) -> None:
+        self.directory, self.options = directory, options
+        self.windows = Windows()
+        self.shown = Tail(epoch, 0, 0, 0, 0, this_boot())
+        self._files, self._store, self._clock, self._report = files, store, clock, report
+        self._sealed: list[SegmentInfo] = []
+        self._time = 0
+        self._fresh = HEADER
+        self._loose = 0
+        """Behind the last offset that nobody waits for: see ``Partition.write``."""
+        self._beyond = 0
+        """Behind the last offset that was lost with a failed sync, and must not come back."""
+        self._is_full = False
+        self._showing = threading.Lock()
+        self._reserve = Reserve(files, directory, options.reserve_bytes)
+
+    def open(self, opening: Opening) -> None:
+        """Open what there is, or begin it. ``OSError`` as it comes."""
+        files, directory = self._files, self.directory
+        if not directory.exists():
+            files.make_directory(directory)
+            files.sync_directory(directory.parent)
+        seen = TailReader(files, directory)
+        before = seen.read()
+        seen.close()
+        found = opening.run()
+        self._sealed, self.windows, self._time = found.sealed, found.windows, found.time
+        if found.live is not None:
+            self.segment = found.live
+        else:
+            # Nobody is to meet an offset a second time, not even one that a lost tail of unsynced appends had.
+            following = found.next if before is None else max(found.next, before.next)
+            self._begin(found.chain, following)
+        self._reserve.keep()
+        self._tail = TailWriter(files, directory)
+        self.show(self.place)
+
+    # -- where things are ------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> Place:
+        return Place(self.segment, self.segment.position, self.segment.tally.next)
+
+    @property
+    def next(self) -> int:
+        return self.segment.tally.next
+
+    def segments(self) -> list[SegmentInfo]:
+        """Return the segments, oldest first."""
+        segment = self.segment
+        tally, base = segment.tally, segment.header.base
+        sealed = [info for info in self._sealed if info.base < base]
+        last_time = tally.max_time if tally.batches else None
+        info = SegmentInfo(base, tally.next, segment.position, tally.first_time, last_time, False, tally.messages)
+        return [*sealed, info]
+
+    def now(self) -> int:
+        """Return the time for an append: the wall clock, but never before the last one."""
+        self._time = max(self._time, self._clock.wall())
+        return self._time
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def fits(self, draft: Draft, packed: Packed) -> bool:
+        """Tell whether the segment has room for it; one that has nothing takes anything."""
+        return draft.position + packed.size + HEADER <= self.options.segment_bytes or draft.position <= self._fresh
+
+    def write(self, draft: Draft) -> None:
+        """Write a draft of this segment; ``OSError`` as ``SegmentWriter.write``."""
+        if not draft.headers:
+            return
+        try:
+            self.segment.write(draft)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self._full()
+            raise
+        if self._is_full:
+            self._is_full = False
+            self._reserve.keep()
+            self._tell("resumed", "there is room on the disk again")
+
+    def write_one(self, packed: Packed) -> int | None:
+        """Write a batch that nobody waits for; None when the segment has no room for it."""
+        draft = Draft(self.segment)
+        if not self.fits(draft, packed):
+            return None
+        offset = draft.add(packed, self.now())
+        self.write(draft)
+        self._loose = draft.next
+        if self.options.sync != "always":
+            self.show(self.place)
+        return offset
+
+    def sync(self, place: Place) -> None:
+        """Sync the segment of a place; a failure is reported."""
+        try:
+            place.segment.sync()
+        except OSError as error:
+            self._tell("failed sync", f"a sync of {place.segment.path.name} failed: {error}")
+            raise
+
+    def show(self, place: Place) -> None:
+        """Let readers read up to a place."""
+        with self._showing:
+            if place.next < self.shown.next:
+                return
+            base, first = place.segment.header.base, self.segments()[0].base
+            self.shown = self.shown._replace(base=base, position=place.position, next=place.next, first=first)
+            self._tail.write(self.shown)
+
+    def mark(self) -> Place | None:
+        """Write a mark behind what is synced; None when the last batch is one."""
+        last = self.segment.tally.last
+        if last is None or is_control(last) or self.segment.position > self.segment.stable:
+            return None
+        draft = Draft(self.segment)
+        draft.add(MARK, self.now())
+        self.write(draft)
+        return self.place
+
+    # -- succession ------------------------------------------------------------------------------------------
+
+    def roll(self) -> None:
+        """Seal the segment, begin the next one, and show readers what is in it."""
+        segment = self.segment
+        if segment.tally.next == segment.header.base:
+            return
+        self._with_room(segment.seal)
+        self._succeed()
+
+    def mend(self) -> None:
+        """Begin a new segment if the old one cannot be written to any more.
+
+        ``BackendError`` when what was stable in it cannot be read back, and when writes that nobody waited for are
+        lost; the latter once.
+        """
+        if self.segment.poisoned:
+            self._abandon()
+        elif self.segment.sealed:
+            self._succeed()
+
+    def _abandon(self) -> None:
+        old = self.segment
+        end = old.stable if self.options.sync == "always" else old.position
+        tally = Tally(old.header.base)
+        for header, _ in walk(self._files, old.fd, old.header.mark, HEADER, end):
+            tally.add(header)
+        reached = HEADER if tally.last is None else tally.last.end
+        if reached < old.stable:
+            text = f"{old.path}: what was on the disk before a sync failed cannot be read back beyond byte {reached}"
+            raise BackendError(text, retryable=True)
+        self._beyond = max(self._beyond, old.tally.next)
+        old.abandon(reached, tally)
+        lost = self._loose > tally.next
+        self._succeed()
+        if lost:
+            self._loose = 0
+            text = f"a sync of {old.path.name} failed: what was written without waiting for it is lost"
+            raise BackendError(text, retryable=True, outcome_unknown=True)
+
+    def _succeed(self) -> None:
+        """Begin the segment behind the one that ended, above every offset that was ever given away."""
+        old = self.segment
+        tally, base = old.tally, old.header.base
+        self._with_room(lambda: self._begin(tally.chain, max(tally.next, self._beyond, base + 1)))
+        last_time = tally.max_time if tally.batches else None
+        size = old.position + HEADER
+        info = SegmentInfo(base, tally.next, size, tally.first_time, last_time, True, tally.messages)
+        self._sealed = [*self._sealed, info]
+        old.close()
+        self.show(self.place)
+
+    def _begin(self, chain: int, base: int) -> None:
+        header = SegmentHeader(self._store, _random.getrandbits(64), base, self._clock.wall(), chain)
+        segment = SegmentWriter.create(self._files, self.directory, header)
+        if len(self.windows):
+            draft = Draft(segment)
+            draft.add(Packed(0, CONTROL | PRODUCERS, [self.windows.pack()]), self.now())
+            try:
+                segment.write(draft)
+            except BaseException:
+                segment.close()
+                self._files.remove(segment.path)
+                raise
+        self.segment, self._fresh = segment, segment.position
+
+    def drop_until(self, offset: int) -> tuple[int, int]:
+        """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
+        gone = [info for info in self._sealed if info.next <= offset]
+        if not gone:
+            return 0, 0
+        self._sealed = self._sealed[len(gone) :]
+        self.show(self._last_shown())
+        for info in gone:
+            self._files.remove(self.directory / index_name(info.base))
+            self._files.remove(self.directory / segment_name(info.base))
+        self._files.sync_directory(self.directory)
+        return sum(info.messages for info in gone), sum(info.bytes for info in gone)
+
+    def _last_shown(self) -> Place:
+        return Place(self.segment, self.shown.position, self.shown.next)
+
+    def close(self) -> None:
+        """End in good order: what is written is synced, then a mark says so. ``OSError`` when it cannot be synced."""
+        segment = self.segment
+        try:
+            if not segment.poisoned and not segment.sealed:
+                self._with_room(self._end)
+        except OSError:
+            if self.options.sync != "always" or self._loose > self.shown.next:
+                raise
+        finally:
+            segment.close()
+            self._tail.close()
+
+    def _end(self) -> None:
+        segment = self.segment
+        if segment.position > segment.stable:
+            self.sync(self.place)
+        last = segment.tally.last
+        if last is None or not last.attributes & CLOSED:
+            draft = Draft(self.segment)
+            draft.add(CLOSING, self.now())
+            segment.write(draft)
+            self.sync(self.place)
+        self.show(self.place)
+
+    # -- a full disk -----------------------------------------------------------------------------------------
+
+    def _with_room(self, action: Callable[[], None]) -> None:
+        """Do it; on a full disk once more with the reserve given back."""
+        try:
+            action()
+        except OSError as error:
+            if error.errno not in NO_ROOM or self.segment.poisoned or not self._reserve.release():
+                raise
+            self._full()
+            action()
+
+    def _full(self) -> None:
+        if not self._is_full:
+            self._is_full = True
+            self._tell("full", "there is no room on the disk: appends are refused until there is")
+
+    def _tell(self, what: Happening, text: str) -> None:
+        self._report(Report(what, str(self.segment.path), f"{self.directory}: {text}"))

@@ -1,0 +1,208 @@
+"""Opening a partition for writing: every segment looked at, the last one mended, what is known of each returned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.format import HEADER, SegmentHeader, base_of, index_name, pack_index, segment_name
+from holdfast.stores.disk.options import Damage, Report, SegmentInfo
+from holdfast.stores.disk.producers import Windows
+from holdfast.stores.disk.recovery import Judge, Judgement, keep_torn
+from holdfast.stores.disk.segment import Edges, Opened, Tally, guess_salt, opened, read_edges
+from holdfast.stores.disk.writer import SegmentWriter, aligned, footer_of, write_all
+
+
+class Found(NamedTuple):
+    """What an opening found. ``live`` is the segment to go on with; None when a new one must be begun at ``next``."""
+
+    sealed: list[SegmentInfo]
+    live: SegmentWriter | None
+    next: int
+    windows: Windows
+    chain: int
+    time: int
+    """The largest append time seen."""
+
+
+class _Segment(NamedTuple):
+    base: int
+    edges: Edges
+
+
+class Opening:
+    """One opening of the partition in ``directory``, by its only writer. ``OSError`` is raised as it comes."""
+
+    def __init__(self, files: Files, directory: Path, store: bytes, report: Callable[[Report], None]) -> None:
+        self._files, self._directory, self._store, self._report = files, directory, store, report
+        self._sealed: list[SegmentInfo] = []
+        self._windows = Windows()
+        self._chain = self._next = self._time = 0
+
+    def run(self) -> Found:
+        """Do it: what was torn is cut off, and the cut is on the disk, on return."""
+        segments = self._list()
+        self._check_chain(segments)
+        live = None
+        for number, segment in enumerate(segments):
+            last = number == len(segments) - 1
+            if segment.edges.footer is not None:
+                self._take_sealed(segment, last=last)
+            elif last:
+                live = self._take_last(segment)
+            else:
+                self._take_older(segment, segments[number + 1])
+        return Found(self._sealed, live, self._next, self._windows, self._chain, self._time)
+
+    def _list(self) -> list[_Segment]:
+        bases = []
+        for name in self._files.list(self._directory):
+            if name.endswith(".tmp"):
+                self._files.remove(self._directory / name)
+            elif (base := base_of(name)) is not None:
+                bases.append(base)
+        found = []
+        for base in bases:
+            with opened(self._files, self._directory, base) as fd:
+                edges = read_edges(self._files, fd)
+            if edges.header is not None and edges.header.base != base:
+                edges = edges._replace(header=None, footer=None)
+            found.append(_Segment(base, edges))
+        return found
+
+    def _check_chain(self, segments: list[_Segment]) -> None:
+        for before, segment in pairwise(segments):
+            header, footer = segment.edges.header, before.edges.footer
+            if header is None or footer is None:
+                continue
+            if header.previous not in (0, footer.chain) or footer.next > segment.base:
+                self._tell("chain", segment.base, f"does not follow {segment_name(before.base)}")
+            if header.store != self._store:
+                self._tell("chain", segment.base, f"is of another store, {header.store.hex()}")
+
+    def _take_sealed(self, segment: _Segment, *, last: bool) -> None:
+        base, edges = segment
+        footer, header = edges.footer, edges.header
+        assert footer is not None
+        assert header is not None
+        if last:  # a crash came before the next one was begun: the windows of producers are in here
+            with opened(self._files, self._directory, base) as fd:
+                self._windows = Judge(self._files, fd, footer.end, header.mark, base).last().windows
+        last_time = footer.max_time if footer.batches else None
+        info = SegmentInfo(base, footer.next, edges.size, edges.first_time, last_time, True, footer.messages)
+        self._keep(info, footer.chain)
+
+    def _take_older(self, segment: _Segment, following: _Segment) -> None:
+        with Opened(self._files, self._path(segment), os.O_RDWR) as fd:
+            salt = self._salt(segment, fd)
+            judge = Judge(self._files, fd, segment.edges.size, salt, segment.base)
+            after = following.edges.header or SegmentHeader(b"", 0, following.base, 0)
+            found = judge.older(after)
+            self._tell_damages(segment, found.damages)
+            self._seal(segment, fd, found, keep=True)
+
+    def _take_last(self, segment: _Segment) -> SegmentWriter | None:
+        header, base = segment.edges.header, segment.base
+        fd = self._files.open(self._path(segment), os.O_RDWR)
+        live: SegmentWriter | None = None
+        try:
+            salt = self._salt(segment, fd)
+            found = Judge(self._files, fd, segment.edges.size, salt, base).last()
+            self._windows = found.windows
+            if found.clean and header is not None:
+                live = SegmentWriter(self._files, self._directory, fd, header, found.tally)
+                self._next, self._time = found.tally.next, max(self._time, found.tally.max_time)
+                return live
+            self._mend(segment, fd, found)
+        finally:
+            if live is None:
+                self._files.close(fd)
+        if _is_empty(found):
+            self._files.remove(self._directory / index_name(base))
+            self._files.remove(self._path(segment))
+            self._files.sync_directory(self._directory)
+            self._next = max(self._next, found.above, base)
+        else:
+            self._next = max(self._next, found.above, base + 1)
+        return None
+
+    def _mend(self, segment: _Segment, fd: int, found: Judgement) -> None:
+        """Cut off what is torn, and seal the segment."""
+        base, path = segment.base, self._path(segment)
+        if found.torn:
+            kept = keep_torn(self._files, path, fd, found.end, found.end + found.torn)
+            self._files.sync_directory(self._directory)
+            offsets = (found.tally.next, max(found.above, found.tally.next))
+            text = f"{found.torn} bytes behind {found.end} were never acknowledged; kept in {kept.name}"
+            self._tell("torn", base, text, found.torn, offsets)
+        self._tell_damages(segment, found.damages)
+        if _is_empty(found):
+            return
+        # The headers behind damage are what proves that it is damage: they stay until a footer says so.
+        keep = bool(found.damages)
+        if found.torn and not keep:
+            self._files.truncate(fd, found.end)
+            self._files.sync(fd)
+        self._seal(segment, fd, found, keep=keep)
+
+    def _seal(self, segment: _Segment, fd: int, found: Judgement, *, keep: bool) -> None:
+        """Write the footer behind the batches, or with ``keep`` behind all that the file has."""
+        base, tally, header = segment.base, found.tally, segment.edges.header
+        size = segment.edges.size
+        if header is not None:  # without its salt no footer would be found: then every opening looks again
+            at = aligned(segment.edges.size) if keep else found.end
+            write_all(self._files, fd, [footer_of(tally, found.end, header.salt)], at)
+            self._files.sync(fd)
+            size = at + HEADER
+        self._write_index(base, tally)
+        last_time = tally.max_time if tally.batches else None
+        info = SegmentInfo(base, tally.next, size, tally.first_time, last_time, True, tally.messages)
+        self._keep(info, tally.chain)
+
+    def _write_index(self, base: int, tally: Tally) -> None:
+        try:
+            fd = self._files.open(self._directory / index_name(base), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        except OSError:
+            return  # it is made again by whoever needs it
+        try:
+            write_all(self._files, fd, [pack_index(tally.index)], 0)
+        except OSError:
+            pass
+        finally:
+            self._files.close(fd)
+
+    def _keep(self, info: SegmentInfo, chain: int) -> None:
+        self._sealed.append(info)
+        self._chain, self._next = chain, max(self._next, info.next)
+        self._time = max(self._time, info.last_time or 0)
+
+    def _salt(self, segment: _Segment, fd: int) -> int:
+        """Return the half of the salt that batches carry, from the first of them if the header is damaged."""
+        if segment.edges.header is not None:
+            return segment.edges.header.mark
+        salt = guess_salt(self._files, fd, segment.edges.size)
+        if salt is not None:
+            self._tell_damages(segment, [Damage(0, HEADER, segment.base, segment.base)])
+        return salt or 0
+
+    def _tell_damages(self, segment: _Segment, damages: list[Damage]) -> None:
+        for damage in damages:
+            text = f"bytes {damage.begin} to {damage.end}, offsets {damage.first} to {damage.next}, are damaged"
+            offsets = (damage.first, damage.next)
+            self._tell("damage", segment.base, text, damage.end - damage.begin, offsets)
+
+    def _tell(self, what: str, base: int, text: str, size: int = 0, offsets: tuple[int, int] = (0, 0)) -> None:
+        path = self._directory / segment_name(base)
+        self._report(Report(what, str(path), f"{path}: {text}", size, *offsets))  # type: ignore[arg-type]
+
+    def _path(self, segment: _Segment) -> Path:
+        return self._directory / segment_name(segment.base)
+
+
+def _is_empty(found: Judgement) -> bool:
+    """Tell whether the segment never had a message, as far as anybody can know."""
+    return not found.damages and found.tally.next == found.tally.base

@@ -1,0 +1,281 @@
+"""A partition as its readers see it, in any process: what the writer shows in the file ``tail``, and no more.
+
+Sealed segments are mapped, the one being written is read: a mapped file that is shortened kills its reader. Every
+batch is checked before anything of it is handed out. Retention may remove segments at any time: one that is open
+stays readable, and what is gone is ``OffsetGone``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from itertools import accumulate
+from pathlib import Path
+
+from holdfast.errors import BackendError, CorruptLog, OffsetGone
+from holdfast.logged import Chunk, Ends
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.format import HEADER, SegmentHeader, Tail, base_of, segment_name
+from holdfast.stores.disk.readable import Readable
+from holdfast.stores.disk.recovery import Judge
+from holdfast.stores.disk.segment import guess_salt, opened, read_edges
+from holdfast.stores.disk.tail import TailReader, this_boot
+
+_OPEN = 16
+_TRIES = 5
+
+
+class PartitionReader:
+    """Reads the partition in one directory; any thread may call anything, and needs no writer to be there."""
+
+    def __init__(self, directory: Path, files: Files, *, partition: int | None = None) -> None:
+        self.directory = directory
+        self.partition = partition if partition is not None else _number(directory.name)
+        self._files = files
+        self._lock = threading.Lock()
+        self._tail = TailReader(files, directory)
+        self._bases: list[int] = []
+        self._open: OrderedDict[int, Readable] = OrderedDict()
+        self._sizes: dict[int, int] = {}
+        self._oldest: tuple[int, int | None] = (-1, None)
+        self._judged: tuple[tuple[int, int], Tail] | None = None
+        self._seen: Tail | None = None
+
+    def close(self) -> None:
+        """Let go of all files. May be repeated."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+            self._tail.close()
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def read(self, offset: int, *, limit: int, max_bytes: int) -> list[Chunk]:
+        """Return messages from ``offset`` on: up to ``limit``, and ``max_bytes`` of bodies, but at least one.
+
+        Empty at the end. Offsets that the log jumps over are jumped over. ``OffsetGone`` beside the ends,
+        ``CorruptLog`` where ``offset`` itself is damaged; what comes before damage is returned first.
+        """
+        with self._lock:
+            for _ in range(_TRIES):
+                try:
+                    return self._read(offset, limit, max_bytes)
+                except FileNotFoundError:  # retention was there first: look again
+                    self._bases = []
+        raise BackendError(f"{self.directory}: segments vanish faster than they are read", retryable=True)
+
+    def _read(self, offset: int, limit: int, max_bytes: int) -> list[Chunk]:
+        tail = self._view()
+        if offset == tail.next:
+            return []
+        if not tail.first <= offset < tail.next:
+            text = f"{self.directory}: offset {offset} is not there; {tail.first} to {tail.next} (not included) are"
+            raise OffsetGone(text, partition=self.partition, offset=offset, first=tail.first, next=tail.next)
+        wanted = _Wanted(offset, limit, max_bytes)
+        try:
+            while not wanted.is_done and wanted.offset < tail.next:
+                segment = self._segment(wanted.offset, tail)
+                self._collect(segment, wanted, tail)
+                following = self._following(segment, tail)
+                if wanted.is_done or following is None:
+                    break
+                if wanted.chunks and segment.next > wanted.offset:  # damage: the next read begins with it
+                    break
+                wanted.offset = max(wanted.offset, following)
+        except CorruptLog:
+            if not wanted.chunks:
+                if self._moved(tail):
+                    return self._read(offset, limit, max_bytes)
+                raise
+        return wanted.chunks
+
+    def _collect(self, segment: Readable, wanted: _Wanted, tail: Tail) -> None:
+        """Take what is wanted from one segment. ``CorruptLog`` at damage, with what lies before it taken."""
+        for header in segment.from_offset(wanted.offset):
+            wanted.take(segment.chunk(header, self.partition).between(wanted.offset, tail.next))
+            if wanted.is_done:
+                return
+
+    def ends(self) -> Ends:
+        """Return what there is. Costs no scan."""
+        with self._lock:
+            tail = self._view()
+            bases = self._list(tail)
+            size = sum(self._size(base, tail) for base in bases)
+            return Ends(self.partition, tail.first, tail.next, size, self._first_time(tail))
+
+    def find(self, time: int) -> int:
+        """Return the offset of the first message appended at ``time`` (ms) or later; that of the end if none was."""
+        with self._lock:
+            tail = self._view()
+            bases = [base for base in self._list(tail) if base < tail.next]
+            low, high = 0, len(bases)
+            while low < high:  # the first segment that begins at that time or later
+                middle = (low + high) // 2
+                if self._begins(bases[middle], tail) < time:
+                    low = middle + 1
+                else:
+                    high = middle
+            for base in bases[max(0, low - 1) :]:
+                header = self._segment(base, tail).from_time(time)
+                if header is not None:
+                    return min(header.base, tail.next)
+            return tail.next
+
+    def changed(self) -> bool:
+        """Tell whether the writer showed anything since the last call; costs one read of 64 bytes."""
+        with self._lock:
+            tail = self._tail.read()
+            changed, self._seen = tail != self._seen, tail
+            return changed
+
+    # -- the view ----------------------------------------------------------------------------------------------
+
+    def _view(self) -> Tail:
+        """Return how far can be read: the writer's word, or without it what the segments themselves tell."""
+        tail = self._tail.read()
+        if tail is not None and tail.boot == this_boot():
+            return tail
+        return self._judge()
+
+    def _judge(self) -> Tail:
+        """Look at the last segment as an opening would, and change nothing."""
+        self._bases = self._names()
+        if not self._bases:
+            return Tail(0, 0, HEADER, 0, 0)
+        base = self._bases[-1]
+        with opened(self._files, self.directory, base) as fd:
+            edges = read_edges(self._files, fd)
+            if self._judged is not None and self._judged[0] == (base, edges.size):
+                return self._judged[1]
+            if edges.footer is not None:
+                tail = Tail(0, base, edges.footer.end, edges.footer.next, self._bases[0])
+            else:
+                salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size) or 0
+                found = Judge(self._files, fd, edges.size, salt, base).last()
+                tail = Tail(0, base, found.end, found.tally.next, self._bases[0])
+        self._judged = ((base, edges.size), tail)
+        return tail
+
+    def _moved(self, tail: Tail) -> bool:
+        """Tell whether the writer went on from this view; the segments are then opened anew."""
+        if self._view() == tail:
+            return False
+        self._bases = []
+        while self._open:
+            self._open.popitem()[1].close()
+        return True
+
+    # -- segments ----------------------------------------------------------------------------------------------
+
+    def _names(self) -> list[int]:
+        names = self._files.list(self.directory)
+        return [base for name in names if (base := base_of(name)) is not None]
+
+    def _list(self, tail: Tail) -> list[int]:
+        """Return where the segments begin, up to the one being written."""
+        if not self._bases or self._bases[-1] != tail.base or self._bases[0] < tail.first:
+            kept = self._names()
+            self._bases = [base for base in kept if tail.first <= base <= tail.base]
+            for base in [base for base in self._open if base not in self._bases]:
+                self._open.pop(base).close()
+        return self._bases
+
+    def _segment(self, offset: int, tail: Tail) -> Readable:
+        """Return the segment where ``offset`` is, or that behind it when it is in none."""
+        bases = self._list(tail)
+        if not bases:
+            raise FileNotFoundError
+        base = bases[max(0, bisect_right(bases, offset) - 1)]
+        segment = self._open.get(base)
+        if segment is not None and segment.edges.footer is None and segment.was_live and base != tail.base:
+            self._open.pop(base).close()
+            segment = None
+        if segment is None:
+            segment = self._open[base] = self._opened(base, tail)
+            if len(self._open) > _OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(base)
+        if base == tail.base and segment.edges.footer is None:
+            segment.end, segment.next = tail.position, tail.next
+        return segment
+
+    def _opened(self, base: int, tail: Tail) -> Readable:
+        fd = self._files.open(self.directory / segment_name(base), os.O_RDONLY)
+        try:
+            edges = read_edges(self._files, fd)
+            salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size) or 0
+            segment = Readable(self._files, self.directory, base, fd, edges=edges, salt=salt)
+            segment.was_live = base == tail.base
+            if edges.footer is None and not segment.was_live:
+                found = Judge(self._files, fd, edges.size, salt, base).older(self._header_behind(base))
+                segment.end, segment.next = found.end, found.tally.next
+        except BaseException:
+            self._files.close(fd)
+            raise
+        return segment
+
+    def _header_behind(self, base: int) -> SegmentHeader:
+        following = self._bases[bisect_right(self._bases, base)]
+        with opened(self._files, self.directory, following) as fd:
+            header = read_edges(self._files, fd).header
+        return header or SegmentHeader(b"", 0, following, 0)
+
+    def _following(self, segment: Readable, tail: Tail) -> int | None:
+        """Return where the segment behind this one begins."""
+        bases = self._list(tail)
+        place = bisect_right(bases, segment.base)
+        return bases[place] if place < len(bases) else None
+
+    def _size(self, base: int, tail: Tail) -> int:
+        if base == tail.base:
+            return tail.position
+        if base not in self._sizes:
+            try:
+                with opened(self._files, self.directory, base) as fd:
+                    self._sizes[base] = self._files.size(fd)
+            except FileNotFoundError:
+                return 0
+        return self._sizes[base]
+
+    def _first_time(self, tail: Tail) -> int | None:
+        """Return the time of the first message; None when there is none."""
+        if tail.first >= tail.next:
+            return None
+        if self._oldest[0] != tail.first:
+            self._oldest = (tail.first, self._begins(tail.first, tail))
+        return self._oldest[1]
+
+    def _begins(self, base: int, tail: Tail) -> int:
+        header = self._segment(base, tail).from_time(-(1 << 62))
+        return header.time if header is not None else 1 << 62
+
+
+def _number(name: str) -> int:
+    return int(name) if name.isdecimal() else 0
+
+
+class _Wanted:
+    """What is still to be read, from ``offset`` on, and the ``chunks`` that were."""
+
+    def __init__(self, offset: int, limit: int, max_bytes: int) -> None:
+        self.offset, self.chunks = offset, list[Chunk]()
+        self._limit, self._max_bytes = limit, max_bytes
+        self.is_done = limit <= 0
+
+    def take(self, chunk: Chunk) -> None:
+        """Take of a chunk what there is room for; of the first, one message at least."""
+        sizes = list(accumulate(map(len, chunk.bodies)))
+        number = min(self._limit, len(chunk))
+        if sizes[number - 1] > self._max_bytes:
+            number = bisect_right(sizes, self._max_bytes, 0, number)
+        if not self.chunks:
+            number = max(number, 1)
+        if number:
+            self.chunks.append(chunk.between(chunk.base, chunk.base + number))
+            self.offset = chunk.base + number
+            self._limit -= number
+            self._max_bytes -= sizes[number - 1]
+        self.is_done = number < len(chunk) or self._limit <= 0 or self._max_bytes <= 0

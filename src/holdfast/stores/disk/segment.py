@@ -1,0 +1,209 @@
+"""Reading one segment file from its front: its header and footer, and its batches one after the other.
+
+What stops a walk is judged elsewhere (:mod:`holdfast.stores.disk.recovery`): here, bytes are a batch or they are not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from holdfast.columns import CONTROL
+from holdfast.config import BATCH_MOST
+from holdfast.logged import Producer
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.format import (
+    ALIGNED,
+    BATCH,
+    BATCH_MAGIC,
+    BATCH_MAGIC_BYTES,
+    GAP,
+    HEADER,
+    INDEX_STEP,
+    PRODUCERS,
+    BatchHeader,
+    Footer,
+    IndexEntry,
+    SegmentHeader,
+    parse_batch,
+    parse_footer,
+    parse_segment,
+    segment_name,
+)
+from holdfast.stores.disk.producers import Windows
+
+_WINDOW = 4 << 20
+
+
+class Edges(NamedTuple):
+    """The two ends of a segment file: ``header`` and ``footer`` are None where there is none."""
+
+    size: int
+    header: SegmentHeader | None
+    footer: Footer | None
+    first_time: int | None
+
+
+def read_edges(files: Files, fd: int) -> Edges:
+    """Read a segment's header and footer, and the time of its first batch."""
+    size = files.size(fd)
+    front = files.read(fd, 2 * HEADER, 0)
+    header = parse_segment(front[:HEADER])
+    if header is None:
+        return Edges(size, None, None, None)
+    first = parse_batch(front, HEADER, header.mark, HEADER)
+    footer = parse_footer(files.read(fd, HEADER, size - HEADER), header.salt) if size >= 2 * HEADER else None
+    return Edges(size, header, footer, None if first is None else first.time)
+
+
+class Opened:
+    """A file that is open within a ``with`` block; its descriptor is what the block gets."""
+
+    def __init__(self, files: Files, path: Path, flags: int = os.O_RDONLY) -> None:
+        self._files, self._path, self._flags = files, path, flags
+
+    def __enter__(self) -> int:
+        self._fd = self._files.open(self._path, self._flags)
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close(self._fd)
+
+
+def opened(files: Files, directory: Path, base: int) -> Opened:
+    """Return the segment that begins at ``base``, to be opened for reading by ``with``."""
+    return Opened(files, directory / segment_name(base))
+
+
+class Tally:
+    """What a run of batches amounts to. ``next`` is the offset behind them; :meth:`add` takes them in order."""
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.next = base
+        self.batches = 0
+        self.messages = 0
+        self.first_time: int | None = None
+        self.max_time = 0
+        self.chain = 0
+        self.index: list[IndexEntry] = []
+        self.indexed = HEADER
+        """The position of the last batch that has an index entry; the first batch needs none."""
+        self.last: BatchHeader | None = None
+
+    def add(self, header: BatchHeader) -> None:
+        """Count a batch that lies behind those before."""
+        self.batches += 1
+        if not header.attributes & CONTROL:
+            self.messages += header.messages
+        if self.first_time is None:
+            self.first_time = header.time
+        self.next = header.base + header.messages
+        self.max_time = max(self.max_time, header.time)
+        self.chain = crc32(header.crc.to_bytes(4, "little"), self.chain)
+        if header.position - self.indexed >= INDEX_STEP:
+            self.index.append(IndexEntry(header.base - self.base, header.position, header.time))
+            self.indexed = header.position
+        self.last = header
+
+    def copy(self) -> Tally:
+        """Return one that goes on from here by itself."""
+        copy = Tally(self.base)
+        copy.__dict__.update(self.__dict__)
+        copy.index = self.index.copy()
+        return copy
+
+
+def walk(files: Files, fd: int, salt: int, begin: int, end: int) -> Iterator[tuple[BatchHeader, memoryview]]:
+    """Return the batches from position ``begin`` on with their bodies, padding included, until one is not valid.
+
+    Nothing beyond ``end`` is looked at. A body is good until the next batch is asked for.
+    """
+    at, start, window = begin, begin, memoryview(b"")
+    unpack, most = BATCH.unpack_from, BATCH_MOST
+    while at + HEADER <= end:
+        here = at - start
+        if len(window) - here < HEADER:
+            start, window = at, _load(files, fd, at, end, HEADER)
+            here = 0
+            if len(window) < HEADER:
+                return
+        fields = unpack(window, here)
+        size = fields[1]
+        if (
+            fields[0] != BATCH_MAGIC
+            or fields[2] != salt
+            or fields[3] != at
+            or not HEADER <= size <= most
+            or size % ALIGNED
+            or at + size > end
+            or crc32(window[here : here + 60]) != fields[13]
+        ):
+            return
+        if len(window) - here < size:
+            start, window = at, _load(files, fd, at, end, size)
+            here = 0
+            if len(window) < size:
+                return
+        body = window[here + HEADER : here + size]
+        if crc32(body) != fields[12]:
+            return
+        yield BatchHeader._make(fields), body
+        at += size
+
+
+def search(files: Files, fd: int, salt: int, begin: int, end: int) -> BatchHeader | None:
+    """Return the first batch header at ``begin`` or behind it that is valid; its body may not be. Searched in C."""
+    at = begin
+    while at + HEADER <= end:
+        window = _load(files, fd, at, end, HEADER)
+        data = bytes(window)
+        found = data.find(BATCH_MAGIC_BYTES)
+        while 0 <= found <= len(data) - HEADER:
+            if (header := parse_batch(data, found, salt, at + found)) is not None:
+                return header
+            found = data.find(BATCH_MAGIC_BYTES, found + 1)
+        if len(data) <= HEADER:
+            return None
+        at += len(data) - HEADER + 1
+    return None
+
+
+def _load(files: Files, fd: int, at: int, end: int, need: int) -> memoryview:
+    """Return at least ``need`` bytes, of what there is before ``end``; a read may be short."""
+    data = files.read(fd, min(max(need, _WINDOW), end - at), at)
+    while len(data) < min(need, end - at):
+        more = files.read(fd, min(need, end - at) - len(data), at + len(data))
+        if not more:
+            break
+        data += more
+    return memoryview(data)
+
+
+def guess_salt(files: Files, fd: int, size: int) -> int | None:
+    """Return the half of the salt that batches carry, from the first that lies where it says: for a damaged header."""
+    at = HEADER
+    while at + HEADER <= size:
+        data = bytes(_load(files, fd, at, size, HEADER))
+        found = data.find(BATCH_MAGIC_BYTES)
+        while 0 <= found <= len(data) - HEADER:
+            salt = BATCH.unpack_from(data, found)[2]
+            if parse_batch(data, found, salt, at + found) is not None:
+                return int(salt)
+            found = data.find(BATCH_MAGIC_BYTES, found + 1)
+        if len(data) <= HEADER:
+            break
+        at += len(data) - HEADER + 1
+    return None
+
+
+def remember(windows: Windows, header: BatchHeader, body: memoryview) -> Windows:
+    """Return the windows of producers as they are behind this batch."""
+    if header.attributes & PRODUCERS:
+        return Windows.unpack(bytes(body))
+    if header.producer and not header.attributes & (CONTROL | GAP):
+        windows.add(Producer(header.producer, header.epoch, header.sequence), header.messages, header.base)
+    return windows

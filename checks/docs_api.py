@@ -15,22 +15,27 @@ from holdfast import (
     Delivery,
     Depends,
     Job,
+    LogMessage,
     Message,
     Retry,
     Stored,
+    StoredAt,
     Task,
     Unique,
     Worker,
 )
 from holdfast import current_job as current_job_function
-from holdfast.aio import Aio, AioDeliveries, AioPlace, AioQueue
+from holdfast.aio import Aio, AioDeliveries, AioGroup, AioLog, AioMember, AioPlace, AioProducer, AioQueue
 from holdfast.capabilities import Definition, JobFilter, Schedule, Tick
-from holdfast.config import QueueSettings
+from holdfast.config import LogSettings, QueueSettings
 from holdfast.delivery import HolderInfo, JobView, QueueStats, Replayed, Reported, RunningJob
 from holdfast.formatter import JsonFormatter
 from holdfast.http.status import StatusServer
+from holdfast.logged import Assigned, Ends, GroupInfo, Lag
+from holdfast.logs import Batch, Group, GroupLag, Log, LogProducer, Member, NextOffsets
 from holdfast.metrics import Metrics
 from holdfast.middleware import Middleware, Sending
+from holdfast.places import Places
 from holdfast.queues import Deliveries, Place, Queue
 from holdfast.schedule.book import AppSchedules
 from holdfast.schedule.schedule import ScheduleOptions
@@ -41,6 +46,7 @@ from holdfast.worker.commanding import AppWorkers
 
 CLASSES: tuple[tuple[type, str], ...] = (
     (App, "holdfast"),
+    (Places, "holdfast.places"),
     (Task, "holdfast"),
     (Call, "holdfast"),
     (Job, "holdfast"),
@@ -63,21 +69,39 @@ CLASSES: tuple[tuple[type, str], ...] = (
     (Tick, "holdfast.capabilities"),
     (Queue, "holdfast.queues"),
     (Place, "holdfast.queues"),
+    (Log, "holdfast.logs"),
+    (LogProducer, "holdfast.logs"),
+    (Group, "holdfast.logs"),
+    (GroupLag, "holdfast.logs"),
+    (Member, "holdfast.logs"),
+    (Batch, "holdfast.logs"),
+    (NextOffsets, "holdfast.logs"),
     (Deliveries, "holdfast.queues"),
     (Aio, "holdfast.aio"),
     (AioQueue, "holdfast.aio"),
     (AioPlace, "holdfast.aio"),
     (AioDeliveries, "holdfast.aio"),
+    (AioLog, "holdfast.aio"),
+    (AioProducer, "holdfast.aio"),
+    (AioGroup, "holdfast.aio"),
+    (AioMember, "holdfast.aio"),
     (Delivery, "holdfast"),
     (Message, "holdfast"),
     (Unique, "holdfast"),
     (Stored, "holdfast"),
+    (StoredAt, "holdfast"),
+    (LogMessage, "holdfast"),
     (JobView, "holdfast.delivery"),
     (Reported, "holdfast.delivery"),
     (Replayed, "holdfast.delivery"),
     (QueueStats, "holdfast.delivery"),
     (JobFilter, "holdfast.capabilities"),
     (QueueSettings, "holdfast.config"),
+    (Ends, "holdfast.logged"),
+    (Lag, "holdfast.logged"),
+    (GroupInfo, "holdfast.logged"),
+    (Assigned, "holdfast.logged"),
+    (LogSettings, "holdfast.config"),
     (Metrics, "holdfast.metrics"),
     (Tracing, "holdfast.tracing"),
     (StatusServer, "holdfast.http.status"),

@@ -1,4 +1,4 @@
-"""Background jobs that are held until they are done, on an embedded store by default.
+"""Background jobs that are held until they are done, and logs that keep what happened, on an embedded store by default.
 
 What is not an error is imported when it is first asked for, so that the command line starts at once.
 """
@@ -10,6 +10,7 @@ from holdfast.errors import (
     Bury,
     Cancel,
     Closed,
+    CorruptLog,
     Duplicate,
     HoldfastError,
     JobCancelled,
@@ -18,6 +19,7 @@ from holdfast.errors import (
     JobFailed,
     JobTimedOut,
     LeaseLost,
+    OffsetGone,
     QueueFull,
     RetryLater,
     Undecodable,
@@ -27,6 +29,7 @@ from holdfast.errors import (
 if TYPE_CHECKING:
     from holdfast.app import App
     from holdfast.delivery import Delivery, State
+    from holdfast.logged import LogMessage, StoredAt
     from holdfast.message import Message, Stored, Unique
     from holdfast.retry import Retry
     from holdfast.tasks.calls import Call
@@ -46,6 +49,7 @@ __all__ = [
     "Cancel",
     "Closed",
     "Context",
+    "CorruptLog",
     "Delivery",
     "Depends",
     "Duplicate",
@@ -58,12 +62,15 @@ __all__ = [
     "JobTimedOut",
     "Lane",
     "LeaseLost",
+    "LogMessage",
     "Message",
+    "OffsetGone",
     "QueueFull",
     "Retry",
     "RetryLater",
     "State",
     "Stored",
+    "StoredAt",
     "Task",
     "Undecodable",
     "Unique",
@@ -81,10 +88,12 @@ _LATE = {
     "Depends": "tasks.depends",
     "Job": "tasks.job",
     "Lane": "worker",
+    "LogMessage": "logged",
     "Message": "message",
     "Retry": "retry",
     "State": "delivery",
     "Stored": "message",
+    "StoredAt": "logged",
     "Task": "tasks.task",
     "Unique": "message",
     "Worker": "worker",

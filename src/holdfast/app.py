@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 import msgspec
 
 from holdfast.aio import Aio
-from holdfast.capabilities import Inspectable, Schedules
+from holdfast.capabilities import Inspectable, Logs, Schedules
 from holdfast.clock import SYSTEM, Clock
 from holdfast.codec import Codec, choose
 from holdfast.config import QueueSettings, parse_url
-from holdfast.contract import QueueBackend
-from holdfast.declared import DeclaredQueues, selector
+from holdfast.declared import DeclaredQueues
 from holdfast.errors import JobError, NotSupported, UsageError, nearest
 from holdfast.events import LOGGER, Event, Events, is_coroutine_function
 from holdfast.lifetime import Lifetime
 from holdfast.listeners import AsyncListener, AsyncListeners
+from holdfast.logs.opening import Opened, OpenLogs
 from holdfast.message import SendOptions
 from holdfast.middleware import Middleware
+from holdfast.places import Places
 from holdfast.queues import Queue
-from holdfast.stores import open_store
+from holdfast.stores import holds_logs_alone, open_logs, open_store
 from holdfast.tasks.calls import Call, send_calls
 from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.isolating import address_of, surrounded
@@ -49,6 +50,7 @@ E = TypeVar("E", bound=Event)
 W = TypeVar("W", bound=Worker)
 
 URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
+LOGS_VARIABLE = "HOLDFAST_LOGS_URL"
 
 
 class EmbeddedOptions(TypedDict, total=False):
@@ -97,9 +99,10 @@ class AppOptions(TypedDict, total=False):
     strict_queues: bool
     client: object
     pool: object
+    logs: str | None
 
 
-class App:
+class App(Places):
     """Holds the store behind ``url`` (or ``$HOLDFAST_URL``, or ``sqlite:///holdfast.db``) and the program's tasks.
 
     Nothing is read or written before the first use or ``with app:``. ``close`` runs at exit by itself; ``with app:``
@@ -112,6 +115,8 @@ class App:
 
     ``queues`` declares queues with their settings, which are written to the store when it is opened and has others.
     With ``strict_queues`` no other queue can be used: a ``UsageError`` tells of it before anything is read or written.
+
+    ``logs`` is the URL of the store of its logs (or ``$HOLDFAST_LOGS_URL``), where that is another one.
 
     ``client`` and ``pool`` are the program's own ways to the store, for stores that take them: see the opener of each.
     """
@@ -138,16 +143,18 @@ class App:
         self.dependencies = Dependencies(self.events.logger)
         """What handlers are given by ``Depends``; ``app.dependencies.override`` replaces a provider in tests."""
         self._listeners = AsyncListeners(self.events.logger)
+        strict = options.get("strict_queues", False)
+        logs_url = options.get("logs") or os.environ.get(LOGS_VARIABLE)
+        self.logs_url = parse_url(logs_url) if logs_url else None
+        self._logs = OpenLogs(self._open_logs, name=name or self.url.text, events=self.events, strict=strict)
         self._life = life = Lifetime(
             partial(open_store, self.url, clock=clock, **own),
             name=name or self.url.text,
             events=self.events,
             middleware=self.middleware,
             clock=clock,
-            parts=(self.dependencies, self._listeners),
-            declared=DeclaredQueues(
-                options.get("queues"), strict=options.get("strict_queues", False), allow_pickle=allow_pickle
-            ),
+            parts=(self.dependencies, self._listeners, self._logs),
+            declared=DeclaredQueues(options.get("queues"), strict=strict, allow_pickle=allow_pickle),
         )
         self._link = self._life.link
         self.gate = Gates()
@@ -160,10 +167,8 @@ class App:
             link=self._link,
             threads=lambda: life.threads,
             subscribers=self._subscribers,
-            queue=self.queue,
-            queues=self.queues,
-            job=self.job,
-            rescue=self.rescue,
+            app=self,
+            appends=lambda: self._logs.appends,
         )
         """What the App offers, to be awaited."""
 
@@ -178,6 +183,16 @@ class App:
     @property
     def _clock(self) -> Clock:
         return self._life.clock
+
+    def _open_logs(self) -> Opened:
+        self._life.open_part()
+        clock, url = self._clock, self.logs_url or self.url
+        if not self._life.lent and (url != self.url or holds_logs_alone(url)):
+            return Opened(open_logs(url, clock=clock), is_own=True, clock=clock)
+        store = self._life.store()
+        if not isinstance(store, Logs):
+            raise NotSupported(f"{self.url.text} holds no logs: name a store that does, App(…, logs='disk:data')")
+        return Opened(store.open_logs(), is_own=False, clock=clock)
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
@@ -303,36 +318,6 @@ class App:
             raise JobError(f"queue {queue!r} has no job {job_id}: it was removed, or never sent", job_id=job_id)
         decode = self.tasks[view.kind].decode_result if view.kind in self.tasks else choose("json").decoder(Any)
         return Job(self._link, queue, job_id, decode, view=view)
-
-    # -- queues and the store -------------------------------------------------------------------------------------
-
-    def queue(self, name: str) -> Queue:
-        """Return the queue of this name, for bytes and leases of one's own. Touches no store, and makes no queue."""
-        queue = self._place(name)
-        self._link.sender.declared.check(name)
-        return queue
-
-    def queues(
-        self,
-        names: str | Iterable[str] | None = None,
-        *,
-        labels: Mapping[str, object] | None = None,
-        group: str | None = None,
-    ) -> list[Queue]:
-        """Return the queues that the store has, by name: all, or those that match everything that is given.
-
-        ``*`` in a name stands for any text. Of the ``labels`` a queue must have each; values are compared as text.
-        """
-        wanted = selector(names, labels, group)
-        return [self._place(name) for name in wanted.select(self.backend.queues())]
-
-    def _place(self, name: str) -> Queue:
-        return Queue(name, self._life.store, self._life.heartbeat, self.events, self._link.sender)
-
-    @property
-    def backend(self) -> QueueBackend:
-        """The open store itself, for what the App does not offer; opened if need be."""
-        return self._life.store()
 
     def rescue(self) -> int:
         """Take back the jobs of holders that have gone silent, or whose process has gone from this machine, and return

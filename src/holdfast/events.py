@@ -124,6 +124,35 @@ class Retired(Event, frozen=True):
     reason: str = "worker died: its process has gone"
 
 
+# -- logs -----------------------------------------------------------------------------------------------------
+
+
+class LogTrimmed(Event, frozen=True):
+    """Retention has dropped ``messages`` from logs, ``bytes`` in all, found by one round of housekeeping."""
+
+    messages: int
+    bytes: int
+
+
+class GroupExpired(Event, frozen=True):
+    """Nobody has read for a ``group`` of ``log`` for its ``group_expiry``: it was removed, with its offsets."""
+
+    log: str
+    group: str
+
+
+class GroupPins(Event, frozen=True):
+    """A log keeps ``bytes`` for a ``group`` alone (``until_consumed``), for which nobody has read for ``idle`` seconds.
+
+    Told after an hour, and once a day from then on.
+    """
+
+    log: str
+    group: str
+    bytes: int
+    idle: float
+
+
 # -- schedules ------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +307,9 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (Lost, logging.WARNING, _JOB + "counts for nothing, its lease was lost"),
     (Stuck, logging.ERROR, _JOB + "over its timeout after {seconds:.3g} s, and cannot be stopped\n{stack}"),
     (Dropped, logging.WARNING, "{count} dead letters dropped by retention"),
+    (LogTrimmed, logging.INFO, "{messages} messages of logs dropped by retention, {bytes} bytes"),
+    (GroupExpired, logging.WARNING, "group {group} of log {log} removed: nobody has read for it"),
+    (GroupPins, logging.WARNING, "log {log} keeps {bytes} bytes for group {group}, idle for {idle:.0f} s; forget it?"),
     (Rescued, logging.WARNING, "{count} jobs taken back from holders that went silent"),
     (Retired, logging.WARNING, "holder {holder.id} retired, {reason}; {jobs} jobs taken back"),
     (Stalled, logging.ERROR, "worker {holder} has been unable to lease for {seconds:.3g} s: {error!r}"),

@@ -46,6 +46,14 @@ class Part(Protocol):
 
 
 @runtime_checkable
+class Untidy(Part, Protocol):
+    """A part that gathers what must be tidied."""
+
+    def tidy(self, stop: threading.Event) -> None:
+        """Tidy what is open until there is nothing more to do, or ``stop`` is set."""
+
+
+@runtime_checkable
 class Keeping(Part, Protocol):
     """A part that keeps something of the store it is used with, or of what goes with that."""
 
@@ -82,6 +90,8 @@ class Lifetime:
         self._heartbeat: Heartbeat | None = None
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
         self._closed = False
+        self.lent = 0
+        """How many loans there are now: see ``lend``."""
         _LIVING.add(self)
 
     # -- what is open ---------------------------------------------------------------------------------------------
@@ -97,8 +107,19 @@ class Lifetime:
                 raise self._refusal()
             if self._store is None:
                 self._store = self._declared_in(self._open_store())
-                self._tidying = Tidying(self, self._events.logger)
+                self._begin_tidying()
             return self._store
+
+    def open_part(self) -> None:
+        """Hear that a part opens something that must be tidied; ``Closed`` after ``close``."""
+        with self._lock:
+            if self._closed:
+                raise self._refusal()
+            self._begin_tidying()
+
+    def _begin_tidying(self) -> None:
+        if self._tidying is None:
+            self._tidying = Tidying(self, self._events.logger)
 
     def _declared_in(self, store: QueueBackend) -> QueueBackend:
         """Let the store know the program's queues; it is closed when it cannot."""
@@ -140,6 +161,16 @@ class Lifetime:
             heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
         return tidy_all(store, self._events, stop or threading.Event())
 
+    def tidy(self, stop: threading.Event) -> None:
+        """Tidy what is open, the store and the parts, until there is nothing more to do, or ``stop`` is set."""
+        try:
+            if self._store is not None:
+                self.rescue(stop)
+        finally:
+            for part in self._parts:
+                if isinstance(part, Untidy):
+                    part.tidy(stop)
+
     @contextmanager
     def lend(self, store: QueueBackend, clock: Clock) -> Iterator[None]:
         """Let everything of this App live on ``store`` and ``clock`` in the block, for a test; afterwards all is as
@@ -150,6 +181,7 @@ class Lifetime:
             threads, self.threads = self.threads, Threads(self.store)
             self.clock, self._store, self._tidying, self._heartbeat = clock, store, None, None
             self._workers, self._closed = weakref.WeakSet(), False
+            self.lent += 1
         kept = [(part, part.renew()) for part in self._parts if isinstance(part, Keeping)]
         with self.link.renewed():
             try:
@@ -162,6 +194,7 @@ class Lifetime:
                 with self._lock:
                     self.clock, self._store, self._tidying, self._heartbeat, self._workers, self._closed = before
                     self.threads = threads
+                    self.lent -= 1
 
     # -- its end --------------------------------------------------------------------------------------------------
 
@@ -190,6 +223,8 @@ class Lifetime:
             heartbeat, self._heartbeat = self._heartbeat, None
         if tidying is not None:
             tidying.stop()
+        if not lingering:
+            self._close_parts()  # what somebody opened again meanwhile
         if heartbeat is not None:
             heartbeat.stop()
             heartbeat.join(LAST_BEAT)

@@ -163,17 +163,16 @@ def message(body: bytes, options: SendOptions, *, kind: str = "") -> Message:
 
 def checked(message: Message) -> Message:
     """Return ``message`` when a store can take it, its body aside; ``UsageError`` names the field that does not fit."""
-    _check_text(message.id, "id")
+    check_text(message.id, "id")
     if message.key is not None:
-        _check_text(message.key, "key")
-    _check_whole(message.priority, "priority", LOWEST_PRIORITY, HIGHEST_PRIORITY)
+        check_text(message.key, "key")
+    check_whole(message.priority, "priority", LOWEST_PRIORITY, HIGHEST_PRIORITY)
     if message.max_attempts is not None:
-        _check_whole(message.max_attempts, "max_attempts", 1, 1_000_000)
+        check_whole(message.max_attempts, "max_attempts", 1, 1_000_000)
     for length, what in ((message.delay, "delay"), (message.expires_in, "expires_in"), (message.timeout, "timeout")):
         if length is not None:
             seconds(length, what)
-    if message.headers and not all(_is_text(part) for pair in message.headers.items() for part in pair):
-        raise UsageError("headers must map texts to texts")
+    check_headers(message.headers)
     if message.unique is not None:
         _check_unique(message.unique)
     return message
@@ -182,7 +181,7 @@ def checked(message: Message) -> Message:
 def _check_unique(unique: object) -> None:
     if not isinstance(unique, Unique):
         raise UsageError(f"unique must be a Unique, such as Unique({str(unique)[:40]!r}), not {unique!r:.80}")
-    _check_text(unique.key, "the key of unique")
+    check_text(unique.key, "the key of unique")
     for value, choices, what in ((unique.until, Until, "until"), (unique.on_conflict, OnConflict, "on_conflict")):
         if value not in get_args(choices):
             raise UsageError(f"{what} of unique must be one of {', '.join(get_args(choices))}, not {value!r:.80}")
@@ -208,14 +207,23 @@ def instant(moment: datetime, what: str) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _check_whole(number: object, what: str, low: int, high: int) -> None:
-    if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
-        raise UsageError(f"{what} must be a whole number from {low} to {high}, not {number!r}")
+def check_whole(number: object, what: str, low: int, high: int | None = None) -> None:
+    """Raise ``UsageError`` naming ``what`` unless this is a whole number from ``low`` to ``high``."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < low or (high is not None and number > high):
+        span = f"from {low} to {high}" if high is not None else f"{low} or more"
+        raise UsageError(f"{what} must be a whole number {span}, not {number!r}")
 
 
-def _check_text(text: object, what: str) -> None:
+def check_text(text: object, what: str) -> None:
+    """Raise ``UsageError`` naming ``what`` unless this is a text of 1 to 255 characters that every store can keep."""
     if not _is_text(text) or not 1 <= len(str(text)) <= 255:
         raise UsageError(f"{what} must be a text of 1 to 255 characters, not {text!r:.80}")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise ``UsageError`` unless headers are texts by texts that every store can keep."""
+    if headers and not all(_is_text(part) for pair in headers.items() for part in pair):
+        raise UsageError("headers must map texts to texts")
 
 
 def _is_text(text: object) -> bool:

@@ -22,7 +22,7 @@ from holdfast.logged import Assigned, Chunk, LogMessage, Offset
 
 MOST = 10_000
 MOST_BYTES = 64 << 20
-MOST_FINISHED = 400
+MOST_FINISHED = 1000
 """How many offsets finished beyond the place are told to the store; those that are not told may run again."""
 
 

@@ -163,9 +163,6 @@ class SimulatedDisk(Files):
             resize(node.content, size)
             self.trace.append(Truncate(node, size))
 
-    def allocate(self, fd: int, size: int) -> None:
-        self.truncate(fd, max(size, self.size(fd)))
-
     def map(self, fd: int, size: int) -> mmap.mmap:
         content = self._node(fd).content
         if not 0 < size <= len(content):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, Unpack
+from typing import Any, Protocol, TypeVar, Unpack
 
+from holdfast.aio.logs import AioGroup, AioLog, AioMember, AioProducer
 from holdfast.aio.queues import AioDeliveries, AioPlace, AioQueue
 from holdfast.aio.threads import Threads
+from holdfast.declared import LogOptions
+from holdfast.logs import Log
+from holdfast.logs.appends import Appends
 from holdfast.message import SendOptions
 from holdfast.queues import Queue
 from holdfast.tasks.calls import Call, send_calls_soon
@@ -14,9 +18,36 @@ from holdfast.tasks.job import Job
 from holdfast.tasks.link import Link
 from holdfast.tasks.subscribers import EVENTS_QUEUE, Subscribers
 
-__all__ = ["Aio", "AioDeliveries", "AioPlace", "AioQueue", "Threads"]
+__all__ = [
+    "Aio",
+    "AioDeliveries",
+    "AioGroup",
+    "AioLog",
+    "AioMember",
+    "AioPlace",
+    "AioProducer",
+    "AioQueue",
+    "Threads",
+]
 
 R = TypeVar("R")
+Names = str | Iterable[str] | None
+
+
+class Blocking(Protocol):
+    """What the awaited face needs of its App; these block."""
+
+    def queue(self, name: str) -> Queue: ...
+    def queues(
+        self, names: Names = None, *, labels: Mapping[str, object] | None = None, group: str | None = None
+    ) -> list[Queue]: ...
+    def log(self, name: str, **settings: Unpack[LogOptions]) -> Log: ...
+    def logs(self, names: Names = None, *, labels: Mapping[str, object] | None = None) -> list[Log]: ...
+    def select(
+        self, ids: Names = None, *, names: Names = None, labels: Mapping[str, object] | None = None
+    ) -> list[Queue | Log]: ...
+    def job(self, queue: str, job_id: str) -> Job[Any]: ...
+    def rescue(self) -> int: ...
 
 
 class Aio:
@@ -29,22 +60,20 @@ class Aio:
     def __init__(
         self,
         *,
+        app: Blocking,
         link: Link,
         threads: Callable[[], Threads],
         subscribers: Subscribers,
-        queue: Callable[[str], Queue],
-        queues: Callable[..., list[Queue]],
-        job: Callable[[str, str], Job[Any]],
-        rescue: Callable[[], int],
+        appends: Callable[[], Appends],
     ) -> None:
-        self._link, self._threads, self._subscribers = link, threads, subscribers
-        self._queue, self._queues, self._job, self._rescue = queue, queues, job, rescue
+        self._app, self._link, self._threads = app, link, threads
+        self._subscribers, self._appends = subscribers, appends
 
     # -- queues ---------------------------------------------------------------------------------------------------
 
     def queue(self, name: str) -> AioQueue:
         """Return the queue of this name. Touches no store, and makes no queue."""
-        return AioQueue(self._queue(name), self._threads, self._link)
+        return AioQueue(self._app.queue(name), self._threads, self._link)
 
     async def queues(
         self,
@@ -54,8 +83,36 @@ class Aio:
         group: str | None = None,
     ) -> list[AioQueue]:
         """Return the queues that the store has, by name: all, or those that match everything that is given."""
-        found = await self._threads().call(self._queues, names, labels=labels, group=group)
+        found = await self._threads().call(self._app.queues, names, labels=labels, group=group)
         return [AioQueue(queue, self._threads, self._link) for queue in found]
+
+    # -- logs -----------------------------------------------------------------------------------------------------
+
+    def log(self, name: str, **settings: Unpack[LogOptions]) -> AioLog:
+        """Return the log of this name, with these settings. Touches no store. See ``App.log``."""
+        return self._aio_log(self._app.log(name, **settings))
+
+    async def logs(
+        self, names: str | Iterable[str] | None = None, *, labels: Mapping[str, object] | None = None
+    ) -> list[AioLog]:
+        """Return the logs there are, by name: all, or those that match everything that is given."""
+        return [self._aio_log(log) for log in await self._threads().call(self._app.logs, names, labels=labels)]
+
+    async def select(
+        self,
+        ids: str | Iterable[str] | None = None,
+        *,
+        names: str | Iterable[str] | None = None,
+        labels: Mapping[str, object] | None = None,
+    ) -> list[AioQueue | AioLog]:
+        """Return queues and logs, each once, queues first and by name. See ``App.select``."""
+        found = await self._threads().call(self._app.select, ids, names=names, labels=labels)
+        return [
+            self._aio_log(one) if isinstance(one, Log) else AioQueue(one, self._threads, self._link) for one in found
+        ]
+
+    def _aio_log(self, log: Log) -> AioLog:
+        return AioLog(log, self._threads, self._appends)
 
     # -- jobs and events ------------------------------------------------------------------------------------------
 
@@ -79,8 +136,8 @@ class Aio:
 
     async def job(self, queue: str, job_id: str) -> Job[Any]:
         """Look up a job sent by anybody, and return it with its ``view``; ``JobError`` when it does not exist."""
-        return await self._threads().call(self._job, queue, job_id)
+        return await self._threads().call(self._app.job, queue, job_id)
 
     async def rescue(self) -> int:
         """Take back the jobs of holders that have gone silent, and return how many. See ``App.rescue``."""
-        return await self._threads().call(self._rescue)
+        return await self._threads().call(self._app.rescue)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from holdfast.batching import tell
@@ -104,6 +105,45 @@ class Threads:
             alarm.close()
         if pool is not None:
             pool.shutdown()
+
+
+class OwnThread:
+    """One thread that makes calls in the order they come, for what is for one thread at a time and may take long.
+
+    It starts with the first call. ``close`` lets it end after the last one, and waits for nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Let the thread call the function; its future may be awaited through ``answer``, or left alone."""
+        from concurrent.futures import Future
+
+        future: Future[T] = Future()
+        with self._lock:
+            self._calls.put((future, partial(copy_context().run, partial(function, *args, **kwargs))))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+        return future
+
+    def close(self) -> None:
+        """Let the thread end behind what was submitted."""
+        with self._lock:
+            if self._thread is not None:
+                self._calls.put(None)
+                self._thread = None
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if future.set_running_or_notify_cancel():
+                _answer(future, call)
+            del item, future, call  # or what it returned would live here until the next call
 
 
 def _answer(future: Future[T], call: Callable[[], T]) -> None:

@@ -15,7 +15,7 @@ from holdfast.cli.output import Output, Table, count, length, progress
 from holdfast.cli.reviving import revive
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
-from holdfast.declared import QueueSelector
+from holdfast.declared import Selector
 from holdfast.delivery import QueueStats, State
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _read_labels(context: click.Context, option: click.Parameter, given: Sequenc
 def list_queues(store: QueueBackend, out: Output, labels: Mapping[str, str], group: str | None) -> None:
     """List the queues with how many jobs are in each state, and their labels and groups."""
     known = store.queues()
-    names = QueueSelector(labels=labels, group=group).select(known)
+    names = Selector(labels=labels, group=group).select(known)
     found = [(store.stats(name), known[name]) for name in names]
     documents = [
         {**stats_document(stats), "labels": dict(settings.labels), "group": settings.group} for stats, settings in found

@@ -76,6 +76,14 @@ def open_logs(url: StoreURL, *, clock: Clock = SYSTEM) -> LogBackend:
     raise NotSupported(f"{url.text}: the store {url.scheme!r} holds no logs; those of disk:, sqlite: and memory: do")
 
 
+def holds_logs_alone(url: StoreURL) -> bool:
+    """Tell whether what ``url`` names holds logs and no queues."""
+    return (
+        _registered(url.scheme, BUILT_IN, ENTRY_POINTS) is None
+        and _registered(url.scheme, LOGS_BUILT_IN, LOGS_ENTRY_POINTS) is not None
+    )
+
+
 def _opener(url: StoreURL) -> Opener:
     opener = _registered(url.scheme, BUILT_IN, ENTRY_POINTS)
     if opener is not None:

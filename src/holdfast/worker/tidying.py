@@ -15,10 +15,10 @@ from holdfast.worker.housekeeping import retire_all_gone, tidy
 TIDY_EVERY = 60.0
 
 
-class Rescuing(Protocol):
+class Untidy(Protocol):
     """Who has something to tidy."""
 
-    def rescue(self, stop: threading.Event | None = None) -> int:
+    def tidy(self, stop: threading.Event) -> None:
         """Tidy until there is nothing more to do or ``stop`` is set."""
 
 
@@ -35,7 +35,7 @@ def tidy_all(store: QueueBackend, events: Events, stop: threading.Event) -> int:
 class Tidying:
     """Tidies once a minute, from a thread of its own, until it is stopped or ``owner`` has gone."""
 
-    def __init__(self, owner: Rescuing, logger: logging.Logger) -> None:
+    def __init__(self, owner: Untidy, logger: logging.Logger) -> None:
         self._stop = threading.Event()
         # The thread holds its owner weakly, or an App that nobody closes would live as long as the program.
         arguments = (weakref.ref(owner), self._stop, logger)
@@ -48,13 +48,13 @@ class Tidying:
         self._thread.join()
 
 
-def _keep_tidy(owner: weakref.ref[Rescuing], stop: threading.Event, logger: logging.Logger) -> None:
+def _keep_tidy(owner: weakref.ref[Untidy], stop: threading.Event, logger: logging.Logger) -> None:
     while not stop.wait(TIDY_EVERY):
         held = owner()
         if held is None:
             return
         try:
-            held.rescue(stop)
+            held.tidy(stop)
         except (BackendError, Closed):
             logger.debug("tidying %r is put off", held, exc_info=True)  # whoever uses the store will say so
         del held

@@ -75,7 +75,7 @@ class Live:
     def open(self, opening: Opening) -> None:
         """Open what there is, or begin it. ``OSError`` as it comes."""
         files, directory = self._files, self.directory
-        if directory.name not in files.list(directory.parent):
+        if not directory.exists():
             files.make_directory(directory)
             files.sync_directory(directory.parent)
         seen = TailReader(files, directory)

@@ -1,4 +1,6 @@
-"""The SQLite store under test: a file in a temporary folder, with a clock that stands until it is moved."""
+"""The SQLite store under test, its queues and its logs: a file in a temporary folder, with a clock that stands until it
+is moved.
+"""
 
 import sqlite3
 from pathlib import Path
@@ -9,8 +11,9 @@ import apsw
 from holdfast.config import parse_url
 from holdfast.stores import open_store
 from holdfast.stores.sqlite import SqliteBackend
+from holdfast.stores.sqlite.logs import SqliteLogs
 from holdfast.testing.clock import SharedClock
-from holdfast.testing.conformance import Caller, Harness
+from holdfast.testing.conformance import Caller, Harness, LogHarness
 
 
 class SqliteCaller(Caller):
@@ -60,6 +63,33 @@ class SqliteHarness(Harness):
     def reopen(self) -> SqliteBackend:
         self.close()
         return self.open()
+
+    def address(self) -> tuple[str, Path]:
+        return self._url, self._clock_file
+
+
+class SqliteLogHarness(LogHarness):
+    """Every handle is a backend of its own on the same file, as another process would have it."""
+
+    def __init__(self, folder: Path, options: str = "") -> None:
+        self._url = f"sqlite:///{folder}/logs.db{options}"
+        self._clock_file = folder / "clock"
+        self.clock = SharedClock(self._clock_file, ticking=False)
+        self._stores: list[SqliteBackend] = []
+
+    def open_logs(self) -> SqliteLogs:
+        store = open_store(parse_url(self._url), clock=self.clock)
+        assert isinstance(store, SqliteBackend)
+        self._stores.append(store)
+        return store.open_logs()
+
+    def close(self) -> None:
+        while self._stores:
+            self._stores.pop().close()
+
+    def reopen(self) -> SqliteLogs:
+        self.close()
+        return self.open_logs()
 
     def address(self) -> tuple[str, Path]:
         return self._url, self._clock_file

@@ -3,6 +3,7 @@
 import pytest
 
 from holdfast.testing import conformance
+from tests.stores import test_sqlite_logs
 from tests.stores.sqlite_harness import SqliteHarness
 
 pytestmark = pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
@@ -245,6 +246,8 @@ class TestModel(conformance.ModelCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
-    tests = [value for name, value in globals().items() if name.startswith("Test")]
+    tests = [
+        value for module in (globals(), vars(test_sqlite_logs)) for name, value in module.items() if "Test" in name
+    ]
 
     conformance.check_inheritance(harness.open(), tests)

@@ -8,6 +8,7 @@ from functools import partial
 
 import msgspec
 
+from holdfast.capabilities import Logs
 from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.config import QueueSettings
 from holdfast.contract import Features, QueueBackend
@@ -21,6 +22,7 @@ from holdfast.stores.sqlite.connection import Location
 from holdfast.stores.sqlite.doctor import SqliteDoctor
 from holdfast.stores.sqlite.file import OpenFile, Reader
 from holdfast.stores.sqlite.lending import Lender, Lending
+from holdfast.stores.sqlite.logs import SqliteLogs
 from holdfast.stores.sqlite.operations import Operations
 from holdfast.stores.sqlite.orders import advance
 from holdfast.stores.sqlite.schedules import KeptSchedules
@@ -37,8 +39,8 @@ _PLACES = statements("places.sql")
 _UPKEEP = statements("upkeep.sql")
 
 
-class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, QueueBackend):
-    """Queues in a SQLite file in WAL mode. Any number of processes of one machine may have it open."""
+class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, Logs, QueueBackend):
+    """Queues and logs in a SQLite file in WAL mode. Any number of processes of one machine may have it open."""
 
     def __init__(self, place: Location, clock: Clock = SYSTEM) -> None:
         level = Level.SYNCED if place.sync == "full" else Level.WRITTEN
@@ -47,16 +49,24 @@ class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, QueueBacke
         self._boot_id = boot_id()
         self._waiting = Waiting(clock)
         self._watches: set[SqliteWatch] = set()
-        self._writer = Writer(OpenFile(place), clock, changed=self._changed, listened=self._waiting.has_waiters)
+        self._writer = Writer(OpenFile(place), clock, changed=self._changed, listened=self._listened)
         self._reader = Reader(place)
         self._looker = Reader(place)
         self._chances = Chances(self._looker, self._writer, clock)
         self._lender = Lender(place, self._reader, clock)
+        self._logs = SqliteLogs(place, self._writer, clock, self._boot_id)
+
+    def _listened(self) -> bool:
+        return self._waiting.has_waiters() or self._logs.wakes.has_listeners()
 
     def _changed(self) -> None:
         self._waiting.wake()
+        self._logs.wakes.ring()
         for watch in list(self._watches):
             watch.wake()
+
+    def open_logs(self) -> SqliteLogs:
+        return self._logs
 
     # -- places ---------------------------------------------------------------------------------------------------
 
@@ -168,6 +178,7 @@ class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, QueueBacke
         self._waiting.close()
         for watch in list(self._watches):
             watch.close()
+        self._logs.close()
         self._writer.close()
         self._reader.close()
         self._looker.close()

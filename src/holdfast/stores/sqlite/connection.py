@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -129,7 +129,7 @@ class Statements:
         except self._error as error:
             raise self._mapped(error) from error
 
-    def rows(self, sql: str, params: Params = ()) -> Iterator[Row]:
+    def rows(self, sql: str, params: Params = ()) -> Generator[Row]:
         """Run one statement and yield its rows as they are asked for."""
         try:
             yield from self._raw.execute(sql, self._bound(sql, params))
@@ -290,6 +290,11 @@ def result_code(error: Exception, mask: int = 0xFF) -> int | None:
     if code is None:
         code = getattr(error, "result", None)
     return code & mask if isinstance(code, int) and code > 0 else None
+
+
+def is_full(error: BackendError) -> bool:
+    """Tell whether an error of a store means that its disk is full."""
+    return isinstance(error.__cause__, Exception) and result_code(error.__cause__) == 13
 
 
 def _make_directories(directory: Path) -> None:

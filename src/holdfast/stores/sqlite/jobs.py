@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -90,10 +90,10 @@ def _best(tx: Transaction, lanes: Sequence[int], limit: int) -> list[Row]:
     """Return the first ``limit`` ready jobs of all lanes; a lane is read only as far as it contributes."""
     if len(lanes) == 1:
         return tx.execute(_SQL["ready"], (lanes[0], limit))
-    cursors: list[Iterator[Row]] = [tx.rows(_SQL["ready"], (lane, limit)) for lane in lanes]
+    cursors: list[Generator[Row]] = [tx.rows(_SQL["ready"], (lane, limit)) for lane in lanes]
     rows = list(islice(heapq.merge(*cursors), limit))
     for cursor in cursors:
-        cursor.close()  # type: ignore[attr-defined]  # they are generators
+        cursor.close()
     return rows
 
 

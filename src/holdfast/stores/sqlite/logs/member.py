@@ -1,0 +1,258 @@
+"""One member of a group, in the process that made it.
+
+It keeps what it holds, and asks the file for one number to know that this still stands; only when that number is
+another, or a member has died, does it read or write more. So a poll that finds nothing writes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.contract import LogMember
+from holdfast.errors import BackendError, Closed, CorruptLog, LeaseLost
+from holdfast.logged import Assigned, Chunk, Offset, WhenGone
+from holdfast.stores.refused import offset_gone
+from holdfast.stores.sqlite.connection import Connection
+from holdfast.stores.sqlite.file import Reader
+from holdfast.stores.sqlite.logs import members, reading
+from holdfast.stores.sqlite.logs.liveness import Instant, ended
+from holdfast.stores.sqlite.logs.liveness import members as all_members
+from holdfast.stores.sqlite.logs.members import Member, Standing
+from holdfast.stores.sqlite.logs.places import PartitionRow
+from holdfast.stores.sqlite.logs.reading import Budget
+from holdfast.stores.sqlite.logs.wakes import Wakes
+from holdfast.stores.sqlite.writer import Transaction, Writer
+
+LOOK = 0.25
+"""How often, in seconds, a poll looks whether other members have died."""
+
+
+class Lender(Protocol):
+    """What a member needs of the logs it belongs to. ``beaten`` is when (boot ms) each holder was last written down."""
+
+    reader: Reader
+    writer: Writer
+    wakes: Wakes
+    clock: Clock
+    beaten: dict[str, int]
+
+    def now(self) -> Instant:
+        """Return the time."""
+
+    def left(self, member: SqliteMember) -> None:
+        """Forget a member."""
+
+
+class SqliteMember(LogMember):
+    """Reads for a holder; its place in the file is that of ``member``."""
+
+    def __init__(self, logs: Lender, member: Member, when_gone: WhenGone) -> None:
+        self._logs, self._member, self._when_gone = logs, member, when_gone
+        self._standing: Standing | None = None
+        self._assigned: dict[int, Assigned] = {}
+        self._positions: dict[int, tuple[int, int]] = {}  # the version it was taken at, and what is polled next
+        self._rests: dict[int, Chunk] = {}  # of appends that were not polled to their end
+        self._looked, self._looked_at = 0.0, 0
+        self._turn = 0
+        self._interrupted = self._left = False
+
+    # -- poll -----------------------------------------------------------------------------------------------------
+
+    def poll(
+        self,
+        *,
+        limit: int,
+        wait: float,
+        max_bytes: int = 16 << 20,
+        min_bytes: int = 1,
+        busy: Collection[int] = (),
+    ) -> list[Chunk]:
+        enough = min(min_bytes, max_bytes)
+        news = self._look(busy)
+        if wait > 0 and not self._interrupted and not self._suffices(news, limit, enough):
+            with self._logs.wakes.listening():
+                self._logs.writer.attend()
+                news = self._await(time.monotonic() + wait, limit, enough, busy)
+        self._interrupted = False
+        return self._take(news, Budget(limit, max_bytes))
+
+    def _await(self, end: float, limit: int, enough: int, busy: Collection[int]) -> list[PartitionRow]:
+        while True:
+            rings = self._logs.wakes.rings
+            news = self._look(busy)
+            left = end - time.monotonic()
+            if left <= 0 or self._interrupted or self._suffices(news, limit, enough):
+                return news
+            self._logs.wakes.wait(rings, min(left, LOOK))
+
+    def _look(self, busy: Collection[int]) -> list[PartitionRow]:
+        """Share, and return those partitions held in which there is something to read."""
+        self._check_member()
+        self._share(busy)
+        news = [] if not self._positions else self._logs.reader.read(self._news)
+        for partition in news:
+            self._check_position(partition)
+        return news
+
+    def _news(self, connection: Connection) -> list[PartitionRow]:
+        places = [(index, position) for index, (_, position) in self._positions.items()]
+        return reading.news(connection, self._member.log, places)
+
+    def _check_position(self, partition: PartitionRow) -> None:
+        """Jump, or raise ``OffsetGone``, when what is to be polled next is not there."""
+        version, position = self._positions[partition.index]
+        if partition.first <= position <= partition.next:
+            return
+        if self._when_gone == "error":
+            raise offset_gone(self._member.log.name, partition.ends(), position)
+        self._positions[partition.index] = (
+            version,
+            partition.first if self._when_gone == "earliest" else partition.next,
+        )
+
+    def _suffices(self, news: Sequence[PartitionRow], limit: int, min_bytes: int) -> bool:
+        """Tell whether there is enough to return."""
+        messages = sum(part.next - self._positions[part.index][1] for part in news)
+        if messages >= limit or min_bytes <= 1:
+            return messages > 0
+        return self._logs.reader.read(lambda connection: self._bodies(connection, news)) >= min_bytes
+
+    def _bodies(self, connection: Connection, news: Sequence[PartitionRow]) -> int:
+        """Return the bytes of the bodies to be polled; of an append that was begun, all."""
+        positions = [(part, self._positions[part.index][1]) for part in news]
+        return sum(part.bodies - reading.before(connection, part, position)[1] for part, position in positions)
+
+    def _take(self, news: Sequence[PartitionRow], budget: Budget) -> list[Chunk]:
+        """Take what there is, partition after partition, each time from another one on."""
+        self._turn += 1
+        first = self._turn % len(news) if news else 0
+        taken: list[Chunk] = []
+        for partition in (*news[first:], *news[:first]):
+            try:
+                taken += self._take_from(partition, budget)
+            except CorruptLog:
+                if not taken:
+                    raise
+                break
+        return taken
+
+    def _take_from(self, partition: PartitionRow, budget: Budget) -> list[Chunk]:
+        version, position = self._positions[partition.index]
+        rest = self._rests.pop(partition.index, None)
+        taken: list[Chunk] = []
+        if rest is not None and rest.base == position:
+            taken, rest = reading.cut(rest, budget)
+            position += sum(map(len, taken))
+        if rest is None or rest.base != position:
+            log = self._member.log
+            more, rest = self._logs.reader.read(lambda file: reading.read(file, log, partition, position, budget))
+            taken += more
+        if rest is not None:
+            self._rests[partition.index] = rest
+        if taken:
+            self._positions[partition.index] = (version, taken[-1].next)
+        return [msgspec.structs.replace(chunk, version=version) for chunk in taken]
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+        self._logs.wakes.ring()
+
+    # -- sharing --------------------------------------------------------------------------------------------------
+
+    def _share(self, busy: Collection[int]) -> None:
+        """See to it that this member lives, and holds its share; stand where the group stands in what is new."""
+        now = self._logs.now()
+        dead = self._dead(now)
+        changes = self._logs.reader.read(lambda connection: members.changes(connection, self._member))
+        if changes is None:
+            raise members.removed(self._member)
+        if self._standing is None or changes != self._standing.changes:
+            self._stand(self._logs.reader.read(lambda connection: members.standing(connection, self._member)))
+        standing = self._standing
+        if standing is None:
+            raise members.removed(self._member)
+        if dead or not standing.registered or standing.lacking() or standing.surplus(busy):
+            self._stand(self._logs.writer.run(lambda tx: members.share(tx, self._member, dead, busy)))
+            self._logs.beaten[self._member.holder.id] = now.uptime
+        elif self._is_beat_due(now):
+            self._beat(now)
+
+    def _dead(self, now: Instant) -> set[int]:
+        """Return the other members that have died; looked for every ``LOOK`` seconds."""
+        if time.monotonic() - self._looked < LOOK and abs(now.uptime - self._looked_at) < LOOK * 1000:
+            return set()
+        self._looked, self._looked_at = time.monotonic(), now.uptime
+        rows = self._logs.reader.read(lambda connection: all_members(connection, self._member.reading))
+        return ended([row for row in rows if row.number != self._member.number], now)
+
+    def _stand(self, standing: Standing | None) -> None:
+        """Take up what is new, from the group's place on; drop what is no longer held."""
+        self._standing = standing
+        held = {} if standing is None else standing.held
+        for index in self._positions.keys() - held:
+            del self._positions[index], self._assigned[index]
+            self._rests.pop(index, None)
+        for index, place in held.items():
+            known = self._positions.get(index)
+            if known is None or known[0] != place.version:
+                self._positions[index] = (place.version, place.next)
+                self._assigned[index] = Assigned(place)
+                self._rests.pop(index, None)
+
+    def _is_beat_due(self, now: Instant) -> bool:
+        holder = self._member.holder
+        return now.uptime - self._logs.beaten.get(holder.id, -1 << 62) >= holder.ttl * 1000 / 3
+
+    def _beat(self, now: Instant) -> None:
+        holder, boot = self._member.holder, self._member.boot
+        if not self._logs.writer.run(lambda tx: members.keep_alive(tx, holder, boot), quiet=True):
+            raise members.retired(holder)
+        self._logs.beaten[holder.id] = now.uptime
+
+    # -- commit ---------------------------------------------------------------------------------------------------
+
+    def commit(self, offsets: Sequence[Offset], *, durable: bool = False) -> dict[int, int]:
+        self._check_member()
+        now = self._logs.now()
+        due = self._is_beat_due(now)
+
+        def command(tx: Transaction) -> members.Committed:
+            if due:
+                members.keep_alive(tx, self._member.holder, self._member.boot)
+            return members.commit(tx, self._member, offsets)
+
+        committed = self._logs.writer.run(command, quiet=True)
+        if due:
+            self._logs.beaten[self._member.holder.id] = now.uptime
+        if committed.lost:
+            raise LeaseLost(
+                f"{self._member}: partitions {', '.join(map(str, sorted(committed.lost)))} are no longer held by this "
+                "member, or were sought; what it polled there before is delivered again"
+            )
+        return committed.places
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    def assigned(self) -> dict[int, Assigned]:
+        self._check_member()
+        return dict(self._assigned)
+
+    def leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._logs.left(self)
+            try:
+                self._logs.writer.run(lambda tx: members.leave(tx, self._member))
+            except (BackendError, Closed):
+                self._logs.beaten.pop(self._member.holder.id, None)  # its ttl, or the end of its process, will tell
+            self._logs.wakes.ring()
+
+    def _check_member(self) -> None:
+        self._logs.reader.check_open()
+        if self._left:
+            raise Closed(f"this member has left {self._member}")

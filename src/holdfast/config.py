@@ -79,10 +79,11 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a log can be told. Lengths are seconds, sizes bytes; None means no limit.
 
     Messages go, oldest first, once they are older than ``keep_for``, or the log is larger than ``keep_bytes`` or has
-    more than ``keep_most`` messages; whole appends go at a time. With ``until_consumed`` nothing goes that a group has
-    not read, whatever the others say. Beyond ``limit_bytes`` appends raise ``QueueFull`` until something goes. A group
-    that nobody reads for ``group_expiry`` is removed with its offsets. ``compression`` is of appends from now on.
-    ``partitions`` may grow, never shrink; keys then change their partition. ``labels`` are for choosing logs.
+    more than ``keep_most`` messages; whole appends go at a time, and never so many that less is left than that. With
+    ``until_consumed`` nothing goes that a group has not read, whatever the others say. Beyond ``limit_bytes`` appends
+    raise ``QueueFull`` until something goes. A group that nobody reads for ``group_expiry`` is removed with its
+    offsets. ``compression`` is of appends from now on. ``partitions`` may grow, never shrink; keys then change their
+    partition. ``labels`` are for choosing logs.
     """
 
     partitions: int = 1

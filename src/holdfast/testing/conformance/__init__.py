@@ -31,10 +31,15 @@ from holdfast.testing.conformance.leasing import GiveBackCases, LeaseCases
 from holdfast.testing.conformance.limiting import LimitCases
 from holdfast.testing.conformance.logs.appending import LogAppendCases, LogRefusalCases, LogThreadCases, LogTimeCases
 from holdfast.testing.conformance.logs.cases import LogCases
+from holdfast.testing.conformance.logs.closing import LogCloseCases
 from holdfast.testing.conformance.logs.declaring import LogDeclareCases, LogDestroyCases, LogNameCases
+from holdfast.testing.conformance.logs.durable import LogDurableCases, LogDurableGroupCases
 from holdfast.testing.conformance.logs.ending import LogCrashCases, LogRetireCases, LogSilenceCases
 from holdfast.testing.conformance.logs.grouping import LogFinishedCases, LogLeaseCases, LogOffsetCases, LogStartCases
+from holdfast.testing.conformance.logs.handles import LogHandleCases, LogHandleGroupCases
 from holdfast.testing.conformance.logs.harness import LogHarness
+from holdfast.testing.conformance.logs.keeping import LogConsumedCases, LogLimitCases, LogRetentionCases
+from holdfast.testing.conformance.logs.lagging import LogGroupCases, LogLagCases
 from holdfast.testing.conformance.logs.polling import LogPollCases, LogWakeCases
 from holdfast.testing.conformance.logs.producing import LogCompressionCases, LogProducerCases
 from holdfast.testing.conformance.logs.reading import LogEndsCases, LogFindCases, LogReadCases
@@ -107,22 +112,32 @@ __all__ = [
     "ListedCases",
     "LogAppendCases",
     "LogCases",
+    "LogCloseCases",
     "LogCompressionCases",
+    "LogConsumedCases",
     "LogCrashCases",
     "LogDeclareCases",
     "LogDestroyCases",
+    "LogDurableCases",
+    "LogDurableGroupCases",
     "LogEndsCases",
     "LogFindCases",
     "LogFinishedCases",
     "LogGoneCases",
+    "LogGroupCases",
+    "LogHandleCases",
+    "LogHandleGroupCases",
     "LogHarness",
+    "LogLagCases",
     "LogLeaseCases",
+    "LogLimitCases",
     "LogNameCases",
     "LogOffsetCases",
     "LogPollCases",
     "LogProducerCases",
     "LogReadCases",
     "LogRefusalCases",
+    "LogRetentionCases",
     "LogRetireCases",
     "LogSeekCases",
     "LogShareCases",

@@ -220,6 +220,18 @@ class LoopLag(Event, frozen=True):
     seconds: float
 
 
+class PartitionStopped(Event, frozen=True):
+    """A consumer with ``dead_letters="stop"`` goes no further in this partition: the message at ``offset`` failed for
+    good, for ``reason``. It goes on when the group is sought past it, or another member tries again.
+    """
+
+    log: str
+    group: str
+    partition: int
+    offset: int
+    reason: str
+
+
 class HolderLost(Event, frozen=True):
     """The heartbeat of ``holder`` has ended: its leases are lost, and a new incarnation takes over."""
 
@@ -318,6 +330,12 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (GateOpened, logging.INFO, "jobs of {kind} are run again: their gate is open"),
     (LoopBlocked, logging.WARNING, "an async handler has blocked the event loop for {seconds:.3g} s\n{stack}"),
     (ScheduleFailed, logging.ERROR, "schedule {schedule} of queue {queue} failed; again in {delay:.3g} s: {error!r}"),
+    (
+        PartitionStopped,
+        logging.ERROR,
+        "group {group} goes no further in partition {partition} of log {log}: the message at offset {offset} failed "
+        "for good: {reason}; seek past it to go on",
+    ),
     (HolderLost, logging.WARNING, "holder {holder} lost its heartbeat: its leases are void"),
 )
 

@@ -367,6 +367,11 @@ def gone_holders(holders: Iterable[HolderInfo]) -> list[HolderInfo]:
     Their jobs may be taken back at once. A pid that is in use again is told from the old one by its start time. Those
     whose supervisor lives are left to it: it knows how they ended.
     """
+    return [holder for holder in died_here(holders) if has_gone(holder.supervisor, holder.supervisor_start)]
+
+
+def died_here(holders: Iterable[HolderInfo]) -> list[HolderInfo]:
+    """Return those whose process has ended as ``gone_holders`` says, also those that their supervisor will see to."""
     here = this_process()
     return [
         holder
@@ -374,7 +379,6 @@ def gone_holders(holders: Iterable[HolderInfo]) -> list[HolderInfo]:
         if (holder.host, holder.boot) == (here.host, here.boot)
         and holder.pid
         and has_gone(holder.pid, holder.pid_start)
-        and has_gone(holder.supervisor, holder.supervisor_start)
     ]
 
 

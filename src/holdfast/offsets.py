@@ -5,18 +5,18 @@
                  ▼ │         │ give_back
                 held ◀───────┘ of its key an earlier one has not finished
 
-Messages of one key run one after the other, in the order of their offsets; those without a key are free. The place
-of a group in a partition is that of its first unfinished message, and what was finished beyond it is remembered
-beside it, so that it does not run again.
+Messages of one key run one after the other, in the order of their offsets; those without a key are free. Another order
+may be asked for: that of the partition, or none. The place of a group in a partition is that of its first unfinished
+message, and what was finished beyond it is remembered beside it, so that it does not run again.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from heapq import heappop, heappush, nsmallest
 from itertools import chain
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from holdfast.logged import Assigned, Chunk, LogMessage, Offset
 
@@ -24,6 +24,9 @@ MOST = 10_000
 MOST_BYTES = 64 << 20
 MOST_FINISHED = 1000
 """How many offsets finished beyond the place are told to the store; those that are not told may run again."""
+
+Order = Literal["key", "partition", "none"]
+"""Which messages wait for earlier ones: those of the same key, all of a partition, or none."""
 
 
 class Ready(NamedTuple):
@@ -40,8 +43,16 @@ class OffsetTracker:
     Every step costs the same however many messages it holds, but that ``commits`` looks at all that are unfinished.
     """
 
-    def __init__(self, *, limit: int = MOST, limit_bytes: int = MOST_BYTES, most_finished: int = MOST_FINISHED) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int = MOST,
+        limit_bytes: int = MOST_BYTES,
+        most_finished: int = MOST_FINISHED,
+        order: Order = "key",
+    ) -> None:
         self._limit, self._limit_bytes, self._most_finished = limit, limit_bytes, most_finished
+        self._order = order
         self._partitions: dict[int, _Partition] = {}
         self._turns: deque[int] = deque()
 
@@ -59,6 +70,11 @@ class OffsetTracker:
         return max(0, self._limit - self.unfinished)
 
     @property
+    def partitions(self) -> set[int]:
+        """The partitions that are followed."""
+        return set(self._partitions)
+
+    @property
     def busy(self) -> set[int]:
         """The partitions of which messages are running."""
         return {number for number, partition in self._partitions.items() if partition.running}
@@ -67,14 +83,14 @@ class OffsetTracker:
 
     def assign(self, assigned: Mapping[int, Assigned]) -> list[LogMessage]:
         """Follow these partitions, each from its group's place on, and no others; return what was running of those
-        that went, or whose place has another version now: it is lost.
+        that went, or whose place has a newer version: it is lost.
 
-        A partition that is followed already, at the same version, stays as it is.
+        A partition that is followed already, at that version or a newer one, stays as it is.
         """
         lost = [message for gone in self._partitions.keys() - assigned.keys() for message in self.revoke(gone)]
         for number, its in assigned.items():
             known = self._partitions.get(number)
-            if known is None or known.version != its.place.version:
+            if known is None or known.version < its.place.version:
                 lost += self._begin(its.place)
         return lost
 
@@ -88,7 +104,7 @@ class OffsetTracker:
 
     def _begin(self, place: Offset) -> list[LogMessage]:
         lost = self.revoke(place.partition)
-        self._partitions[place.partition] = _Partition(place)
+        self._partitions[place.partition] = _Partition(place, self._order)
         self._turns.append(place.partition)
         return lost
 
@@ -107,14 +123,18 @@ class OffsetTracker:
         self._partitions[chunk.partition].add(chunk)
         return lost
 
-    def ready(self, limit: int) -> list[Ready]:
-        """Return up to ``limit`` messages that may run now, and count them as running; partitions take turns."""
+    def ready(self, limit: int, *, without: Collection[int] = ()) -> list[Ready]:
+        """Return up to ``limit`` messages that may run now, and count them as running; partitions take turns, and none
+        of those ``without`` which it is to be.
+        """
         found: list[Ready] = []
         for _ in range(len(self._turns)):
             if len(found) >= limit:
                 break
             partition = self._partitions[self._turns[0]]
             self._turns.rotate(-1)
+            if partition.number in without:
+                continue
             while len(found) < limit and (message := partition.hand_out()) is not None:
                 found.append(Ready(message, partition.version))
         return found
@@ -158,11 +178,12 @@ class _Partition:
     """The messages of one partition. ``open`` are those behind ``cursor`` that have not finished, by offset; the others
     behind it have. What is before it waits in ``chunks``, the first of them from ``index`` on.
 
-    ``held`` has each key of which a message is open: the offsets of those that wait for it. ``free`` is a heap of open
-    messages that may run.
+    ``held`` has each line of which a message is open (that of its key, or of all): the offsets of those that wait.
+    ``free`` is a heap of open messages that may run.
     """
 
-    def __init__(self, place: Offset) -> None:
+    def __init__(self, place: Offset, order: Order) -> None:
+        self._order = order
         self.number, self.version = place.partition, place.version
         self.count = self.bytes = 0
         self.running: set[int] = set()
@@ -213,27 +234,33 @@ class _Partition:
         return message
 
     def _may_run(self, message: LogMessage) -> bool:
-        """Tell whether no earlier message of the same key is open; else hold this one until none is."""
-        if message.key is None:
+        """Tell whether no earlier message of the same line is open; else hold this one until none is."""
+        line = self._line(message)
+        if line is None:
             return True
-        behind = self._held.get(message.key)
+        behind = self._held.get(line)
         if behind is None:
-            self._held[message.key] = deque()
+            self._held[line] = deque()
             return True
         behind.append(message.offset)
         return False
+
+    def _line(self, message: LogMessage) -> str | None:
+        """Return what one message at a time runs of, None for one that is free."""
+        return message.key if self._order == "key" else "" if self._order == "partition" else None
 
     def finish(self, offset: int) -> None:
         self.running.remove(offset)
         message = self.open.pop(offset)
         self._end_of(message)
-        if message.key is None:
+        line = self._line(message)
+        if line is None:
             return
-        behind = self._held[message.key]
+        behind = self._held[line]
         if behind:
             heappush(self._free, behind.popleft())
         else:
-            del self._held[message.key]
+            del self._held[line]
 
     def give_back(self, offset: int) -> None:
         self.running.remove(offset)

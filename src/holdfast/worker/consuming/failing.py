@@ -1,0 +1,124 @@
+"""What becomes of messages that cannot be handled: their dead letters, and the deaths of processes charged to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from holdfast.capabilities import DeadLetters
+from holdfast.contract import LogBackend, QueueBackend
+from holdfast.delivery import Receipt
+from holdfast.errors import NotSupported, UsageError
+from holdfast.events import BeforeBury, Events, PartitionStopped
+from holdfast.failures import ErrorInfo
+from holdfast.heartbeat import SUPERVISED_TTL, died_here, gone_holders
+from holdfast.logged import Crashes, LogMessage
+from holdfast.message import Message, checked
+from holdfast.worker.consuming.places import Place, id_of, place_of
+from holdfast.worker.consuming.reading import Reading
+from holdfast.worker.consuming.runs import Held
+from holdfast.worker.consuming.source import Source
+from holdfast.worker.deaths import GONE
+from holdfast.worker.outcomes import ProcessDied
+
+APPENDED = "holdfast-appended"
+"""The header of a dead letter that says when (ms) its message was appended."""
+
+
+class Failing:
+    """Every method may be called from any thread, and blocks for round trips to the stores, whose errors it raises."""
+
+    def __init__(
+        self, store: QueueBackend, logs: Callable[[], LogBackend], events: Events, retire_gone: Callable[[], object]
+    ) -> None:
+        self._store = store
+        self._logs = logs
+        self._events = events
+        self._retire_gone = retire_gone
+        self._suspected: dict[tuple[str, int], float] = {}
+
+    # -- dead letters ---------------------------------------------------------------------------------------------
+
+    def bury(self, source: Source, held: Held, reason: str, error: ErrorInfo | None) -> None:
+        """Give a message up: its dead letter is stored, then it counts as finished; or its partition stops here."""
+        reading, partition = source.reading, held.message.partition
+        if reading.dead_letters == "stop":
+            source.window.stop(partition)
+            self._events.emit(PartitionStopped(reading.log, reading.group, partition, held.message.offset, reason))
+            return
+        if not isinstance(self._store, DeadLetters):
+            raise NotSupported(f"{type(self._store).__name__} keeps no dead letters of logs")
+        message = dead_letter(reading, held.message)
+        self._store.put_dead(
+            reading.queue, message, reason, error=error, attempts=held.attempt, crashes=len(held.crashes)
+        )
+        source.window.runs.finish(held)
+
+    def bury_doomed(self, source: Source, held: Held) -> None:
+        """Give a message up that may not run again because of the processes that died at it."""
+        reason = held.crashes.reason or GONE
+        self._events.emit(BeforeBury(source.window.runs.delivery(held), ProcessDied(reason), reason))
+        self.bury(source, held, reason, None)
+
+    # -- deaths ---------------------------------------------------------------------------------------------------
+
+    def charge(self, receipt: Receipt, reason: str) -> Crashes:
+        """Charge a message with the death of the process that ran it, once; tell what is charged by now."""
+        place = place_of(receipt.queue, receipt.id)
+        if place is None:
+            return Crashes()
+        return self._logs().charge(
+            place.log, place.group, place.partition, place.offset, run=receipt.token, reason=reason
+        )
+
+    def charge_all(self, receipts: list[Receipt], reason: str) -> None:
+        """Charge what a process of another worker ran when it died. What is not there any more cannot be charged."""
+        for receipt in receipts:
+            try:
+                self.charge(receipt, reason)
+            except UsageError as error:
+                self._events.logger.warning("a death at message %s cannot be charged: %s", receipt.id, error)
+
+    def crashes(self, reading: Reading, partition: int) -> Mapping[int, Crashes] | None:
+        """Return what is charged to the messages of a partition.
+
+        None while a process of this host that may have read it before has died and is not seen to, for as long as its
+        supervisor may need for that: messages would run again of which nobody knows yet that they are deadly.
+        """
+        place = (reading.queue, partition)
+        since = self._suspected.setdefault(place, time.monotonic())
+        if self._has_uncharged(reading.queue) and time.monotonic() - since < SUPERVISED_TTL:
+            return None
+        del self._suspected[place]
+        return self._logs().crashes(reading.log, reading.group, partition)
+
+    def _has_uncharged(self, queue: str) -> bool:
+        readers = [holder for holder in self._store.holders() if queue in holder.queues]
+        dead = died_here(readers)
+        if gone_holders(dead):
+            self._retire_gone()
+            dead = died_here(self._store.holders())
+        return any(queue in holder.queues for holder in dead)
+
+
+def dead_letter(reading: Reading, message: LogMessage) -> Message:
+    """Return a message of a log as a job in its group's queue."""
+    place = Place(reading.log, reading.group, message.partition, message.offset)
+    letter = Message(
+        body=message.body,
+        id=id_of(place),
+        kind=reading.kind,
+        headers={**message.headers, APPENDED: str(message.time)},
+        max_attempts=reading.attempts,
+    )
+    return _with_key(letter, message.key)
+
+
+def _with_key(letter: Message, key: str | None) -> Message:
+    """Return the letter with the key, if a queue can have it: one of a log may be longer, or no text."""
+    try:
+        return checked(msgspec.structs.replace(letter, key=key))
+    except UsageError:
+        return letter

@@ -1,0 +1,71 @@
+"""How a message of a log is called where jobs are: its queue, its id, the tokens of its runs.
+
+::
+
+    queue   <log>.<group>
+    id      <log>/<group>/<partition>/<offset>
+    token   (version + 1) << 32 | grant
+
+Queue and id together tell where the log's name ends, whatever it is: it is where they differ. The version of a group's
+place rises with every change of owner and every seek, and within one owner each grant counts, so a later run of a
+message has a higher token than an earlier one; and no job of a queue has one as high, not even a replayed dead letter,
+which has the id of its message.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from holdfast.delivery import Receipt
+from holdfast.errors import UsageError
+
+LONGEST = 255
+_NUMBERS = len("/4095/9223372036854775807")
+_GRANTS = 32
+
+
+class Place(NamedTuple):
+    """Where a message is, and for whom."""
+
+    log: str
+    group: str
+    partition: int
+    offset: int
+
+
+def queue_of(log: str, group: str) -> str:
+    """Return the queue of a group's dead letters; ``UsageError`` when the names are too long for the ids there."""
+    queue = f"{log}.{group}"
+    if len(queue) + _NUMBERS > LONGEST:
+        raise UsageError(
+            f"the names of log and group have {LONGEST - _NUMBERS - 1} characters together at most, or the ids of "
+            f"messages would be too long; these have {len(queue) - 1}: {log[:40]!r}, {group[:40]!r}"
+        )
+    return queue
+
+
+def id_of(place: Place) -> str:
+    """Return the id under which the message is settled, and of its dead letter."""
+    return f"{place.log}/{place.group}/{place.partition}/{place.offset}"
+
+
+def place_of(queue: str, job_id: str) -> Place | None:
+    """Return what ``id_of`` was given; None for the id of any other job."""
+    names, numbers = job_id[: len(queue)], job_id[len(queue) :].split("/")
+    differ = [at for at, (one, other) in enumerate(zip(names, queue, strict=False)) if one != other]
+    if len(names) != len(queue) or len(differ) != 1 or len(numbers) != 3 or numbers[0]:
+        return None
+    end = differ[0]
+    if (names[end], queue[end]) != ("/", ".") or not all(number.isdecimal() for number in numbers[1:]):
+        return None
+    return Place(queue[:end], queue[end + 1 :], int(numbers[1]), int(numbers[2]))
+
+
+def token_of(version: int, grant: int) -> int:
+    """Return the token of a run."""
+    return (version + 1) << _GRANTS | grant
+
+
+def is_of_log(receipt: Receipt) -> bool:
+    """Tell whether a receipt is of a message of a log, and not of a job."""
+    return receipt.token >> _GRANTS > 0

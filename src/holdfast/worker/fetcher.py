@@ -139,7 +139,7 @@ class Fetcher:
         if leased:
             self._all_settled = False
             self._has_stirred(True)
-        elif self._is_to_end() and not self._crew.busy():
+        elif self._is_to_end() and not self._crew.busy() and not self._is_behind():
             self._look_once_more()
         elif wanting and self._left != 0:
             self._lacks_room = self._is_to_end() or len(wanting) < len(self._crew.runners)
@@ -220,6 +220,10 @@ class Fetcher:
 
     def _is_to_end(self) -> bool:
         return self._left == 0 or (self._options.drain and not self._crew.quiet)
+
+    def _is_behind(self) -> bool:
+        """Tell whether a worker that drains has groups with messages left, such as one that waits for its retry."""
+        return self._left != 0 and self._leases.is_behind()
 
     def _look_once_more(self) -> None:
         """End, unless nobody has looked since the last results were settled: those may have made jobs ready."""

@@ -12,6 +12,7 @@ from holdfast.errors import BackendError, LeaseLost
 from holdfast.events import Events, Leased
 from holdfast.heartbeat import Heartbeat
 from holdfast.message import FORMAT
+from holdfast.worker.consuming.backend import Consuming
 from holdfast.worker.wanting import Place
 
 LARGEST_LEASE = 1000
@@ -63,6 +64,10 @@ class Leases:
     def wait(self, place: Place, timeout: float) -> bool:
         """Wait until there may be something to take there, at most ``timeout`` seconds; tell whether so."""
         return self._backend.wait(place.queues, place.kinds, timeout)
+
+    def is_behind(self) -> bool:
+        """Tell whether groups of logs have messages left that cannot be leased yet; asks their stores."""
+        return isinstance(self._backend, Consuming) and self._backend.is_behind()
 
     def interrupt(self) -> None:
         """End the wait that is going on, or else the next."""

@@ -9,11 +9,12 @@ from typing import Any
 from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import QueueBackend
 from holdfast.delivery import MAX_CRASHES, Ack, Burial, Cancellation, Crash, Delivery, GiveBack, Nack, Settlement
-from holdfast.errors import Bury, Cancel, HoldfastError, RetryLater, Signal
+from holdfast.errors import Bury, Cancel, HoldfastError, NotSupported, RetryLater, Signal
 from holdfast.events import BeforeBury, BeforeRetry, Events
 from holdfast.failures import ErrorInfo, clean
 from holdfast.retry import Retry, wished_delay
 from holdfast.transactions import ack_in
+from holdfast.worker.consuming.places import is_of_log
 from holdfast.worker.context import Context, overran
 from holdfast.worker.forked import end_if_forked
 from holdfast.worker.handler import DEFAULT_RETRY, Handler, Misfit
@@ -37,6 +38,11 @@ def complete_in(
 ) -> None:
     """Ack a job inside its handler's own transaction, with ``value`` as its result; see ``Context.ack_in``."""
     delivery, handler, then = context.delivery, handlers[context.kind], tuple(context.follow_ups)
+    if is_of_log(delivery.receipt):
+        raise NotSupported(
+            f"message {delivery.id} of a log cannot be completed inside a transaction: its group's offset is not there; "
+            "write its id with what you write, and leave out what is there already"
+        )
     if handler.encode is None:
         ack_in(store, connection, delivery, Ack(delivery.receipt, then=then))
     else:

@@ -11,6 +11,7 @@ from holdfast.capabilities import Progress
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Receipt, Report
 from holdfast.errors import BackendError, NotSupported
+from holdfast.worker.consuming.places import is_of_log
 
 REPORT_EVERY = 0.5
 """Seconds between two writes of what goes on; what a run said last is also written just before it is settled."""
@@ -29,8 +30,10 @@ class Reports:
     def put(self, report: Report) -> bool:
         """Keep the report in place of an earlier one of its run; tell whether it is the first since the last write.
 
-        ``NotSupported`` when the store keeps no progress.
+        ``NotSupported`` when the store keeps no progress, and for messages of logs.
         """
+        if is_of_log(report.receipt):
+            raise NotSupported(f"message {report.receipt.id} of a log keeps no progress: only jobs of queues do")
         if not isinstance(self._backend, Progress):
             raise NotSupported(f"{type(self._backend).__name__} keeps no progress of its jobs")
         with self._lock:

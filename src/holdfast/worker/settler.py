@@ -39,7 +39,8 @@ class Settler:
 
     There is no timer: what arrives while the store is busy goes into the next batch. ``settled`` is called after each
     batch. While the store is away its batch is repeated, which is harmless, for ever. What the store cannot write down
-    at all is found by halving the batch, and spoils no other.
+    at all is found by halving the batch, and spoils no other. ``store`` has the further powers of ``backend``, if it
+    is another.
     """
 
     def __init__(
@@ -48,15 +49,17 @@ class Settler:
         events: Events,
         settled: Callable[[], None],
         draw: Callable[[], float] = random.random,
+        store: QueueBackend | None = None,
     ) -> None:
         self._backend = backend
+        self._store = store or backend
         self._events = events
         self._settled = settled
         self._draw = draw
         self._line: SimpleQueue[Delivery | _Note] = SimpleQueue()
         self._marks: set[_Note] = set()
         self._batch: Sequence[Delivery | _Note] = ()
-        self._reports = Reports(backend, events.logger)
+        self._reports = Reports(self._store, events.logger)
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-settler", daemon=True)
         self.put: Callable[[Delivery], None] = self._line.put
@@ -226,7 +229,7 @@ class Settler:
 
     def _was_committed(self, delivery: Delivery) -> bool:
         try:
-            return is_done(self._backend, delivery)
+            return is_done(self._store, delivery)
         except Exception as error:
             self._events.logger.warning("job %s: taken to be done, as its own transaction said: %s", delivery.id, error)
             return True

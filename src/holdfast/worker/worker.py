@@ -19,6 +19,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
 from holdfast.transactions import is_done
+from holdfast.worker.consuming.backend import store_behind
 from holdfast.worker.context import Context
 from holdfast.worker.crew import Crew
 from holdfast.worker.fetcher import Fetcher
@@ -91,10 +92,11 @@ class Worker:
 
     def _build(self, queues: list[str], handlers: dict[str, Handler], events: Events) -> None:
         backend, clock, options = self._backend, self._clock, self._options
-        self._settler = settler = Settler(backend, events, self._settled)
-        outcomes = Outcomes(events, clock, committed=partial(is_done, backend))
+        store = store_behind(backend)
+        self._settler = settler = Settler(backend, events, self._settled, store=store)
+        outcomes = Outcomes(events, clock, committed=partial(is_done, store))
         self._published = published = Published(clock)
-        complete = partial(complete_in, backend, handlers)
+        complete = partial(complete_in, store, handlers)
         self._desk = desk = Desk(
             handlers, outcomes, events, clock, settler.put, self._fail, settler.report, published, complete
         )

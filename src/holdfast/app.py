@@ -28,6 +28,7 @@ from holdfast.places import Places
 from holdfast.queues import Queue
 from holdfast.stores import holds_logs_alone, open_logs, open_store
 from holdfast.tasks.calls import Call, send_calls
+from holdfast.tasks.consumers import ConsumerOptions, Consumers
 from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.isolating import address_of, surrounded
 from holdfast.tasks.job import Job
@@ -89,6 +90,10 @@ def _handler(task: Task[..., Any], here: WorkerScope, elsewhere: WorkerScope) ->
     if not task.settings.isolate:
         return surrounded(task, here)
     return msgspec.structs.replace(surrounded(task, elsewhere), isolated=address_of(task))
+
+
+def _consumers_of(app: App) -> Consumers:
+    return Consumers(app.tasks, app._link)
 
 
 class AppOptions(TypedDict, total=False):
@@ -177,6 +182,8 @@ class App(Places):
     schedules = cached_property(_schedules_of)
     """The schedules of this App's store, to add, list, edit, pause and run."""
 
+    _consumers = cached_property(_consumers_of)
+
     def __repr__(self) -> str:
         return f"<App {self.name or self.url.text!r}>"
 
@@ -247,6 +254,18 @@ class App(Places):
         """
         return self._subscribers.on(kind, options)
 
+    def consume(self, log: str, **options: Unpack[ConsumerOptions]) -> Callable[[Function], Function]:
+        """Let a function handle the messages of a log: ``@app.consume(log="orders", group="billing")``. It stays a
+        plain function.
+
+        It takes the message as its one argument, decoded by its annotation; ``bytes`` is the body as it is, a
+        ``LogMessage`` has its place too. This App's workers handle each message once for the group, those of one key in
+        their order, with the retries, timeout and dead letters of its options; see ``ConsumerOptions``. Dead letters
+        are in the queue ``<log>.<group>``, and run in this function again when they are replayed. ``UsageError`` names
+        what does not fit. Touches no store.
+        """
+        return self._consumers.consume(log, options)
+
     def publish(
         self, kind: str, event: object, /, queue: str = EVENTS_QUEUE, **options: Unpack[SendOptions]
     ) -> Job[None]:
@@ -292,8 +311,9 @@ class App(Places):
             queues = [*(task.queue for task in tasks), *self.schedules.queues()]
         names = [queue.name if isinstance(queue, Queue) else self.queue(queue).name for queue in queues]
         store = self.backend
+        readings = [reading for reading in self._consumers.readings() if reading.queue in names]
         worker = make(
-            store,
+            self._life.served(readings),
             list(dict.fromkeys(names)),
             [*(_handler(task, *scopes) for task in tasks), *self._subscribers.handlers()],
             events=self.events,

@@ -26,6 +26,7 @@ class DeclaredQueues:
         self.settings = dict(settings or {})
         self.strict = strict
         self._codecs: dict[str, Codec] = {}
+        self._admitted: set[str] = set()
         for name, its in self.settings.items():
             if not isinstance(name, str) or not 1 <= len(name) <= 255:
                 raise UsageError(f"the name of a queue is a text of 1 to 255 characters, not {name!r:.80}")
@@ -36,12 +37,16 @@ class DeclaredQueues:
 
     def check(self, queue: str) -> None:
         """Raise ``UsageError`` for a queue that is not declared, if only declared ones may be used."""
-        if self.strict and queue not in self.settings:
+        if self.strict and queue not in self.settings and queue not in self._admitted:
             listed = ", ".join(self.settings) or "none"
             raise UsageError(
                 f"queue {queue!r} is not declared{nearest(queue, self.settings)}; declared: {listed}. "
                 f"Add it to App(queues=…) if it is meant"
             )
+
+    def admit(self, queue: str) -> None:
+        """Let a queue be used that is not declared: that of a consumer, which is named by its log and group."""
+        self._admitted.add(queue)
 
     def codec(self, queue: str) -> Codec | None:
         """Return the codec of the tasks of this queue that choose none; None when it has none."""

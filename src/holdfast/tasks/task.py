@@ -144,8 +144,7 @@ class Task(Generic[P, R]):
         Returns the function's value, for an ``async def`` its coroutine. Only ``handler`` supplies dependencies.
         """
         try:
-            decode = self._decoder(delivery.headers.get(HEADER, _UNNAMED) if delivery.headers else _UNNAMED)
-            arguments = decode(delivery.body)
+            arguments = self._received(delivery)
         except Undecodable as error:
             raise Misfit(str(error)) from error
         name = self._parameters.context
@@ -189,7 +188,7 @@ class Task(Generic[P, R]):
         """Return the arguments of a stored call by parameter name, as its handler gets them; those left out are not
         among them. ``Undecodable`` when its body does not fit the signature.
         """
-        return given(self._decoder(job.headers.get(HEADER, _UNNAMED))(job.body))
+        return given(self._received(job))
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -252,6 +251,10 @@ class Task(Generic[P, R]):
         self.queue = queue_name(self._options.get("queue", self.settings.queue))
         self._link.sender.declared.check(self.queue)
         self._fields = _fields(self.name, self._options, self.settings.codec)
+
+    def _received(self, job: Message | Delivery | JobView) -> Arguments:
+        """Return the arguments of a stored call; ``Undecodable`` when its body does not fit."""
+        return self._decoder(job.headers.get(HEADER, _UNNAMED) if job.headers else _UNNAMED)(job.body)
 
     def _encoder(self, codec: Codec) -> Callable[[Arguments], bytes]:
         """Return what writes a call's arguments as a body."""

@@ -40,8 +40,8 @@ def complete_in(
     delivery, handler, then = context.delivery, handlers[context.kind], tuple(context.follow_ups)
     if is_of_log(delivery.receipt):
         raise NotSupported(
-            f"message {delivery.id} of a log cannot be completed inside a transaction: its group's offset is not there; "
-            "write its id with what you write, and leave out what is there already"
+            f"message {delivery.id} of a log cannot be completed inside a transaction, where its group's offset "
+            "is not; write its id with what you write, and leave out what is there already"
         )
     if handler.encode is None:
         ack_in(store, connection, delivery, Ack(delivery.receipt, then=then))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from holdfast.capabilities import DeadLetters
 from holdfast.contract import LogBackend, QueueBackend
 from holdfast.delivery import Receipt
@@ -14,17 +12,14 @@ from holdfast.errors import NotSupported, UsageError
 from holdfast.events import BeforeBury, Events, PartitionStopped
 from holdfast.failures import ErrorInfo
 from holdfast.heartbeat import SUPERVISED_TTL, died_here, gone_holders
-from holdfast.logged import Crashes, LogMessage
-from holdfast.message import Message, checked
-from holdfast.worker.consuming.places import Place, id_of, place_of
+from holdfast.logged import Crashes
+from holdfast.worker.consuming.letters import dead_letter
+from holdfast.worker.consuming.places import place_of
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held
 from holdfast.worker.consuming.source import Source
 from holdfast.worker.deaths import GONE
 from holdfast.worker.outcomes import ProcessDied
-
-APPENDED = "holdfast-appended"
-"""The header of a dead letter that says when (ms) its message was appended."""
 
 
 class Failing:
@@ -101,24 +96,3 @@ class Failing:
             self._retire_gone()
             dead = died_here(self._store.holders())
         return any(queue in holder.queues for holder in dead)
-
-
-def dead_letter(reading: Reading, message: LogMessage) -> Message:
-    """Return a message of a log as a job in its group's queue."""
-    place = Place(reading.log, reading.group, message.partition, message.offset)
-    letter = Message(
-        body=message.body,
-        id=id_of(place),
-        kind=reading.kind,
-        headers={**message.headers, APPENDED: str(message.time)},
-        max_attempts=reading.attempts,
-    )
-    return _with_key(letter, message.key)
-
-
-def _with_key(letter: Message, key: str | None) -> Message:
-    """Return the letter with the key, if a queue can have it: one of a log may be longer, or no text."""
-    try:
-        return checked(msgspec.structs.replace(letter, key=key))
-    except UsageError:
-        return letter

@@ -1,0 +1,193 @@
+"""Consumers: functions that handle the messages of a log, for a group.
+
+Each message is handed to the function as a job would be, in place: the group's offset goes on behind it when it is
+done, or has become a dead letter. Those are jobs of the consumer's kind in its queue, and run here again when they are
+replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from inspect import Parameter
+from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, get_args
+
+from holdfast.codec import Arguments, Codec
+from holdfast.delivery import Delivery, JobView
+from holdfast.errors import Undecodable, UsageError, nearest
+from holdfast.logged import LogMessage, Start, WhenGone
+from holdfast.message import Message, Seconds, instant
+from holdfast.offsets import Order
+from holdfast.retry import Retry
+from holdfast.tasks.arguments import naming
+from holdfast.tasks.link import Link
+from holdfast.tasks.registry import Registry
+from holdfast.tasks.task import CoroutineTask, FunctionTask, Task
+from holdfast.worker.consuming.letters import message_of
+from holdfast.worker.consuming.places import queue_of
+from holdfast.worker.consuming.reading import AfterFailure, Reading
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
+Begin = Literal["earliest", "latest"] | datetime | int
+
+_NOT_THE_MESSAGE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+class ReadingOptions(TypedDict, total=False):
+    """How a consumer reads.
+
+    ``group`` defaults to the function's name. ``start`` is where a new group begins: ``earliest``, ``latest``, a time
+    with a zone, or an offset. ``when_gone`` says what to do when retention removed what is to be read next: stay there
+    with an ``error``, or jump to the ``earliest`` or ``latest`` message. With ``order="key"`` messages of one key are
+    handled one after the other, in order; with ``partition`` all of a partition are, with ``none`` no message waits for
+    another. ``dead_letters="stop"`` stops a partition at a message that failed for good, in place of making a dead
+    letter of it.
+    """
+
+    group: str
+    start: Begin
+    when_gone: WhenGone
+    order: Order
+    dead_letters: AfterFailure
+
+
+class ConsumerOptions(ReadingOptions, total=False):
+    """The options of a consumer: those of reading, and those of a task that fit. ``name`` defaults to
+    ``<log>.<group>``, which also is the queue where its dead letters are.
+    """
+
+    name: str
+    retry: Retry | int
+    timeout: Seconds | None
+    codec: str | Codec
+    stop_when_lost: bool
+    isolate: bool
+    max_memory: int | None
+
+
+class Consumer(Task[P, R]):
+    """A function that takes a message: what its body means, the body itself (``bytes``), or a ``LogMessage``."""
+
+    renamed = "@app.consume(…, name=…)"
+
+    @property
+    def _message_name(self) -> str:
+        """The name of the parameter that takes the message."""
+        parameters = self._parameters.stored
+        if len(parameters) != 1 or parameters[0].kind in _NOT_THE_MESSAGE:
+            taken = ", ".join(parameter.name for parameter in parameters) or "nothing"
+            raise UsageError(f"a consumer takes one argument, the message, beside what a worker supplies; not {taken}")
+        return parameters[0].name
+
+    @property
+    def _annotation(self) -> Any:
+        return self._parameters.hints[self._message_name]
+
+    def _received(self, job: Message | Delivery | JobView) -> Arguments:
+        if self._annotation is not LogMessage:
+            return super()._received(job)
+        if isinstance(job, Message) or (message := message_of(job)) is None:
+            raise Undecodable(f"job {job.id} of {self.name!r} is no message of a log")
+        return self._parameters.struct(**{self._message_name: message})
+
+    def _encoder(self, codec: Codec) -> Callable[[Arguments], bytes]:
+        name = self._message_name
+        if self._annotation is bytes:
+            return lambda arguments: bytes(getattr(arguments, name))
+        return lambda arguments: codec.encode(getattr(arguments, name))
+
+    def _decoder_of(self, codec: Codec) -> Callable[[bytes], Arguments]:
+        name, struct = self._message_name, self._parameters.struct
+        if self._annotation in (bytes, LogMessage):
+            return lambda body: struct(**{name: body})
+        with naming(f"parameter {name!r}"):
+            decode = codec.decoder(self._annotation)
+        return lambda body: struct(**{name: decode(body)})
+
+
+class FunctionConsumer(Consumer[P, R], FunctionTask[P, R]):
+    """A consumer declared with ``def``."""
+
+
+class CoroutineConsumer(Consumer[P, R], CoroutineTask[P, R]):
+    """A consumer declared with ``async def``."""
+
+
+class Consumers:
+    """The consumers of an App. Declaring is for one thread at a time."""
+
+    def __init__(self, registry: Registry, link: Link) -> None:
+        self._registry, self._link = registry, link
+        self._readings: dict[str, Reading] = {}
+
+    def consume(self, log: str, options: ConsumerOptions) -> Callable[[Function], Function]:
+        """Return the decorator that makes a function handle the messages of this log, and leaves it as it is."""
+        if not isinstance(log, str) or not log:
+            raise UsageError(f'a consumer names its log: @app.consume(log="orders"), not {log!r:.80}')
+        if unknown := min(options.keys() - _KNOWN, default=None):
+            raise UsageError(f"unknown option {unknown!r}{nearest(unknown, _KNOWN)}; known: {', '.join(_KNOWN)}")
+
+        def decorate(function: Function) -> Function:
+            group = str(options.get("group") or getattr(function, "__name__", ""))
+            with naming(f"consumer of log {log!r} for group {group!r}"):
+                self._declare(log, group, function, options)
+            return function
+
+        return decorate
+
+    def readings(self) -> list[Reading]:
+        """Return what a worker reads for the consumers known now."""
+        return list(self._readings.values())
+
+    def _declare(self, log: str, group: str, function: Callable[..., Any], options: ConsumerOptions) -> None:
+        reading = _reading(log, group, options)
+        name = options.get("name") or reading.queue
+        other = self._readings.get(reading.queue)
+        if other is not None and (other.kind, other.log, other.group) != (name, log, group):
+            raise UsageError(
+                f"queue {reading.queue!r} is that of consumer {other.kind!r} of log {other.log!r} for group "
+                f"{other.group!r}: a group has one consumer in an App, and no two may share a queue"
+            )
+        self._link.sender.declared.admit(reading.queue)
+        its: Any = {option: value for option, value in options.items() if option not in _OF_READING}
+        its.update(queue=reading.queue, name=name)
+        made = self._registry.declare(function, its, (FunctionConsumer, CoroutineConsumer))
+        self._readings[reading.queue] = _with(reading, name, made.settings.retry.attempts)
+
+
+_OF_READING = tuple(ReadingOptions.__annotations__)
+_KNOWN = tuple(ConsumerOptions.__annotations__)
+
+
+def _reading(log: str, group: str, options: ConsumerOptions) -> Reading:
+    queue_of(log, group)  # which checks the names
+    for name, choices in (("when_gone", WhenGone), ("order", Order), ("dead_letters", AfterFailure)):
+        if name in options and options[name] not in get_args(choices):  # type: ignore[literal-required]
+            raise UsageError(f"{name} is one of {', '.join(get_args(choices))}, not {options[name]!r:.80}")  # type: ignore[literal-required]
+    return Reading(
+        log=log,
+        group=group,
+        kind="",
+        order=options.get("order", "key"),
+        dead_letters=options.get("dead_letters", "queue"),
+        start=_start(options.get("start", "earliest")),
+        when_gone=options.get("when_gone", "error"),
+    )
+
+
+def _with(reading: Reading, kind: str, attempts: int | None) -> Reading:
+    from msgspec.structs import replace
+
+    return replace(reading, kind=kind, attempts=attempts)
+
+
+def _start(begin: Begin) -> Start:
+    if isinstance(begin, datetime):
+        return Start("time", instant(begin, "start"))
+    if begin == "earliest" or begin == "latest":  # noqa: PLR1714 - so that types are narrowed
+        return Start(begin)
+    if isinstance(begin, bool) or not isinstance(begin, int) or begin < 0:
+        raise UsageError(f"start is 'earliest', 'latest', a time or an offset, not {begin!r:.80}")
+    return Start("offset", begin)

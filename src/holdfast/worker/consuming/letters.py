@@ -1,0 +1,42 @@
+"""Dead letters of messages, and the messages of dead letters: one is a job, the other stands in a log."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.delivery import Delivery, JobView
+from holdfast.errors import UsageError
+from holdfast.logged import LogMessage
+from holdfast.message import Message, checked
+from holdfast.worker.consuming.places import Place, id_of, place_of
+from holdfast.worker.consuming.reading import Reading
+
+APPENDED = "holdfast-appended"
+"""The header of a dead letter that says when (ms) its message was appended."""
+
+
+def dead_letter(reading: Reading, message: LogMessage) -> Message:
+    """Return a message of a log as a job in its group's queue."""
+    place = Place(reading.log, reading.group, message.partition, message.offset)
+    letter = Message(
+        body=message.body,
+        id=id_of(place),
+        kind=reading.kind,
+        headers={**message.headers, APPENDED: str(message.time)},
+        max_attempts=reading.attempts,
+    )
+    try:
+        return checked(msgspec.structs.replace(letter, key=message.key))
+    except UsageError:  # the key of a log's message may be longer than a job's, or no text
+        return letter
+
+
+def message_of(job: Delivery | JobView) -> LogMessage | None:
+    """Return the message that is handled as this job, be it itself or its dead letter; None when it is no such job."""
+    place = place_of(job.queue, job.id)
+    if place is None:
+        return None
+    headers = dict(job.headers)
+    appended = headers.pop(APPENDED, "")
+    time = int(appended) if appended.isdecimal() else job.sent
+    return LogMessage(place.partition, place.offset, time, job.body, job.key, headers)

@@ -21,10 +21,12 @@ from holdfast.declared import DeclaredQueues
 from holdfast.errors import Closed
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
+from holdfast.logs.opening import OpenLogs
 from holdfast.middleware import Middleware
 from holdfast.sending import Sender
 from holdfast.tasks.link import Link
 from holdfast.worker import Context, Worker
+from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.inside import check_store
 from holdfast.worker.tidying import Tidying, tidy_all
 
@@ -154,9 +156,18 @@ class Lifetime:
         self._workers.add(worker)
         _stop_workers_at_exit()
 
+    def served(self, readings: Sequence[Reading] = ()) -> QueueBackend:
+        """Return the store as workers use it, and whoever sees to dead ones: with the groups of these ``readings``."""
+        store, logs = self.store(), [part for part in self._parts if isinstance(part, OpenLogs)]
+        if not logs:
+            return store
+        from holdfast.worker.consuming.backend import Consuming  # most programs only send
+
+        return Consuming(store, logs[0], self._events, self.clock, readings)
+
     def rescue(self, stop: threading.Event | None = None) -> int:
         """Tidy until there is nothing more to do, or ``stop`` is set; return how many jobs were taken back."""
-        store, heartbeat = self.store(), self._heartbeat
+        store, heartbeat = self.served(), self._heartbeat
         if heartbeat is not None:
             heartbeat.catch_up()  # or a machine that has slept would take its own jobs for those of the dead
         return tidy_all(store, self._events, stop or threading.Event())

@@ -8,7 +8,6 @@ import pytest
 from holdfast import App, Retry, State
 from holdfast.capabilities import JobFilter
 from holdfast.config import LogSettings
-from holdfast.logged import Columns, written_headers, written_key
 from tests.worker.conftest import PATIENCE, Barrier, Ear
 
 STORES = ("memory",)
@@ -41,24 +40,32 @@ def app(make_app):
     return make_app()
 
 
-@pytest.fixture
-def logs(app):
-    """The logs, with one called ``orders`` that has a partition."""
-    logs = app._open_logs()
-    logs.declare("orders", LogSettings())
-    return logs
+class Orders:
+    """The log ``orders`` of an App, and its group ``billing``."""
+
+    def __init__(self, app):
+        self.app = app
+        self.log = app.log("orders")
+        self.log.declare(LogSettings())
+
+    def append(self, *bodies, partition=0, **fields):
+        for body in bodies:
+            self.log.append(body, partition=partition, **fields)
+
+    def lag(self):
+        return self.app.log_backend.lag("orders", "billing")
+
+    def seek(self, offsets):
+        self.app.log_backend.seek("orders", "billing", offsets)
+
+    def wait_for_lag(self, messages):
+        """Wait until the group has so many messages to go."""
+        wait_until(lambda: sum(lag.messages for lag in self.lag()) == messages)
 
 
 @pytest.fixture
-def append(logs):
-    """Append messages to a partition."""
-
-    def append(*bodies, key=None, partition=0, headers=None):
-        keys = None if key is None else [written_key(key)] * len(bodies)
-        packed = None if headers is None else [written_headers(headers)] * len(bodies)
-        return logs.append("orders", partition, Columns(bodies, keys, packed)).offset
-
-    return append
+def orders(app):
+    return Orders(app)
 
 
 @pytest.fixture
@@ -124,16 +131,6 @@ class Heard(list):
 @pytest.fixture
 def heard():
     return Heard()
-
-
-@pytest.fixture
-def wait_for_lag(logs):
-    """Wait until a group has so many messages to go."""
-
-    def wait(messages=0, group="billing"):
-        wait_until(lambda: sum(lag.messages for lag in logs.lag("orders", group)) == messages)
-
-    return wait
 
 
 def wait_until(true):

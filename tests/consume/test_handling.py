@@ -8,10 +8,9 @@ import pytest
 
 from holdfast import CONTEXT, App, Bury, Cancel, Context, Depends, Retry, RetryLater, UsageError
 from holdfast.capabilities import JobFilter
-from holdfast.config import LogSettings
 from holdfast.errors import NotSupported
 from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Lost, PartitionStopped, Started
-from holdfast.logged import Columns, LogMessage
+from holdfast.logged import LogMessage
 from tests.consume.conftest import AT_ONCE, dead, wait_until
 
 
@@ -23,34 +22,34 @@ class Order:
 # -- what a consumer gets ---------------------------------------------------------------------------------------
 
 
-def test_a_message_is_decoded_by_its_annotation(app, append, work, heard):
+def test_a_message_is_decoded_by_its_annotation(app, orders, work, heard):
     @app.consume(log="orders", group="billing")
     def bill(order: Order) -> None:
         heard.note(order)
 
-    append(b'{"number": 1}', b'{"number": 2}')
+    orders.append(b'{"number": 1}', b'{"number": 2}')
     work()
 
     assert heard == [Order(1), Order(2)]
 
 
-def test_bytes_are_the_body_as_it_is(app, append, work, heard):
+def test_bytes_are_the_body_as_it_is(app, orders, work, heard):
     @app.consume(log="orders", group="billing")
     def bill(body: bytes) -> None:
         heard.note(body)
 
-    append(b"\x00 no json")
+    orders.append(b"\x00 no json")
     work()
 
     assert heard == [b"\x00 no json"]
 
 
-def test_a_log_message_has_its_place_key_and_headers(app, append, work, heard):
+def test_a_log_message_has_its_place_key_and_headers(app, orders, work, heard):
     @app.consume(log="orders", group="billing")
     def bill(message: LogMessage) -> None:
         heard.note(message)
 
-    append(b"a", b"b", key="42", headers={"trace": "1"})
+    orders.append(b"a", b"b", key="42", headers={"trace": "1"})
     work()
 
     assert [(one.partition, one.offset, one.body, one.key, one.headers) for one in heard] == [
@@ -67,28 +66,28 @@ def test_the_function_stays_a_plain_function(app):
     assert bill(Order(3)) == 3
 
 
-def test_the_group_is_by_default_called_like_the_function(app, append, work, logs):
+def test_the_group_is_by_default_called_like_the_function(app, orders, work):
     @app.consume(log="orders")
     def bill(order: Order) -> None: ...
 
-    append(b'{"number": 1}')
+    orders.append(b'{"number": 1}')
     work()
 
-    assert [group.name for group in logs.groups("orders")] == ["bill"]
+    assert [group.name for group in orders.log.groups()] == ["bill"]
 
 
-def test_an_async_consumer_is_awaited(app, append, work, heard):
+def test_an_async_consumer_is_awaited(app, orders, work, heard):
     @app.consume(log="orders", group="billing")
     async def bill(order: Order) -> None:
         heard.note(order.number)
 
-    append(b'{"number": 1}')
+    orders.append(b'{"number": 1}')
     work()
 
     assert heard == [1]
 
 
-def test_a_consumer_has_a_context_dependencies_and_middleware(app, append, work, heard):
+def test_a_consumer_has_a_context_dependencies_and_middleware(app, orders, work, heard):
     def shop():
         return "shop"
 
@@ -101,62 +100,62 @@ def test_a_consumer_has_a_context_dependencies_and_middleware(app, append, work,
     def bill(order: Order, *, ctx: Context = CONTEXT, place: str = Depends(shop)) -> None:
         heard.note((ctx.queue, ctx.id, ctx.kind, place))
 
-    append(b'{"number": 1}')
+    orders.append(b'{"number": 1}')
     work()
 
     assert heard == ["around", ("orders.billing", "orders/billing/0/0", "orders.billing", "shop")]
 
 
-def test_every_message_is_handled_once_and_committed(app, append, work, heard, wait_for_lag):
+def test_every_message_is_handled_once_and_committed(app, orders, work, heard):
     @app.consume(log="orders", group="billing")
     def bill(body: bytes) -> None:
         heard.note(int(body))
 
-    append(*(b"%d" % number for number in range(500)))
+    orders.append(*(b"%d" % number for number in range(500)))
     report = work(concurrency=4)
     again = work()
 
-    wait_for_lag(0)
+    orders.wait_for_lag(0)
     assert sorted(heard) == list(range(500))
     assert (report.done, again.done) == (500, 0)
 
 
-def test_a_new_group_may_begin_at_the_end(app, append, work, heard):
+def test_a_new_group_may_begin_at_the_end(app, orders, work, heard):
     @app.consume(log="orders", group="billing", start="latest")
     def bill(body: bytes) -> None:
         heard.note(body)
 
-    append(b"before")
+    orders.append(b"before")
     work()
-    append(b"after")
+    orders.append(b"after")
     work()
 
     assert heard == [b"after"]
 
 
-def test_new_messages_wake_the_worker(app, append, worker, heard, logs):
+def test_new_messages_wake_the_worker(app, orders, worker, heard):
     @app.consume(log="orders", group="billing")
     def bill(body: bytes) -> None:
         heard.note(body)
 
     worker()
     for number in range(5):
-        append(b"%d" % number)
+        orders.append(b"%d" % number)
         heard.wait_for(number + 1)
 
 
 # -- order ------------------------------------------------------------------------------------------------------
 
 
-def test_messages_of_one_key_run_in_order_and_others_beside_them(app, append, worker, heard, barrier):
+def test_messages_of_one_key_run_in_order_and_others_beside_them(app, orders, worker, heard, barrier):
     @app.consume(log="orders", group="billing", retry=AT_ONCE)
     def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
         if message.body == b"slow":
             barrier(None, ctx)
         heard.note((message.key, message.body))
 
-    append(b"slow", b"behind", key="a")
-    append(b"other", key="b")
+    orders.append(b"slow", b"behind", key="a")
+    orders.append(b"other", key="b")
     worker(concurrency=4)
     barrier.wait_for_entries()
     heard.wait_for(1)
@@ -168,7 +167,7 @@ def test_messages_of_one_key_run_in_order_and_others_beside_them(app, append, wo
     assert heard[1:] == [("a", b"slow"), ("a", b"behind")]
 
 
-def test_many_keys_keep_their_order_under_concurrency(app, append, work, heard):
+def test_many_keys_keep_their_order_under_concurrency(app, orders, work, heard):
     @app.consume(log="orders", group="billing", retry=AT_ONCE)
     def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
         if message.offset % 7 == 0 and ctx.delivery.attempt == 1:
@@ -176,7 +175,7 @@ def test_many_keys_keep_their_order_under_concurrency(app, append, work, heard):
         heard.note((message.key, message.offset))
 
     for number in range(300):
-        append(b"", key=f"k{number % 5}")
+        orders.append(b"", key=f"k{number % 5}")
     work(concurrency=8)
 
     assert len(heard) == 300
@@ -185,27 +184,27 @@ def test_many_keys_keep_their_order_under_concurrency(app, append, work, heard):
         assert its == sorted(its)
 
 
-def test_a_whole_partition_can_be_kept_in_order(app, append, work, heard):
+def test_a_whole_partition_can_be_kept_in_order(app, orders, work, heard):
     @app.consume(log="orders", group="billing", order="partition", retry=AT_ONCE)
     def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
         if message.offset == 3 and ctx.delivery.attempt < 3:
             raise ValueError("not yet")
         heard.note(message.offset)
 
-    append(*[b""] * 20)
+    orders.append(*[b""] * 20)
     work(concurrency=8)
 
     assert heard == list(range(20))
 
 
-def test_without_an_order_a_key_holds_nobody(app, append, worker, heard, barrier):
+def test_without_an_order_a_key_holds_nobody(app, orders, worker, heard, barrier):
     @app.consume(log="orders", group="billing", order="none")
     def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
         if message.offset == 0:
             barrier(None, ctx)
         heard.note(message.offset)
 
-    append(b"", b"", b"", key="a")
+    orders.append(b"", b"", b"", key="a")
     worker(concurrency=4)
     barrier.wait_for_entries()
     heard.wait_for(2)
@@ -216,14 +215,14 @@ def test_without_an_order_a_key_holds_nobody(app, append, worker, heard, barrier
 # -- failures ---------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_message_is_tried_again_in_its_place(app, append, work, heard, ear):
+def test_a_failed_message_is_tried_again_in_its_place(app, orders, work, heard, ear):
     @app.consume(log="orders", group="billing", retry=AT_ONCE)
     def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
         heard.note((message.offset, ctx.delivery.attempt))
         if message.offset == 0 and ctx.delivery.attempt < 3:
             raise ValueError("not yet")
 
-    append(b"", b"", key="a")
+    orders.append(b"", b"", key="a")
     report = work()
 
     assert heard == [(0, 1), (0, 2), (0, 3), (1, 1)]
@@ -231,27 +230,27 @@ def test_a_failed_message_is_tried_again_in_its_place(app, append, work, heard, 
     assert len(ear.heard(BeforeRetry)) == 2
 
 
-def test_a_worker_that_drains_waits_for_a_retry(app, append, work, heard):
+def test_a_worker_that_drains_waits_for_a_retry(app, orders, work, heard):
     @app.consume(log="orders", group="billing", retry=Retry(attempts=2, base=0.3, jitter="none"))
     def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
         heard.note(ctx.delivery.attempt)
         if ctx.delivery.attempt == 1:
             raise ValueError("not yet")
 
-    append(b"")
+    orders.append(b"")
     work()
 
     assert heard == [1, 2]
 
 
-def test_what_fails_for_good_is_a_dead_letter_and_the_group_goes_on(app, append, work, heard, ear, wait_for_lag):
+def test_what_fails_for_good_is_a_dead_letter_and_the_group_goes_on(app, orders, work, heard, ear):
     @app.consume(log="orders", group="billing", retry=Retry(attempts=2, base=0, jitter="none"))
     def bill(body: bytes) -> None:
         if body == b"bad":
             raise ValueError("no such order")
         heard.note(body)
 
-    append(b"bad", b"good", key="a", headers={"trace": "1"})
+    orders.append(b"bad", b"good", key="a", headers={"trace": "1"})
     report = work()
 
     (letter,) = dead(app)
@@ -265,14 +264,14 @@ def test_what_fails_for_good_is_a_dead_letter_and_the_group_goes_on(app, append,
     assert (letter.body, letter.key, letter.headers["trace"]) == (b"bad", "a", "1")
     assert app.job("orders.billing", letter.id).view.runs[-1].error.message == "no such order"
     assert (report.done, report.buried, len(ear.heard(BeforeBury))) == (1, 1, 1)
-    wait_for_lag(0)
+    orders.wait_for_lag(0)
 
 
-def test_what_cannot_be_decoded_is_a_dead_letter_with_the_reason(app, append, work):
+def test_what_cannot_be_decoded_is_a_dead_letter_with_the_reason(app, orders, work):
     @app.consume(log="orders", group="billing")
     def bill(order: Order) -> None: ...
 
-    append(b'{"number": "one"}')
+    orders.append(b'{"number": "one"}')
     work()
 
     (letter,) = dead(app)
@@ -280,7 +279,7 @@ def test_what_cannot_be_decoded_is_a_dead_letter_with_the_reason(app, append, wo
     assert "number" in letter.reason
 
 
-def test_a_replayed_dead_letter_runs_in_the_same_handler_with_its_place(app, append, work, heard):
+def test_a_replayed_dead_letter_runs_in_the_same_handler_with_its_place(app, orders, work, heard):
     broken = threading.Event()
     broken.set()
 
@@ -290,8 +289,8 @@ def test_a_replayed_dead_letter_runs_in_the_same_handler_with_its_place(app, app
             raise ValueError("no")
         heard.note(message)
 
-    append(b"0")
-    append(b"1", key="a", headers={"trace": "1"})
+    orders.append(b"0")
+    orders.append(b"1", key="a", headers={"trace": "1"})
     work()
     broken.clear()
     app.queue("orders.billing").replay(JobFilter(reason="ValueError"))
@@ -305,27 +304,27 @@ def test_a_replayed_dead_letter_runs_in_the_same_handler_with_its_place(app, app
     assert app.queue("orders.billing").stats().done == 2
 
 
-def test_a_partition_stops_where_that_was_asked_for(app, append, work, heard, ear, logs, wait_for_lag):
+def test_a_partition_stops_where_that_was_asked_for(app, orders, work, heard, ear):
     @app.consume(log="orders", group="billing", retry=1, dead_letters="stop")
     def bill(body: bytes) -> None:
         if body == b"bad":
             raise ValueError("no")
         heard.note(body)
 
-    append(b"good", b"bad", b"behind", key="a")
+    orders.append(b"good", b"bad", b"behind", key="a")
     work()
 
     (stopped,) = ear.heard(PartitionStopped)
     assert (stopped.log, stopped.group, stopped.partition, stopped.offset) == ("orders", "billing", 0, 1)
     assert (heard, dead(app)) == ([b"good"], [])
-    wait_for_lag(2)
+    orders.wait_for_lag(2)
 
-    logs.seek("orders", "billing", {0: 2})
+    orders.seek({0: 2})
     work()
     assert heard == [b"good", b"behind"]
 
 
-def test_signals_decide_the_fate_of_a_message(app, append, work, heard, ear):
+def test_signals_decide_the_fate_of_a_message(app, orders, work, heard, ear):
     @app.consume(log="orders", group="billing")
     def bill(body: bytes, *, ctx: Context = CONTEXT) -> None:
         heard.note((body, ctx.delivery.attempt))
@@ -336,7 +335,7 @@ def test_signals_decide_the_fate_of_a_message(app, append, work, heard, ear):
         if body == b"later" and len(heard) < 4:
             raise RetryLater(count=False)
 
-    append(b"bury", b"cancel", b"later", key="a")
+    orders.append(b"bury", b"cancel", b"later", key="a")
     report = work()
 
     assert [letter.reason for letter in dead(app)] == ["spoilt"]
@@ -345,20 +344,20 @@ def test_signals_decide_the_fate_of_a_message(app, append, work, heard, ear):
     assert len(ear.heard(Cancelled)) == 1
 
 
-def test_a_message_over_its_timeout_is_tried_again(app, append, work, heard):
+def test_a_message_over_its_timeout_is_tried_again(app, orders, work, heard):
     @app.consume(log="orders", group="billing", timeout=0.05, retry=Retry(attempts=2, base=0, jitter="none"))
     async def bill(body: bytes, *, ctx: Context = CONTEXT) -> None:
         heard.note(ctx.delivery.attempt)
         if ctx.delivery.attempt == 1:
             await asyncio.Event().wait()
 
-    append(b"")
+    orders.append(b"")
     report = work()
 
     assert (heard, report.retried, report.done) == ([1, 2], 1, 1)
 
 
-def test_what_follows_a_message_is_stored_with_its_end(app, append, work, heard):
+def test_what_follows_a_message_is_stored_with_its_end(app, orders, work, heard):
     @app.task(queue="orders.billing")
     def remind(number: int) -> None:
         heard.note(number)
@@ -367,13 +366,13 @@ def test_what_follows_a_message_is_stored_with_its_end(app, append, work, heard)
     def bill(order: Order, *, ctx: Context = CONTEXT) -> None:
         ctx.then(remind.call(order.number))
 
-    append(b'{"number": 7}')
+    orders.append(b'{"number": 7}')
     work()
 
     assert heard == [7]
 
 
-def test_a_message_keeps_no_progress_and_takes_no_transaction(app, append, work, heard):
+def test_a_message_keeps_no_progress_and_takes_no_transaction(app, orders, work, heard):
     @app.consume(log="orders", group="billing", retry=1)
     def bill(order: Order, *, ctx: Context = CONTEXT) -> None:
         for refused in (lambda: ctx.progress(0.5), lambda: ctx.ack_in(object())):
@@ -382,17 +381,17 @@ def test_a_message_keeps_no_progress_and_takes_no_transaction(app, append, work,
             except NotSupported as error:
                 heard.note(str(error))
 
-    append(b'{"number": 7}')
+    orders.append(b'{"number": 7}')
     work()
 
     assert len(heard) == 2
 
 
-def test_the_life_of_a_message_is_told(app, append, work, ear):
+def test_the_life_of_a_message_is_told(app, orders, work, ear):
     @app.consume(log="orders", group="billing")
     def bill(body: bytes) -> None: ...
 
-    append(b"")
+    orders.append(b"")
     work()
 
     told = [event for kind in (Leased, Started, Done) for event in ear.heard(kind)]
@@ -402,15 +401,15 @@ def test_the_life_of_a_message_is_told(app, append, work, ear):
 # -- pauses, gates, places --------------------------------------------------------------------------------------
 
 
-def test_a_paused_group_is_not_handled_until_it_is_resumed(app, append, worker, heard, logs):
+def test_a_paused_group_is_not_handled_until_it_is_resumed(app, orders, worker, heard):
     @app.consume(log="orders", group="billing")
     def bill(body: bytes) -> None:
         heard.note(body)
 
     app.queue("orders.billing").pause()
-    append(b"a")
+    orders.append(b"a")
     worker()
-    wait_until(lambda: logs.lag("orders", "billing")[0].member is not None if logs.groups("orders") else False)
+    wait_until(lambda: orders.lag()[0].member is not None if orders.log.groups() else False)
 
     assert heard == []
 
@@ -418,7 +417,7 @@ def test_a_paused_group_is_not_handled_until_it_is_resumed(app, append, worker, 
     heard.wait_for(1)
 
 
-def test_a_gate_holds_a_consumer_back(app, append, worker, heard):
+def test_a_gate_holds_a_consumer_back(app, orders, worker, heard):
     @app.consume(log="orders", group="billing")
     def bill(body: bytes) -> None:
         heard.note(body)
@@ -429,7 +428,7 @@ def test_a_gate_holds_a_consumer_back(app, append, worker, heard):
 
     opened = threading.Event()
     app.gate("orders.billing", opened.is_set)
-    append(b"a")
+    orders.append(b"a")
     worker()
     other.enqueue()
     heard.wait_for(1)
@@ -439,51 +438,48 @@ def test_a_gate_holds_a_consumer_back(app, append, worker, heard):
     heard.wait_for(2)
 
 
-def test_a_seek_makes_what_runs_count_for_nothing(app, append, worker, heard, barrier, ear, logs, wait_for_lag):
-    @app.consume(log="orders", group="billing")
+def test_a_seek_makes_what_runs_count_for_nothing(orders, worker, heard, barrier, ear):
+    @orders.app.consume(log="orders", group="billing")
     def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
         heard.note(message.offset)
         if message.offset == 2 and len(heard) == 3:
             barrier(None, ctx)
 
-    append(b"", b"", b"", b"", key="a")
+    orders.append(b"", b"", b"", b"", key="a")
     worker()
     barrier.wait_for_entries()
-    logs.seek("orders", "billing", {0: 1})
+    orders.seek({0: 1})
     heard.wait_for(5)
     barrier.let_go()
     ear.wait_for(Lost)
-    wait_for_lag(0)
+    orders.wait_for_lag(0)
 
     assert heard == [0, 1, 2, 1, 2, 3]
 
 
-def test_a_later_run_of_a_message_has_a_higher_token(app, append, work, heard, logs):
+def test_a_later_run_of_a_message_has_a_higher_token(app, orders, work, heard):
     @app.consume(log="orders", group="billing", retry=AT_ONCE)
     def bill(body: bytes, *, ctx: Context = CONTEXT) -> None:
         heard.note(ctx.token)
         if ctx.delivery.attempt == 1:
             raise ValueError("once")
 
-    append(b"")
+    orders.append(b"")
     work()
-    logs.seek("orders", "billing", {0: 0})
+    orders.seek({0: 0})
     work()
 
     assert heard == sorted(set(heard))
     assert len(heard) == 4
 
 
-def test_a_log_that_is_declared_later_is_read_then(app, worker, heard, make_app):
-    logs = app._open_logs()
-
+def test_a_log_that_is_made_later_is_read_then(app, worker, heard):
     @app.consume(log="later", group="billing")
     def bill(body: bytes) -> None:
         heard.note(body)
 
     worker()
-    logs.declare("later", LogSettings())
-    logs.append("later", 0, Columns([b"a"]))
+    app.log("later").append(b"a")
     heard.wait_for(1)
 
 
@@ -497,7 +493,7 @@ def test_a_log_that_is_declared_later_is_read_then(app, worker, heard, make_app)
         ({"order": "random"}, "order is one of key, partition, none"),
         ({"dead_letters": "drop"}, "dead_letters is one of queue, stop"),
         ({"when_gone": "skip"}, "when_gone is one of error, earliest, latest"),
-        ({"start": -1}, "start is 'earliest', 'latest', a time or an offset"),
+        ({"start": -1}, "start, if it is not 'earliest', 'latest' or a time"),
         ({"group": "g" * 250}, "too long"),
         ({"retry": "often"}, "retry must be"),
     ],

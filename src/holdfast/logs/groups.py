@@ -59,7 +59,7 @@ class Group:
             raise UsageError(f"when_gone is one of {', '.join(get_args(WhenGone))}, not {when_gone!r:.80}")
         self.log, self.name = log, name
         self._store, self._beats = store, beats
-        self._start, self._when_gone = _start(start), when_gone
+        self._start, self._when_gone = start_of(start), when_gone
 
     def __repr__(self) -> str:
         return f"<Group {self.name!r} of log {self.log!r}>"
@@ -144,7 +144,8 @@ class Group:
         return self._store().forget(self.log, self.name)
 
 
-def _start(begin: Begin) -> Start:
+def start_of(begin: Begin) -> Start:
+    """Return where a group begins, from what users write; ``UsageError`` for anything else."""
     if isinstance(begin, datetime):
         return Start("time", instant(begin, "start"))
     if begin == "earliest" or begin == "latest":  # noqa: PLR1714 - so that types are narrowed

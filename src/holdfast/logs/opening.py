@@ -49,6 +49,12 @@ class OpenLogs:
         """Return the open logs, opening them if need be."""
         return self._opened().store
 
+    def with_log(self, log: str) -> LogBackend:
+        """Return the open logs, in which this one is as the program told it, if it told it anything."""
+        store = self.store()
+        self.declared.write(store, log)
+        return store
+
     def beats(self) -> Beats:
         """Return what keeps the members of this process alive."""
         return self._opened().beats

@@ -8,15 +8,15 @@ replayed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from inspect import Parameter
-from typing import Any, Literal, ParamSpec, TypedDict, TypeVar, get_args
+from typing import Any, ParamSpec, TypedDict, TypeVar, get_args
 
 from holdfast.codec import Arguments, Codec
 from holdfast.delivery import Delivery, JobView
 from holdfast.errors import Undecodable, UsageError, nearest
-from holdfast.logged import LogMessage, Start, WhenGone
-from holdfast.message import Message, Seconds, instant
+from holdfast.logged import LogMessage, WhenGone
+from holdfast.logs.groups import Begin, start_of
+from holdfast.message import Message, Seconds
 from holdfast.offsets import Order
 from holdfast.retry import Retry
 from holdfast.tasks.arguments import naming
@@ -30,7 +30,6 @@ from holdfast.worker.consuming.reading import AfterFailure, Reading
 P = ParamSpec("P")
 R = TypeVar("R")
 Function = TypeVar("Function", bound=Callable[..., Any])
-Begin = Literal["earliest", "latest"] | datetime | int
 
 _NOT_THE_MESSAGE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
@@ -172,7 +171,7 @@ def _reading(log: str, group: str, options: ConsumerOptions) -> Reading:
         kind="",
         order=options.get("order", "key"),
         dead_letters=options.get("dead_letters", "queue"),
-        start=_start(options.get("start", "earliest")),
+        start=start_of(options.get("start", "earliest")),
         when_gone=options.get("when_gone", "error"),
     )
 
@@ -181,13 +180,3 @@ def _with(reading: Reading, kind: str, attempts: int | None) -> Reading:
     from msgspec.structs import replace
 
     return replace(reading, kind=kind, attempts=attempts)
-
-
-def _start(begin: Begin) -> Start:
-    if isinstance(begin, datetime):
-        return Start("time", instant(begin, "start"))
-    if begin == "earliest" or begin == "latest":  # noqa: PLR1714 - so that types are narrowed
-        return Start(begin)
-    if isinstance(begin, bool) or not isinstance(begin, int) or begin < 0:
-        raise UsageError(f"start is 'earliest', 'latest', a time or an offset, not {begin!r:.80}")
-    return Start("offset", begin)

@@ -15,6 +15,7 @@ from holdfast.delivery import Beat, Delivery, GiveBack, HolderInfo, QueueStats, 
 from holdfast.errors import BackendError, HoldfastError, NotSupported
 from holdfast.events import Events
 from holdfast.logged import Crashes
+from holdfast.logs.opening import OpenLogs
 from holdfast.message import Message, Stored
 from holdfast.worker.consuming.failing import Failing
 from holdfast.worker.consuming.places import is_of_log
@@ -33,14 +34,14 @@ LAST_COMMIT = 1.0
 class Consuming(QueueBackend):
     """``store`` with the groups of ``readings`` beside its queues; without any it only sees to what died reading.
 
-    What the store can do beyond a ``QueueBackend`` is asked of ``store_behind``. ``logs`` is called when something is
-    to be read. ``NotSupported`` when there is no place for dead letters.
+    What the store can do beyond a ``QueueBackend`` is asked of ``store_behind``. ``logs`` are opened when something is
+    to be read or charged. ``NotSupported`` when there is no place for dead letters.
     """
 
     def __init__(
         self,
         store: QueueBackend,
-        logs: Callable[[], LogBackend],
+        logs: OpenLogs,
         events: Events,
         clock: Clock,
         readings: Sequence[Reading] = (),
@@ -141,7 +142,7 @@ class Consuming(QueueBackend):
             source.hold(holder)
             source.paused = source.paused or queue in answer.paused
         try:
-            alive = self._logs().beat(holder)
+            alive = self._logs.store().beat(holder)
         except BackendError as error:  # the jobs of queues go on; members ask for themselves
             self._events.logger.debug("the logs did not answer a beat: %s", error)
             return answer
@@ -162,7 +163,7 @@ class Consuming(QueueBackend):
     def _retire_reader(self, holder: str, reason: str, charged: list[Receipt]) -> None:
         try:
             self._failing.charge_all(charged, reason)
-            self._logs().retire(holder)
+            self._logs.store().retire(holder)
         except BackendError:
             raise
         except HoldfastError as error:  # such as an App that was given no logs
@@ -176,7 +177,7 @@ class Consuming(QueueBackend):
 
         What another member holds is that one's to handle; a group that is paused, or stopped, has nothing to do.
         """
-        return any(_is_behind(source, self._logs()) for source in self._sources.values())
+        return any(_is_behind(source, self._logs.store()) for source in self._sources.values())
 
     # -- what is the store's --------------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from holdfast.capabilities import DeadLetters
-from holdfast.contract import LogBackend, QueueBackend
+from holdfast.contract import QueueBackend
 from holdfast.delivery import Receipt
 from holdfast.errors import NotSupported, UsageError
 from holdfast.events import BeforeBury, Events, PartitionStopped
 from holdfast.failures import ErrorInfo
 from holdfast.heartbeat import SUPERVISED_TTL, died_here, gone_holders
 from holdfast.logged import Crashes
+from holdfast.logs.opening import OpenLogs
 from holdfast.worker.consuming.letters import dead_letter
 from holdfast.worker.consuming.places import place_of
 from holdfast.worker.consuming.reading import Reading
@@ -25,9 +26,7 @@ from holdfast.worker.outcomes import ProcessDied
 class Failing:
     """Every method may be called from any thread, and blocks for round trips to the stores, whose errors it raises."""
 
-    def __init__(
-        self, store: QueueBackend, logs: Callable[[], LogBackend], events: Events, retire_gone: Callable[[], object]
-    ) -> None:
+    def __init__(self, store: QueueBackend, logs: OpenLogs, events: Events, retire_gone: Callable[[], object]) -> None:
         self._store = store
         self._logs = logs
         self._events = events
@@ -64,7 +63,7 @@ class Failing:
         place = place_of(receipt.queue, receipt.id)
         if place is None:
             return Crashes()
-        return self._logs().charge(
+        return self._logs.store().charge(
             place.log, place.group, place.partition, place.offset, run=receipt.token, reason=reason
         )
 
@@ -87,7 +86,7 @@ class Failing:
         if self._has_uncharged(reading.queue) and time.monotonic() - since < SUPERVISED_TTL:
             return None
         del self._suspected[place]
-        return self._logs().crashes(reading.log, reading.group, partition)
+        return self._logs.store().crashes(reading.log, reading.group, partition)
 
     def _has_uncharged(self, queue: str) -> bool:
         readers = [holder for holder in self._store.holders() if queue in holder.queues]

@@ -6,16 +6,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
 
 from holdfast.clock import Clock
-from holdfast.contract import LogBackend, LogMember
+from holdfast.contract import LogMember
 from holdfast.delivery import HolderInfo
 from holdfast.errors import Closed, HoldfastError, LeaseLost
 from holdfast.logged import Crashes, Offset
+from holdfast.logs.opening import OpenLogs
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held
 from holdfast.worker.consuming.window import Window
@@ -51,9 +52,7 @@ class Source:
     What its store cannot do is logged and tried again, after pauses that grow; the source ends only when it is told to.
     """
 
-    def __init__(
-        self, reading: Reading, logs: Callable[[], LogBackend], host: Host, clock: Clock, logger: logging.Logger
-    ) -> None:
+    def __init__(self, reading: Reading, logs: OpenLogs, host: Host, clock: Clock, logger: logging.Logger) -> None:
         self.reading = reading
         self.window = Window(reading, clock)
         self.paused = False
@@ -178,7 +177,9 @@ class Source:
         if self._member is None:
             self._release()  # nothing is held, so whatever is asked for is lost
             its = self.reading
-            self._member = self._logs().join(its.log, its.group, holder, start=its.start, when_gone=its.when_gone)
+            self._member = self._logs.with_log(its.log).join(
+                its.log, its.group, holder, start=its.start, when_gone=its.when_gone
+            )
             self._joined_as = holder.id
         return self._member
 
@@ -260,7 +261,7 @@ class Source:
         """Return the partitions that others should have: they would be busy for as long as there are messages."""
         if len(own) < 2:
             return ()
-        logs, log = self._logs(), self.reading.log
+        logs, log = self._logs.store(), self.reading.log
         living = [len(group.members) for group in logs.groups(log) if group.name == self.reading.group]
         if not living or living[0] < 2:
             return ()

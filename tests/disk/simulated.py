@@ -163,6 +163,9 @@ class SimulatedDisk(Files):
             resize(node.content, size)
             self.trace.append(Truncate(node, size))
 
+    def allocate(self, fd: int, size: int) -> None:
+        self.truncate(fd, max(size, self.size(fd)))
+
     def map(self, fd: int, size: int) -> mmap.mmap:
         content = self._node(fd).content
         if not 0 < size <= len(content):
@@ -178,6 +181,16 @@ class SimulatedDisk(Files):
                 return False
             node.holder = fd
             return True
+
+    def unlock(self, fd: int) -> None:
+        with self._lock:
+            node = self._node(fd)
+            if node.holder == fd:
+                node.holder = None
+
+    def locked(self, fd: int) -> bool:
+        with self._lock:
+            return self._node(fd).holder not in (None, fd)
 
     # -- names ---------------------------------------------------------------------------------------------------
 
@@ -222,6 +235,13 @@ class SimulatedDisk(Files):
             return sorted(
                 name[len(prefix) :] for name in names if name.startswith(prefix) and "/" not in name[len(prefix) :]
             )
+
+    def identity(self, path: Path) -> tuple[int, int, int] | None:
+        with self._lock:
+            if str(path) in self.directories:
+                return 0, 0, 0
+            node = self.names.get(str(path))
+            return None if node is None else (id(node), len(self.trace), len(node.content))
 
     def free(self, path: Path) -> int:
         return self.room

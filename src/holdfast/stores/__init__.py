@@ -21,7 +21,7 @@ BUILT_IN = {
 }
 ENTRY_POINTS = "holdfast.stores"
 """Where other distributions register a scheme: an entry point of this group, named as the scheme."""
-LOGS_BUILT_IN: dict[str, str] = {}
+LOGS_BUILT_IN = {"disk": "holdfast.stores.disk:open_disk_logs"}
 """Schemes whose logs can be opened without any queue."""
 LOGS_ENTRY_POINTS = "holdfast.logs"
 """Where other distributions register such a scheme; its function returns a ``LogBackend``."""

@@ -1,1 +1,50 @@
 """The disk store: a directory of logs, and of queues whose journals are logs of the same format."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+from holdfast.clock import Clock
+from holdfast.config import StoreURL
+from holdfast.errors import ConfigError
+from holdfast.stores.disk.logs import DiskLogs
+from holdfast.stores.disk.options import PartitionOptions, Sync
+
+__all__ = ["DiskLogs", "disk_options", "open_disk_logs"]
+
+OPTIONS = frozenset({"sync", "segment"})
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+def open_disk_logs(url: StoreURL, *, clock: Clock) -> DiskLogs:
+    """Open the logs of a data directory: ``disk:data``, ``disk:/var/lib/app``; made when first used.
+
+    ``?sync=always|interval|os`` chooses when an append returns: when it is on the disk, or before; *interval* syncs
+    every 100 ms and every MiB, *os* leaves it to the system. ``?segment=256MiB`` is the size of the files.
+    """
+    return DiskLogs(disk_root(url), clock, disk_options(url))
+
+
+def disk_root(url: StoreURL) -> Path:
+    """Return the data directory that a URL names; ``ConfigError`` for none."""
+    if url.host or not url.path:
+        raise ConfigError(f"{url.text}: write disk:directory or disk:/absolute/directory")
+    return Path(url.path).absolute()
+
+
+def disk_options(url: StoreURL) -> PartitionOptions:
+    """Return how the logs behind a URL are written; ``ConfigError`` for what is no such option."""
+    url.check_options(OPTIONS)
+    sync: Sync
+    match url.options.get("sync", "always"):
+        case "always" | "interval" | "os" as sync:
+            pass
+        case other:
+            raise ConfigError(f"{url.text}: sync must be {', '.join(get_args(Sync))}, not {other!r}")
+    found = _SIZE.fullmatch(url.options.get("segment", "256MiB").strip())
+    if found is None:
+        raise ConfigError(f"{url.text}: segment is a size such as 256MiB")
+    return PartitionOptions(sync=sync, segment_bytes=int(found[1]) * _UNITS[(found[2] or "").lower()])

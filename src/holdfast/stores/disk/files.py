@@ -17,7 +17,10 @@ from pathlib import Path
 Buffer = bytes | bytearray | memoryview
 
 _LOCK = getattr(fcntl, "F_OFD_SETLK", None)
+_LOCKED = getattr(fcntl, "F_OFD_GETLK", None)
+_LOCK_TYPE = struct.Struct("h")
 _WHOLE_FILE = struct.pack("hhqqhh", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0, 0)
+_NOTHING = struct.pack("hhqqhh", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0, 0)
 
 
 class Directories:
@@ -54,6 +57,14 @@ class Directories:
             return sorted(entry.name for entry in path.iterdir())
         except FileNotFoundError:
             return []
+
+    def identity(self, path: Path) -> tuple[int, int, int] | None:
+        """Return what changes whenever a file is replaced by another, or written; None when there is none."""
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def free(self, path: Path) -> int:
         """Return how many bytes the disk of this directory has left for us."""
@@ -107,6 +118,23 @@ class Files(Directories):
         except (BlockingIOError, PermissionError):
             return False
         return True
+
+    def unlock(self, fd: int) -> None:
+        """Give the lock of this descriptor up and keep it open."""
+        if _LOCK is not None:
+            fcntl.fcntl(fd, _LOCK, _NOTHING)
+        else:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def locked(self, fd: int) -> bool:
+        """Tell whether the file is locked by another descriptor, in whatever process."""
+        if _LOCKED is not None:
+            (kind,) = _LOCK_TYPE.unpack_from(fcntl.fcntl(fd, _LOCKED, _WHOLE_FILE))
+            return bool(kind != fcntl.F_UNLCK)
+        if not self.lock(fd):
+            return True
+        self.unlock(fd)
+        return False
 
 
 _datasync = getattr(os, "fdatasync", os.fsync)

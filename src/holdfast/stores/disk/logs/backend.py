@@ -1,0 +1,183 @@
+"""The logs of a data directory: each written by one process, read and shared by all."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from holdfast.clock import SYSTEM, Clock
+from holdfast.config import BATCH_MOST, LogSettings
+from holdfast.contract import Features, LogBackend
+from holdfast.errors import HoldfastError, UsageError
+from holdfast.logged import Chunk, Columns, Ends, LogTidied, Producer, StoredAt
+from holdfast.message import Level
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.logs.directory import log_directory, remove_tree, sweep
+from holdfast.stores.disk.logs.forks import abandon_at_fork
+from holdfast.stores.disk.logs.groups import dismantle, group_directories
+from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.disk.logs.serving import DiskGroups
+from holdfast.stores.disk.logs.writing import LogWriter
+from holdfast.stores.disk.options import PartitionOptions, Report
+from holdfast.stores.disk.upkeep import Upkeep
+from holdfast.stores.refused import check_columns
+
+
+class DiskLogs(DiskGroups, LogBackend):
+    """Logs under ``<root>/logs``. Nothing is opened, locked or made before it is needed."""
+
+    def __init__(
+        self, root: Path, clock: Clock = SYSTEM, options: PartitionOptions | None = None, files: Files | None = None
+    ) -> None:
+        super().__init__(root / "logs", clock, files or Files())
+        self.options = options or PartitionOptions()
+        self.features = Features(
+            level=self.options.level,
+            durable=True,
+            multi_process=True,
+            multi_host=False,
+            max_body=BATCH_MOST,
+            locks=True,
+        )
+        self.upkeep = Upkeep()
+        self._writers: dict[str, LogWriter] = {}
+        abandon_at_fork(self)
+
+    # -- logs -----------------------------------------------------------------------------------------------------
+
+    def declare(self, log: str, settings: LogSettings) -> None:
+        with self.at_work(log):
+            directory = log_directory(self.files, self.root, log)
+            directory.declare(settings)
+            for group in group_directories(directory):  # there may be new partitions to share
+                with suppress(FileNotFoundError):
+                    group.ring()
+
+    def logs(self) -> dict[str, LogSettings]:
+        with self.at_work():
+            return {log.name: log.settings for log in self.every()}
+
+    def destroy(self, log: str) -> int:
+        with self.at_work(log), self._lock:
+            try:
+                its = self.log(log)
+            except UsageError:
+                return 0
+            messages = sum(ends.next - ends.first for ends in self._ends(its))
+            gone = msgspec.structs.replace(its.directory, path=its.directory.remove())
+            self._let_go(self._open.pop(log))
+            for group in group_directories(gone):
+                with suppress(FileNotFoundError):
+                    dismantle(group)
+            with suppress(OSError):  # the rest is swept with the next tidy
+                remove_tree(self.files, gone.path)
+            return messages
+
+    def _let_go(self, log: OpenLog) -> None:
+        writer = self._writers.pop(log.name, None)
+        if writer is not None:
+            with suppress(HoldfastError, OSError):  # its files may have been removed
+                writer.close()
+        super()._let_go(log)
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    def append(self, log: str, partition: int, columns: Columns, *, producer: Producer | None = None) -> StoredAt:
+        with self.at_work(log):
+            its = self.log(log)
+            its.check(partition)
+            bodies = check_columns(log, its.settings, columns)
+            placed = self._writer(its).append(partition, columns, bodies, producer)
+            self.wake(its)
+            return StoredAt(log, partition, placed.offset, placed.level, placed.duplicate)
+
+    def _writer(self, log: OpenLog) -> LogWriter:
+        writer = self._writers.get(log.name)
+        if writer is not None and writer.log is log:
+            return writer
+        with self._lock:
+            its = self.log(log.name)  # as it is now that nobody else changes it
+            writer = self._writers.get(log.name)
+            if writer is None:
+                writer = self._writers[log.name] = LogWriter(its, self)
+            return writer
+
+    def flush(self, log: str) -> Level:
+        with self.at_work(log):
+            writer = self._writers.get(self.log(log).name)
+            if writer is None:
+                return self.features.level
+            writer.flush()
+            return Level.SYNCED
+
+    def roll(self, log: str) -> None:
+        """End every segment that this process is writing, so that retention can drop it."""
+        with self.at_work(log):
+            writer = self._writers.get(self.log(log).name)
+            if writer is not None:
+                writer.roll()
+
+    def read(self, log: str, partition: int, offset: int, *, limit: int, max_bytes: int) -> list[Chunk]:
+        with self.at_work(log):
+            its = self.log(log)
+            its.check(partition)
+            return its.read(partition, offset, limit, max_bytes)
+
+    def ends(self, log: str) -> list[Ends]:
+        with self.at_work(log):
+            return self._ends(self.log(log))
+
+    @staticmethod
+    def _ends(log: OpenLog) -> list[Ends]:
+        return [log.ends(number) for number in range(log.settings.partitions)]
+
+    def find(self, log: str, partition: int, time: int) -> int:
+        with self.at_work(log):
+            its = self.log(log)
+            its.check(partition)
+            return its.reader(partition).find(time)
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def tidy(self, limit: int = 1000) -> LogTidied:
+        done = LogTidied()
+        with self.at_work():
+            for writer in list(self._writers.values()):
+                done += self._tidy(writer, limit)
+            if self._writers:
+                sweep(self.files, self.root, self.clock.wall())
+        return done
+
+    def _tidy(self, writer: LogWriter, limit: int) -> LogTidied:
+        try:
+            if self.log(writer.log.name) is not writer.log:
+                return LogTidied()
+        except UsageError:  # somebody removed it
+            return LogTidied()
+        return LogTidied(groups=self.expire(writer.log)) + writer.tidy(limit)
+
+    def tell(self, log: str, partition: int, report: Report) -> None:
+        """Let people know what a partition reports."""
+        self.report(f"log {log!r}, partition {partition}: {report.text}")
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self.leave_all()
+            self._closed = True
+            logs, self._open = list(self._open.values()), {}
+        self.syncer.close()
+        for log in logs:
+            self._let_go(log)
+        self.upkeep.stop()
+
+    def abandon(self) -> None:
+        """Be as just opened, in a child just forked."""
+        for writer in self._writers.values():
+            writer.abandon()
+        self.abandon_members()
+        super().__init__(self.root, self.clock, self.files)
+        self.upkeep, self._writers = Upkeep(), {}

@@ -1,0 +1,80 @@
+"""The logs of a data directory as this process has them open, and what they lend to groups, members and writers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from holdfast.clock import Clock
+from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
+from holdfast.events import LOGGER
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.logs.directory import log_directories, log_directory
+from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.disk.logs.syncing import Syncer
+from holdfast.stores.disk.writer import NO_ROOM
+from holdfast.stores.refused import no_log
+
+
+class Catalogue:
+    """Logs by name. Nothing is opened or made before it is needed. Any thread may call."""
+
+    def __init__(self, root: Path, clock: Clock, files: Files) -> None:
+        self.root, self.clock, self.files = root, clock, files
+        self.syncer = Syncer(self.report)
+        self._logger = LOGGER
+        self._lock = threading.RLock()
+        self._open: dict[str, OpenLog] = {}
+        self._closed = False
+
+    @contextmanager
+    def at_work(self, log: str = "") -> Iterator[None]:
+        """Let the disk's errors be this store's, and name the log; ``Closed`` after close."""
+        if self._closed:
+            raise Closed("the store is closed")
+        try:
+            yield
+        except OSError as error:
+            text = f"log {log!r}: {error}" if log else f"{self.root}: {error}"
+            if error.errno in NO_ROOM:
+                raise QueueFull(text) from error
+            raise BackendError(text, retryable=True) from error
+
+    def log(self, name: str) -> OpenLog:
+        """Return the log as it is now; ``UsageError`` when there is none."""
+        known = self._open.get(name)
+        if known is not None and known.refresh():
+            return known
+        with self._lock:
+            if self._closed:
+                raise Closed("the store is closed")
+            known = self._open.get(name)
+            if known is not None:
+                if known.refresh():  # another thread was here first
+                    return known
+                self._let_go(self._open.pop(name))
+            directory = log_directory(self.files, self.root, name)
+            identity = self.files.identity(directory.settings_path)
+            with suppress(FileNotFoundError):
+                if identity is not None:
+                    self._open[name] = OpenLog(directory, directory.load(), identity)
+                    return self._open[name]
+            raise no_log(name, (one.name for one in log_directories(self.files, self.root)))
+
+    def every(self) -> list[OpenLog]:
+        """Return all logs there are."""
+        found = []
+        for directory in log_directories(self.files, self.root):
+            with suppress(HoldfastError):  # one that goes in this instant; one that cannot be read is for its callers
+                found.append(self.log(directory.name))
+        return found
+
+    def _let_go(self, log: OpenLog) -> None:
+        """Close a log that is no more, or no longer open."""
+        log.close()
+
+    def report(self, text: str) -> None:
+        """Let people know of something that should not have been."""
+        self._logger.warning("%s", text)

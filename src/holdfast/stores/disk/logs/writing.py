@@ -1,0 +1,320 @@
+"""This process as the one that writes a log: the lock, the partitions it opened, the limits it keeps to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
+
+from holdfast.clock import Clock, moment
+from holdfast.config import LogSettings
+from holdfast.errors import BackendError, Closed, QueueFull
+from holdfast.logged import Columns, LogTidied, Producer
+from holdfast.stores.disk.logs.directory import opened, write_all
+from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.disk.logs.retention import Segments, floors, held_back, is_ripe
+from holdfast.stores.disk.options import PartitionOptions, Placed, Report
+from holdfast.stores.disk.partition import Partition
+from holdfast.stores.disk.upkeep import Upkeep
+from holdfast.stores.refused import OVERHEAD, log_full
+
+BATCH_OVERHEAD = 72
+PARTS = 8
+"""A segment is at most this part of what the log may hold: only whole ones can go."""
+SMALLEST_SEGMENT = 64 << 10
+RETRY_AFTER = 1.0
+"""Seconds for which a full log refuses appends without looking again whether anything can go."""
+MOST_TEXT = 4096
+
+
+class WriterNote(msgspec.Struct, frozen=True):
+    """What the lock file says of the process that has it, or had it last. ``epoch`` rises with every writer."""
+
+    pid: int
+    host: str
+    since: int
+    epoch: int
+
+
+class Lent(Protocol):
+    """What a writer needs of its store."""
+
+    clock: Clock
+    options: PartitionOptions
+    upkeep: Upkeep
+
+    def tell(self, log: str, partition: int, report: Report) -> None:
+        """Let people know what a partition reports."""
+
+    def nexts(self, log: OpenLog) -> dict[str, list[int]]:
+        """Return where each group of the log stands."""
+
+    def recover_groups(self, log: OpenLog, partition: int, end: int) -> None:
+        """Set back the places of groups that are beyond the end of a partition just opened."""
+
+
+class LogWriter:
+    """The right to write a log, until it is closed. Any thread may call."""
+
+    def __init__(self, log: OpenLog, lent: Lent) -> None:
+        """Take the lock; ``BackendError`` names the process that has it."""
+        self.log, self._lent = log, lent
+        self._files = log.directory.files
+        self._lock = threading.RLock()
+        self._partitions: dict[int, Partition] = {}
+        self._settings = log.settings
+        self._size = 0
+        self._full_until = 0
+        self._closed = False
+        self._path = log.directory.path / "lock"
+        self._fd = self._files.open(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            self.note = self._take()
+            if self._bounded():
+                self._open_all()
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self) -> WriterNote:
+        before = read_note(self._files.read(self._fd, MOST_TEXT, 0))
+        if not self._files.lock(self._fd):
+            raise _another(self.log.name, before)
+        epoch = before.epoch + 1 if before is not None else 1
+        note = WriterNote(os.getpid(), socket.gethostname(), self._lent.clock.wall(), epoch)
+        self._files.truncate(self._fd, 0)
+        write_all(self._files, self._fd, msgspec.json.encode(note))
+        self._files.sync(self._fd)
+        return note
+
+    # -- partitions -----------------------------------------------------------------------------------------------
+
+    def partition(self, number: int) -> Partition:
+        """Return a partition, opened if need be: what a crash left of it is mended then."""
+        partition = self._partitions.get(number)
+        if partition is not None and self._settings is self.log.settings:
+            return partition
+        with self._lock:
+            if self._closed:
+                raise Closed(f"log {self.log.name!r} is no longer written here")
+            self._take_up_settings()
+            if number not in self._partitions:
+                self._partitions[number] = self._open(number)
+            return self._partitions[number]
+
+    def _take_up_settings(self) -> None:
+        before, now = self._settings, self.log.settings
+        if before is now:
+            return
+        self._settings, self._full_until = now, 0
+        if self._options(before) != self._options(now):
+            self._close_partitions()
+        if self._bounded():
+            self._open_all()
+
+    def _open(self, number: int) -> Partition:
+        directory = self.log.directory.partition(number)
+        if self._files.identity(directory) is None:
+            self._files.make_directory(directory)
+            self._files.sync_directory(directory.parent)
+        partition = Partition.open(
+            directory,
+            self._files,
+            self._options(self._settings),
+            store=bytes.fromhex(self.log.store),
+            epoch=self.note.epoch,
+            clock=self._lent.clock,
+            report=lambda report: self._lent.tell(self.log.name, number, report),
+        )
+        partition.share(self._lent.upkeep)
+        self._lent.recover_groups(self.log, number, partition.next)
+        return partition
+
+    def _options(self, settings: LogSettings) -> PartitionOptions:
+        options = self._lent.options
+        least = min(filter(None, (settings.keep_bytes, settings.limit_bytes)), default=None)
+        largest = options.segment_bytes
+        if least is not None:
+            largest = min(largest, max(SMALLEST_SEGMENT, least // settings.partitions // PARTS))
+        return msgspec.structs.replace(
+            options,
+            compression=settings.compression,
+            segment_bytes=largest,
+            reserve_bytes=options.reserve_bytes // settings.partitions,
+        )
+
+    def _bounded(self) -> bool:
+        return self._settings.limit_bytes is not None
+
+    def _open_all(self) -> None:
+        """Open every partition that has anything: what the whole log holds counts."""
+        for number in self._existing():
+            self._partitions.get(number) or self.partition(number)
+        self._measure()
+
+    def _existing(self) -> list[int]:
+        there = set(self._files.list(self.log.directory.path))
+        return [number for number in range(self.log.settings.partitions) if str(number) in there]
+
+    # -- appends --------------------------------------------------------------------------------------------------
+
+    def append(self, number: int, columns: Columns, bodies: int, producer: Producer | None) -> Placed:
+        """Add messages, whose bodies have so many bytes; see ``LogBackend.append``."""
+        limit = self.log.settings.limit_bytes
+        gained = 0 if limit is None else _stored(columns, bodies)
+        while True:
+            partition = self.partition(number)
+            if limit is not None:
+                self._make_room(limit, gained)
+            try:
+                placed = partition.append(columns, producer)
+            except Closed:
+                if self._closed:
+                    raise
+                continue  # it was opened anew, for other settings
+            self._size += gained
+            return placed
+
+    def _make_room(self, limit: int, gained: int) -> None:
+        """Raise ``QueueFull`` when an append of so many bytes would go beyond the limit, whatever may go first.
+
+        What is appended is counted as it comes, and measured when that is too much. A log that is full then stays so
+        for a second, whatever comes, so that what is refused costs nothing.
+        """
+        if self._size + gained <= limit:
+            return
+        with self._lock:
+            now = self._lent.clock.boot()
+            if now < self._full_until:
+                raise _full(self.log.name, limit, (self._full_until - now) / 1000)
+            self._measure()
+            if self._size + gained > limit:
+                self._drop(limit=1000)
+                self._measure()
+            if self._size + gained > limit:
+                self._full_until = now + int(RETRY_AFTER * 1000)
+                raise _full(self.log.name, limit, RETRY_AFTER)
+
+    def _measure(self) -> None:
+        self._size = sum(_size(partition) for partition in self._partitions.values())
+
+    def flush(self) -> None:
+        """Return when everything appended here is on the disk."""
+        for partition in list(self._partitions.values()):
+            partition.flush()
+
+    def roll(self) -> None:
+        """End every segment that is being written."""
+        for partition in list(self._partitions.values()):
+            partition.roll()
+
+    # -- retention ------------------------------------------------------------------------------------------------
+
+    def tidy(self, limit: int) -> LogTidied:
+        """Drop up to ``limit`` segments that are no longer kept."""
+        with self._lock:
+            if self._closed:
+                return LogTidied()
+            self._take_up_settings()
+            for number in self._existing():
+                self.partition(number)
+            tidied = self._drop(limit)
+            self._measure()
+            self._full_until = 0
+            return tidied
+
+    def _drop(self, limit: int) -> LogTidied:
+        settings, now = self._settings, self._lent.clock.wall()
+        segments = self._segments()
+        found = floors(settings, segments, now)
+        if settings.until_consumed:
+            found = held_back(found, self._lent.nexts(self.log))
+        done = LogTidied()
+        for number, floor in found.items():
+            partition, last = self._partitions[number], segments[number][-1:]
+            if last and not last[0].sealed and (floor >= last[0].next or is_ripe(settings, last[0], now)):
+                partition.roll()
+            going = [one.next for one in segments[number] if one.next <= floor][:limit]
+            if going:
+                messages, size = partition.drop_until(going[-1])
+                limit -= len(going)
+                done += LogTidied(messages, size, more=limit <= 0)
+        return done
+
+    def _segments(self) -> Segments:
+        return {
+            number: [one for one in partition.segments() if one.next > one.base]
+            for number, partition in sorted(self._partitions.items())
+        }
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the partitions and of the lock, everything synced. May be repeated."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._close_partitions()
+            finally:
+                self._files.close(self._fd)
+
+    def _close_partitions(self) -> None:
+        partitions, self._partitions = self._partitions, {}
+        for partition in partitions.values():
+            partition.close()
+
+    def abandon(self) -> None:
+        """Let go of the lock in a child just forked; the parent goes on with it."""
+        self._closed = True
+        with suppress(OSError):
+            self._files.close(self._fd)
+
+
+def read_note(data: bytes) -> WriterNote | None:
+    """Return what a lock file says; None when nobody ever had the lock."""
+    try:
+        return msgspec.json.decode(data, type=WriterNote)
+    except msgspec.MsgspecError:
+        return None
+
+
+def current_writer(log: OpenLog) -> WriterNote | None:
+    """Return the process that writes a log now, if there is one."""
+    files = log.directory.files
+    try:
+        with opened(files, log.directory.path / "lock", os.O_RDWR) as fd:
+            return read_note(files.read(fd, MOST_TEXT, 0)) if files.locked(fd) else None
+    except FileNotFoundError:
+        return None
+
+
+def _another(log: str, note: WriterNote | None) -> BackendError:
+    who = "another process"
+    if note is not None:
+        who = f"process {note.pid} on {note.host}, since {moment(note.since):%Y-%m-%d %H:%M:%S} UTC,"
+    return BackendError(
+        f"log {log!r} is written by {who} and a log of this store has one writing process at a time: append there, "
+        "or stop it; whatever reads may run anywhere on this host",
+        retryable=True,
+    )
+
+
+def _full(log: str, limit: int, retry_after: float) -> QueueFull:
+    error = log_full(log, limit)
+    error.retry_after = retry_after
+    return error
+
+
+def _stored(columns: Columns, bodies: int) -> int:
+    sparse = sum(len(one) for column in (columns.keys, columns.headers) if column for one in column if one)
+    return bodies + sparse + OVERHEAD * len(columns) + BATCH_OVERHEAD
+
+
+def _size(partition: Partition) -> int:
+    return sum(one.bytes for one in partition.segments())

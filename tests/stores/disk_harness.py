@@ -1,0 +1,42 @@
+"""The disk store under test: a temporary data directory, with a clock that stands until it is moved."""
+
+from pathlib import Path
+
+from holdfast.config import parse_url
+from holdfast.contract import LogBackend
+from holdfast.stores import open_logs
+from holdfast.stores.disk import DiskLogs
+from holdfast.testing.clock import SharedClock
+from holdfast.testing.conformance import LogHarness
+
+
+class DiskLogHarness(LogHarness):
+    """Every handle is a store of its own on the same directory, as another process would have it."""
+
+    def __init__(self, folder: Path, options: str = "") -> None:
+        self.root = folder / "data"
+        self._url = f"disk:{self.root}{options}"
+        self._clock_file = folder / "clock"
+        self.clock = SharedClock(self._clock_file, ticking=False)
+        self._handles: list[DiskLogs] = []
+
+    def open_logs(self) -> DiskLogs:
+        handle = open_logs(parse_url(self._url), clock=self.clock)
+        assert isinstance(handle, DiskLogs)
+        self._handles.append(handle)
+        return handle
+
+    def seal(self, logs: LogBackend, log: str) -> None:
+        assert isinstance(logs, DiskLogs)
+        logs.roll(log)
+
+    def close(self) -> None:
+        while self._handles:
+            self._handles.pop().close()
+
+    def reopen(self) -> DiskLogs:
+        self.close()
+        return self.open_logs()
+
+    def address(self) -> tuple[str, Path]:
+        return self._url, self._clock_file

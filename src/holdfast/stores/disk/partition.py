@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.clock import Clock
@@ -142,6 +143,12 @@ class Partition:
     def durable(self) -> int:
         """The offset below which readers may read."""
         return self._live.shown.next
+
+    def is_repeat(self, producer: Producer, count: int) -> bool:
+        """Tell whether an append of ``count`` messages would store nothing: its producer made it before."""
+        with self._writing, suppress(UsageError):
+            return self._live.windows.find(producer, count) is not None
+        return False
 
     def segments(self) -> list[SegmentInfo]:
         """Return the segments, oldest first; the last one is being written."""

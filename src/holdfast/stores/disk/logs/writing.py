@@ -168,7 +168,7 @@ class LogWriter:
         gained = 0 if limit is None else _stored(columns, bodies)
         while True:
             partition = self.partition(number)
-            if limit is not None:
+            if limit is not None and not (producer is not None and partition.is_repeat(producer, len(columns))):
                 self._make_room(limit, gained)
             try:
                 placed = partition.append(columns, producer)

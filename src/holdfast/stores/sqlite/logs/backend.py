@@ -38,16 +38,14 @@ class SqliteLogs(SqliteGroups, LogBackend):
     # -- logs -----------------------------------------------------------------------------------------------------
 
     def declare(self, log: str, settings: LogSettings) -> None:
-        self.reader.check_open()
-        self.writer.run(lambda tx: places.declare(tx, log, settings))
+        self.write(lambda tx: places.declare(tx, log, settings))
 
     def logs(self) -> dict[str, LogSettings]:
         return {log.name: log.settings for log in self.reader.read(places.all_logs)}
 
     def destroy(self, log: str) -> int:
-        self.reader.check_open()
-        messages = self.writer.run(lambda tx: retention.destroy(tx, log))
-        while messages and self.writer.run(lambda tx: retention.clear(tx, CLEAR_STEP), quiet=True):
+        messages = self.write(lambda tx: retention.destroy(tx, log))
+        while messages and self.write(lambda tx: retention.clear(tx, CLEAR_STEP), quiet=True):
             pass
         return messages
 
@@ -77,9 +75,8 @@ class SqliteLogs(SqliteGroups, LogBackend):
     def _append(
         self, log: LogRow, partition: int, new: appends.Packed, producer: Producer | None
     ) -> tuple[int, bool] | None:
-        self.reader.check_open()
         try:
-            return self.writer.run(lambda tx: appends.append(tx, log, partition, new, producer))
+            return self.write(lambda tx: appends.append(tx, log, partition, new, producer))
         except BackendError as error:
             if is_full(error):
                 raise QueueFull(f"log {log.name!r}: {error}") from error
@@ -128,12 +125,12 @@ class SqliteLogs(SqliteGroups, LogBackend):
         now, done = self.now(), LogTidied()
         signs = self.reader.read(lambda connection: retention.signs(connection, now.boot, now.uptime))
         if signs.left:
-            done += LogTidied(more=self.writer.run(lambda tx: retention.clear(tx, limit), quiet=True))
+            done += LogTidied(more=self.write(lambda tx: retention.clear(tx, limit), quiet=True))
         if signs.holders:
-            self.writer.run(lambda tx: retention.forget_holders(tx, now.boot), quiet=True)
+            self.write(lambda tx: retention.forget_holders(tx, now.boot), quiet=True)
         for log in self.reader.read(places.all_logs):
             if self.reader.read(partial(retention.idle, log=log, now=now)):
-                done += self.writer.run(partial(retention.expire, log=log, boot=now.boot))
+                done += self.write(partial(retention.expire, log=log, boot=now.boot))
             goals = self.reader.read(partial(retention.droppable, log=log, now=now.wall))
             if goals:
                 done += self._drop(log, goals, limit)
@@ -143,7 +140,7 @@ class SqliteLogs(SqliteGroups, LogBackend):
         """Drop what a round may, in transactions that are short."""
         done = LogTidied()
         while True:
-            step, appends_ = self.writer.run(partial(retention.drop, log=log, goals=goals, limit=limit), quiet=True)
+            step, appends_ = self.write(partial(retention.drop, log=log, goals=goals, limit=limit), quiet=True)
             limit -= appends_
             done = msgspec.structs.replace(done, more=False) + step
             if not step.more or limit < 1:

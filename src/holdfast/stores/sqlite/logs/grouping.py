@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from holdfast.clock import Clock
 from holdfast.contract import LogGroups
@@ -14,7 +15,9 @@ from holdfast.stores.sqlite.logs.liveness import Instant
 from holdfast.stores.sqlite.logs.member import SqliteMember
 from holdfast.stores.sqlite.logs.places import log_of
 from holdfast.stores.sqlite.logs.wakes import Wakes
-from holdfast.stores.sqlite.writer import Writer
+from holdfast.stores.sqlite.writer import Transaction, Writer
+
+T = TypeVar("T")
 
 
 class SqliteGroups(LogGroups):
@@ -32,13 +35,15 @@ class SqliteGroups(LogGroups):
         """Return the time."""
         return Instant(self.clock.wall(), self.clock.boot(), self._boot)
 
+    def write(self, function: Callable[[Transaction], T], *, quiet: bool = False) -> T:
+        """Carry out ``function`` as the writer does; ``Closed`` when the logs are closed, if not their store."""
+        self.reader.check_open()
+        return self.writer.run(function, quiet=quiet)
+
     def join(
         self, log: str, group: str, holder: HolderInfo, *, start: Start, when_gone: WhenGone = "error"
     ) -> SqliteMember:
-        self.reader.check_open()
-        joined = self.writer.run(
-            lambda tx: members.join(tx, log_of(tx, log), group, holder, start=start, boot=self._boot)
-        )
+        joined = self.write(lambda tx: members.join(tx, log_of(tx, log), group, holder, start=start, boot=self._boot))
         self.beaten[holder.id] = self.clock.boot()
         member = SqliteMember(self, joined, when_gone)
         self._members.add(member)
@@ -56,14 +61,14 @@ class SqliteGroups(LogGroups):
         return self.reader.read(lambda connection: standing.lags(connection, log_of(connection, log), group, now))
 
     def seek(self, log: str, group: str, offsets: Mapping[int, int]) -> None:
-        self.writer.run(lambda tx: groups.seek(tx, log_of(tx, log), group, offsets, self._boot))
+        self.write(lambda tx: groups.seek(tx, log_of(tx, log), group, offsets, self._boot))
 
     def forget(self, log: str, group: str) -> bool:
-        return self.writer.run(lambda tx: groups.forget(tx, log_of(tx, log), group))
+        return self.write(lambda tx: groups.forget(tx, log_of(tx, log), group))
 
     def charge(self, log: str, group: str, partition: int, offset: int, *, run: int, reason: str) -> Crashes:
         message = partition, offset
-        return self.writer.run(
+        return self.write(
             lambda tx: groups.charge(tx, log_of(tx, log), group, message, run=run, reason=reason), quiet=True
         )
 
@@ -73,10 +78,10 @@ class SqliteGroups(LogGroups):
         )
 
     def beat(self, holder: HolderInfo) -> bool:
-        alive = self.writer.run(lambda tx: members.keep_alive(tx, holder, self._boot), quiet=True)
+        alive = self.write(lambda tx: members.keep_alive(tx, holder, self._boot), quiet=True)
         if alive:
             self.beaten[holder.id] = self.clock.boot()
         return alive
 
     def retire(self, holder: str) -> int:
-        return self.writer.run(lambda tx: members.retire(tx, holder, self._boot))
+        return self.write(lambda tx: members.retire(tx, holder, self._boot))

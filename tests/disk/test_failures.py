@@ -1,0 +1,258 @@
+"""Writes and syncs that fail, disks that are full, and readers beside all that."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import BackendError, QueueFull
+from holdfast.logged import Columns, Producer
+from holdfast.stores.disk.files import Buffer, Files
+from tests.disk.conftest import Disk
+
+
+class FaultyFiles(Files):
+    """Real files, but that a test puts what fails in their way."""
+
+    def __init__(self) -> None:
+        self.on_sync: Callable[[int], None] | None = None
+        self.on_write: Callable[[int, int], int | None] | None = None
+        self.synced: list[int] = []
+
+    def sync(self, fd: int) -> None:
+        self.synced.append(os.fstat(fd).st_ino)
+        if self.on_sync is not None:
+            self.on_sync(fd)
+        super().sync(fd)
+
+    def write(self, fd: int, pieces: Sequence[Buffer], at: int) -> int:
+        name = Path(f"/proc/self/fd/{fd}").readlink().suffix
+        if self.on_write is None or name != ".log":
+            return super().write(fd, pieces, at)
+        allowed = self.on_write(fd, at)
+        data = b"".join(pieces)
+        return super().write(fd, [data if allowed is None else data[:allowed]], at)
+
+
+def failing(number: int = 1, code: int = errno.EIO) -> Callable[..., None]:
+    """Return what fails the first ``number`` times."""
+    left = [number]
+
+    def fail(*_: object) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def test_a_failed_sync_is_told_and_appends_go_on_in_a_new_segment(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    files.on_sync = failing()
+
+    with pytest.raises(BackendError) as told:
+        partition.append(Columns([b"b"]))
+
+    assert told.value.outcome_unknown
+    before = len(files.synced)
+    placed = partition.append(Columns([b"c"]))
+    assert placed.offset == 2, "what may come back has an offset of its own"
+    old = disk.logs()[0].stat().st_ino
+    assert old not in files.synced[before:], "a second sync may say that all is well"
+    assert disk.bodies() == [b"a", b"c"]
+    partition.close()
+    assert disk.open().next == 3
+    assert disk.bodies() == [b"a", b"c"]
+    assert disk.happened() == ["failed sync"]
+
+
+def test_what_came_back_after_a_failed_sync_and_a_power_cut_stays_away(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    before = disk.logs()[0]
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"b"]))
+    unsynced = before.read_bytes()
+    partition.append(Columns([b"c"]))
+    before.write_bytes(unsynced)  # as if neither the cut nor the footer had reached the disk, but the append had
+
+    disk.open()
+
+    assert disk.bodies() == [b"a", b"c"]
+
+
+def test_all_waiters_of_a_group_hear_of_a_failed_sync(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    at_disk, go_on = threading.Event(), threading.Event()
+    told: list[BackendError] = []
+
+    def hold(_: int) -> None:
+        at_disk.set()
+        assert go_on.wait(10)
+        raise OSError(errno.EIO, "no")
+
+    def append() -> None:
+        try:
+            partition.append(Columns([b"x"]))
+        except BackendError as error:
+            told.append(error)
+
+    files.on_sync = hold
+    first = threading.Thread(target=append)
+    first.start()
+    assert at_disk.wait(10)
+    files.on_sync = None
+    go_on.set()
+    first.join(10)
+    files.on_sync = failing(10)
+    others = [threading.Thread(target=append) for _ in range(4)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(10)
+    assert len(told) == 5
+    assert len(set(map(id, told))) == 5, "each gets an error of his own"
+    assert disk.bodies() == []
+
+
+def test_a_producer_may_repeat_what_a_failed_sync_lost(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"a"]), Producer(1, 0, 0))
+    assert not partition.append(Columns([b"a"]), Producer(1, 0, 0)).duplicate
+    assert partition.append(Columns([b"a"]), Producer(1, 0, 0)).duplicate
+    assert disk.bodies(1) == [b"a"]
+
+
+def test_writes_that_a_failed_sync_lost_are_told_with_the_next_call(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.write(Columns([b"a"]))
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.flush()
+    with pytest.raises(BackendError, match="lost"):
+        partition.write(Columns([b"b"]))
+    assert partition.append(Columns([b"c"])).offset == 1
+    assert disk.bodies(1) == [b"c"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("went", [0, 1, 70])
+def test_a_full_disk_refuses_appends_serves_reads_and_is_left_by_itself(disk: Disk, code: int, went: int) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    size = disk.logs()[0].stat().st_size
+    calls: list[int] = []
+
+    def full(_: int, at: int) -> int:
+        calls.append(at)
+        if went and len(calls) % 2:
+            return went
+        raise OSError(code, os.strerror(code))
+
+    files.on_write = full
+    for _ in range(2):
+        with pytest.raises(QueueFull):
+            partition.append(Columns([b"b"]), Producer(1, 0, 0))
+        assert disk.logs()[0].stat().st_size == size
+        assert disk.bodies() == [b"a"]
+    files.on_write = None
+    assert partition.append(Columns([b"c"]), Producer(1, 0, 0)).offset == 1
+    assert disk.bodies() == [b"a", b"c"]
+    assert disk.happened() == ["full", "resumed"]
+
+
+def test_short_writes_and_interrupted_ones_are_finished(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    calls: list[int] = []
+
+    def short(_: int, at: int) -> int:
+        calls.append(at)
+        if len(calls) % 3 == 0:
+            raise InterruptedError(errno.EINTR, "again")
+        return 7
+
+    files.on_write = short
+    partition.append(Columns([b"abc" * 50, b"", b"d" * 11]))
+    assert disk.bodies() == [b"abc" * 50, b"", b"d" * 11]
+
+
+def test_a_write_that_fails_for_another_reason_leaves_the_segment(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    files.on_write = failing()
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"b"]))
+    partition.append(Columns([b"c"]))
+    assert len(disk.logs()) == 2
+    assert disk.bodies() == [b"a", b"c"]
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_segment_keeps_it(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files, segment_bytes=4096)
+    partition.append(Columns([bytes(3000)]))
+    files.on_write = failing(1, errno.ENOSPC)
+    with pytest.raises(QueueFull):
+        partition.append(Columns([bytes(3000)]))
+    files.on_write = lambda _, at: failing(1, errno.ENOSPC)() if at == 0 else None  # type: ignore[func-returns-value]
+    with pytest.raises(QueueFull):
+        partition.append(Columns([bytes(3000)]))
+    files.on_write = None
+    assert partition.append(Columns([bytes(3000)])).offset == 1
+    assert len(disk.bodies()) == 2
+    assert partition.segments()[0].sealed
+
+
+def test_the_reserve_is_given_back_to_end_in_good_order(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files, reserve_bytes=1 << 20)
+    reserve = disk.directory / "reserve"
+    assert reserve.stat().st_blocks * 512 >= 1 << 20
+    partition.append(Columns([b"a"]))
+
+    def full_with_reserve(_: int, at: int) -> None:
+        if reserve.exists():
+            raise OSError(errno.ENOSPC, "full")
+
+    files.on_write = full_with_reserve
+    with pytest.raises(QueueFull):
+        partition.append(Columns([b"b"]))
+    partition.close()
+    assert not reserve.exists()
+    disk.open(reserve_bytes=1 << 20)
+    assert len(disk.logs()) == 1, "it was closed in good order"
+    assert reserve.exists()
+
+
+def test_readers_see_only_what_is_durable_and_all_of_it_while_it_grows(disk: Disk) -> None:
+    partition = disk.open(segment_bytes=8192)
+    reader, seen = disk.reader(), list[int]()
+
+    def read() -> None:
+        while len(seen) < 500:
+            for chunk in reader.read(len(seen), limit=50, max_bytes=1 << 20):
+                assert chunk.base == len(seen)
+                assert chunk.next <= partition.durable
+                seen.extend(int(body) for body in chunk.bodies)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for number in range(250):
+        partition.append(Columns([b"%d" % (2 * number), b"%d" % (2 * number + 1)]))
+    thread.join(10)
+    assert seen == list(range(500))

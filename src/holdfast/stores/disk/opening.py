@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.stores.disk.files import Files
-from holdfast.stores.disk.format import HEADER, SegmentHeader, base_of, index_name, pack_index, segment_name
+from holdfast.stores.disk.format import HEADER, SegmentHeader, base_of, index_name, segment_name
 from holdfast.stores.disk.options import Damage, Report, SegmentInfo
 from holdfast.stores.disk.producers import Windows
 from holdfast.stores.disk.recovery import Judge, Judgement, keep_torn
-from holdfast.stores.disk.segment import Edges, Opened, Tally, guess_salt, opened, read_edges
-from holdfast.stores.disk.writer import SegmentWriter, aligned, footer_of, write_all
+from holdfast.stores.disk.segment import Edges, Opened, guess_salt, opened, read_edges
+from holdfast.stores.disk.writer import SegmentWriter, aligned, footer_of, write_all, write_index
 
 
 class Found(NamedTuple):
@@ -158,22 +158,10 @@ class Opening:
             write_all(self._files, fd, [footer_of(tally, found.end, header.salt)], at)
             self._files.sync(fd)
             size = at + HEADER
-        self._write_index(base, tally)
+        write_index(self._files, self._path(segment), tally)
         last_time = tally.max_time if tally.batches else None
         info = SegmentInfo(base, tally.next, size, tally.first_time, last_time, True, tally.messages)
         self._keep(info, tally.chain)
-
-    def _write_index(self, base: int, tally: Tally) -> None:
-        try:
-            fd = self._files.open(self._directory / index_name(base), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        except OSError:
-            return  # it is made again by whoever needs it
-        try:
-            write_all(self._files, fd, [pack_index(tally.index)], 0)
-        except OSError:
-            pass
-        finally:
-            self._files.close(fd)
 
     def _keep(self, info: SegmentInfo, chain: int) -> None:
         self._sealed.append(info)

@@ -42,7 +42,8 @@ class Readable:
         self.was_live = False
         self.path = directory / segment_name(base)
         self.end, self.next = HEADER, base
-        self._files, self._fd, self._salt = files, fd, salt
+        self.salt = salt
+        self._files, self._fd = files, fd
         self._map: mmap.mmap | None = None
         self._window, self._start = b"", 0
         self._index: list[IndexEntry] | None = None
@@ -63,7 +64,7 @@ class Readable:
         """Return the batch header at a position; None at the end, and where there is none."""
         if position + HEADER > self.end:
             return None
-        header = parse_batch(self._bytes(position, HEADER), 0, self._salt, position)
+        header = parse_batch(self._bytes(position, HEADER), 0, self.salt, position)
         return header if header is not None and header.end <= self.end else None
 
     def chunk(self, header: BatchHeader, partition: int) -> Chunk:
@@ -96,6 +97,17 @@ class Readable:
             yield found
             self._remember(found)
 
+    def everything(self) -> Iterator[BatchHeader | Damage]:
+        """Return every batch there is, or was, one after the other: the good ones as headers, the others as damage."""
+        for found in self._headers(HEADER, self.base):
+            if isinstance(found, Damage) or self._is_good(found):
+                yield found
+            else:
+                yield Damage(found.position, found.end, found.base, found.next)
+
+    def _is_good(self, header: BatchHeader) -> bool:
+        return crc32(self._bytes(header.position + HEADER, header.size - HEADER)) == header.body_crc
+
     def from_time(self, time: int) -> BatchHeader | None:
         """Return the first batch with messages that was appended at ``time`` or later; None when none here was."""
         index = self._entries()
@@ -119,9 +131,9 @@ class Readable:
         while position < self.end:
             header = self.header(position)
             if header is None or header.base < expected:
-                after = search(self._files, self._fd, self._salt, position + 1, self.end)
+                after = search(self._files, self._fd, self.salt, position + 1, self.end)
                 while after is not None and after.base < expected:
-                    after = search(self._files, self._fd, self._salt, after.position + 1, self.end)
+                    after = search(self._files, self._fd, self.salt, after.position + 1, self.end)
                 if after is None:
                     yield Damage(position, self.end, expected, self.next)
                     return

@@ -11,6 +11,8 @@ import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -123,6 +125,24 @@ class PartitionReader:
                 if header is not None:
                     return min(header.base, tail.next)
             return tail.next
+
+    def segments(self) -> Iterator[Readable]:
+        """Return each segment, open until the next is asked for; for one thread, and who reads nothing besides."""
+        tail = self._view()
+        for base in list(self._list(tail)):
+            with suppress(FileNotFoundError):
+                yield self._segment(base, tail)
+
+    def segment(self, base: int) -> Readable:
+        """Return the segment that begins at ``base``, open until another is asked for; for one thread."""
+        return self._segment(base, self._view())
+
+    def chain_of(self, base: int) -> int:
+        """Return what the next segment, or else its own footer, says of the chain of a segment; 0 when nothing does."""
+        if base < self._list(self._view())[-1] and (previous := self._header_behind(base).previous):
+            return previous
+        footer = self.segment(base).edges.footer
+        return 0 if footer is None else footer.chain
 
     def changed(self) -> bool:
         """Tell whether the writer showed anything since the last call; costs one read of 64 bytes."""

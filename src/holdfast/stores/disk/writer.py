@@ -231,6 +231,20 @@ def footer_of(tally: Tally, end: int, salt: int) -> bytes:
     )
 
 
+def write_index(files: Files, segment: Path, tally: Tally) -> None:
+    """Write the index beside a segment anew. What cannot be written is made again by whoever needs it."""
+    try:
+        fd = files.open(segment.with_suffix(".idx"), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    except OSError:
+        return
+    try:
+        write_all(files, fd, [pack_index(tally.index)], 0)
+    except OSError:
+        return
+    finally:
+        files.close(fd)
+
+
 def aligned(size: int) -> int:
     """Return the first position at ``size`` or behind it where something may begin."""
     return (size + ALIGNED - 1) & -ALIGNED

@@ -1,0 +1,73 @@
+"""Reading a partition through, and taking out of it what is damaged."""
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.logged import Columns
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.format import HEADER
+from holdfast.stores.disk.verify import repair, verify
+from tests.disk.conftest import STORE, Disk
+from tests.disk.test_recovery import batches_of, overwrite
+
+BODIES = [b"%d" % number * 50 for number in range(8)]
+
+
+def filled(disk: Disk) -> None:
+    partition = disk.open()
+    for number, body in enumerate(BODIES):
+        partition.append(Columns([body]))
+        if number == 3:
+            partition.roll()
+    partition.close()
+
+
+def test_an_intact_partition_has_no_findings(disk: Disk) -> None:
+    filled(disk)
+    steps: list[tuple[int, int]] = []
+    findings = verify(disk.directory, Files(), lambda *step: steps.append(step))
+    assert (findings.damages, findings.notes, findings.segments, findings.messages) == ((), (), 2, 8)
+
+
+def test_an_index_that_is_wrong_is_worth_a_note(disk: Disk) -> None:
+    partition = disk.open()
+    for _ in range(3):
+        partition.append(Columns([bytes(100_000)]))
+    partition.roll()
+    (index,) = disk.directory.glob("*.idx")
+    index.write_bytes(b"nonsense")
+    assert str(index) in verify(disk.directory, Files()).notes[0]
+    assert len(disk.bodies(2)) == 1
+
+
+@pytest.mark.parametrize("segment", [0, 1])
+@pytest.mark.parametrize("part", ["batch", "body", "two", "last", "segment header"])
+def test_what_is_damaged_is_found_taken_out_and_gone_for_good(disk: Disk, segment: int, part: str) -> None:
+    filled(disk)
+    path = disk.logs()[segment]
+    batches = [batch for batch in batches_of(path) if batch.messages]
+    victims = {"batch": [1], "body": [1], "two": [1, 2], "last": [3], "segment header": []}[part]
+    for victim in victims:
+        batch = batches[victim]
+        overwrite(path, batch.position + (HEADER + 9 if part == "body" else 16), b"rot!")
+    if not victims:
+        overwrite(path, 40, b"rot!")
+    lost = [4 * segment + victim for victim in victims]
+    begin = batches[victims[0]].position if victims else 0
+    end = batches[victims[-1]].end if victims else HEADER
+    first = lost[0] if lost else 4 * segment
+
+    damages = verify(disk.directory, Files()).damages
+    assert (damages[0].damage.begin, damages[-1].damage.end) == (begin, end)
+    repaired = repair(disk.directory, Files(), store=STORE, report=disk.reports.append)
+    assert (repaired.offsets, repaired.bytes) == (len(lost), end - begin)
+    assert sum(Path(kept).stat().st_size for kept in repaired.kept) == end - begin
+
+    for _ in range(2):
+        assert disk.bodies() == [body for number, body in enumerate(BODIES) if number not in lost]
+        assert verify(disk.directory, Files()).damages == ()
+        disk.reports.clear()
+        assert disk.open().next == 8
+        assert disk.reports == []
+    assert damages[0].damage.first == first

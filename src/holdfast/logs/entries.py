@@ -93,21 +93,26 @@ def _check_plain(log: str, message: Message) -> None:
 # -- partitions ---------------------------------------------------------------------------------------------------
 
 
-def shares(given: Sequence[Entry], partitions: int, turn: Callable[[int], int]) -> list[Share]:
-    """Return what goes where: to the partition that was chosen, or that of the key; the rest to one whose ``turn`` it
+def partition_for(one: Entry, partitions: int, turn: Callable[[int], int]) -> int:
+    """Return where a message goes: to the partition that was chosen, or that of its key, or the one whose ``turn`` it
     is.
     """
+    if one.partition is not None:
+        return one.partition
+    if partitions == 1:
+        return 0
+    return turn(partitions) if one.key is None else partition_of(one.key, partitions)
+
+
+def shares(given: Sequence[Entry], partitions: int, turn: Callable[[int], int]) -> list[Share]:
+    """Return what goes where; all that may go anywhere go together."""
     places: dict[int, list[int]] = {}
     rest: int | None = None
     for place, one in enumerate(given):
-        if one.partition is not None:
-            partition = one.partition
-        elif partitions == 1:
-            partition = 0
-        elif one.key is not None:
-            partition = partition_of(one.key, partitions)
+        if one.key is None and one.partition is None:
+            partition = rest = partition_for(one, partitions, turn) if rest is None else rest
         else:
-            partition = rest = turn(partitions) if rest is None else rest
+            partition = partition_for(one, partitions, turn)
         its = places.get(partition)
         if its is None:
             places[partition] = [place]
@@ -116,6 +121,12 @@ def shares(given: Sequence[Entry], partitions: int, turn: Callable[[int], int]) 
     if len(places) == 1:
         return [Share(partition, columns_of(given)) for partition in places]
     return [Share(partition, columns_of([given[place] for place in its]), its) for partition, its in places.items()]
+
+
+def column(one: Entry) -> Columns:
+    """Return one message in columns."""
+    body, key, headers, _ = one
+    return Columns((body,), None if key is None else (key,), None if headers is None else (headers,))
 
 
 def columns_of(given: Sequence[Entry]) -> Columns:

@@ -15,7 +15,18 @@ from holdfast.errors import BodyTooLarge, OffsetGone, UsageError
 from holdfast.logged import Columns, Ends, GroupInfo, StoredAt, WhenGone
 from holdfast.logs.batch import Batch
 from holdfast.logs.beats import Beats
-from holdfast.logs.entries import Appendable, Entry, Share, each, entries, entry, receipts, shares
+from holdfast.logs.entries import (
+    Appendable,
+    Entry,
+    Share,
+    column,
+    each,
+    entries,
+    entry,
+    partition_for,
+    receipts,
+    shares,
+)
 from holdfast.logs.groups import Begin, Group
 from holdfast.logs.producers import LogProducer, identity
 from holdfast.message import Level, Seconds, check_whole, instant, seconds
@@ -91,7 +102,7 @@ class Log:
         names what does not fit; ``QueueFull``, and nothing is stored, when the log or its disk is full. Send middleware
         does not surround appends.
         """
-        return self._append([entry(self.name, body, key, headers, partition)])[0]
+        return self._insist(partial(self._append_one, entry(self.name, body, key, headers, partition)))
 
     def append_many(self, messages: Iterable[Appendable], *, partition: int | None = None) -> list[StoredAt]:
         """Append messages and return one receipt each, in order. Each is a body, ``(body, key)`` or a ``Message``.
@@ -104,7 +115,7 @@ class Log:
             return []
         if set(map(type, given)) == {bytes}:
             return self._insist(partial(self._append_bodies, cast("list[bytes]", given), partition))
-        return self._append(entries(self.name, given, partition))
+        return self._insist(partial(self._append_shares, entries(self.name, given, partition)))
 
     def producer(
         self,
@@ -125,8 +136,9 @@ class Log:
 
     # What begins with an underscore here is also used by producers and by the awaited face, holdfast.aio.
 
-    def _append(self, given: Sequence[Entry]) -> list[StoredAt]:
-        return self._insist(partial(self._append_shares, given))
+    def _append_one(self, one: Entry, store: LogBackend) -> StoredAt:
+        partition = partition_for(one, self._declared.partitions(store, self.name), self._declared.turn)
+        return store.append(self.name, partition, column(one))
 
     def _append_shares(self, given: Sequence[Entry], store: LogBackend) -> list[StoredAt]:
         shared = self._shares(given, store)

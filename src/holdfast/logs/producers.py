@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from holdfast.contract import LogBackend
-from holdfast.errors import BackendError, Closed, UsageError
+from holdfast.errors import BackendError, Closed, HoldfastError, UsageError
 from holdfast.logged import Producer, StoredAt
 from holdfast.logs.entries import Appendable, Entry, Share, entries, entry, receipts
 from holdfast.message import check_whole
@@ -76,6 +76,7 @@ class LogProducer:
         self._sequences = dict(sequences)
         self._doubtful: list[Share] | None = None
         self._stored: list[StoredAt] = []
+        self._may_be_stored = False  # the one that comes next: also when a later try has failed for sure
         self._closed = threading.Event()
 
     def __repr__(self) -> str:
@@ -106,7 +107,7 @@ class LogProducer:
         """Make the append again that is in doubt and return its receipts, in order; empty when there is none."""
         with self._lock:
             self._check()
-            return self._go_on()
+            return self._go_on() if self._doubtful is not None else []
 
     def close(self) -> None:
         """Take no more, and let an append that is being repeated be the last. What is in doubt stays so. May be
@@ -142,8 +143,8 @@ class LogProducer:
         try:
             for share in shared[len(self._stored) :]:
                 self._stored.append(self._insist(share))
-        except Exception as error:
-            if not self._stored and not (isinstance(error, BackendError) and error.outcome_unknown):
+        except Exception:
+            if not self._stored and not self._may_be_stored:
                 self._doubtful = None
             raise
         self._doubtful = None
@@ -153,7 +154,7 @@ class LogProducer:
         end, attempt = time.monotonic() + self._timeout, 0
         while True:
             try:
-                return self._once(share)
+                return self._try(share)
             except BackendError as error:
                 attempt += 1
                 pause = RETRY.delay(attempt)
@@ -161,6 +162,17 @@ class LogProducer:
                     raise
                 if self._closed.wait(pause):
                     raise
+
+    def _try(self, share: Share) -> StoredAt:
+        was = self._may_be_stored
+        self._may_be_stored = True  # unless the store says otherwise: an interrupt too may come in between
+        try:
+            stored = self._once(share)
+        except HoldfastError as error:
+            self._may_be_stored = was or (isinstance(error, BackendError) and error.outcome_unknown)
+            raise
+        self._may_be_stored = False
+        return stored
 
     def _once(self, share: Share) -> StoredAt:
         sequence, number = self._sequences.get(share.partition, 0), len(share.columns)

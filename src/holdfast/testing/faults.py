@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from holdfast.contract import QueueBackend
+from holdfast.contract import LogBackend, QueueBackend
 from holdfast.errors import BackendError, UsageError, nearest
+
+S = TypeVar("S", bound=QueueBackend | LogBackend)
 
 PATIENCE = 10.0
 """Seconds of real time after which whoever waits for a call, or is held up, gives up with an ``AssertionError``."""
@@ -71,11 +73,16 @@ class Faults:
         self.calls: Counter[str] = Counter()
         """How often each verb has been called."""
 
-    def wrap(self, store: QueueBackend) -> QueueBackend:
-        """Return a store that passes every call on to ``store`` as these commands say; it has the same powers."""
+    def wrap(self, store: S) -> S:
+        """Return a store that passes every call on to ``store`` as these commands say; it has the same powers.
+
+        The logs that it holds do too; what both have, such as ``declare``, is one verb.
+        """
         made = _class_for(type(store))(store, self)
         self._verbs |= _verbs(type(store))
-        return cast("QueueBackend", made)
+        if hasattr(store, "open_logs"):
+            self._verbs |= _verbs(LogBackend)  # before they are opened
+        return cast("S", made)
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -175,8 +182,14 @@ NEVER_FAILS = frozenset({"close", "interrupt"})
 class _Wrapped:
     """Passes everything that is no verb on to the store itself."""
 
-    def __init__(self, store: object, faults: Faults) -> None:
+    def __init__(self, store: Any, faults: Faults) -> None:
         self._store, self._faults = store, faults
+        self._logs: Any = None
+
+    def _open_logs(self) -> Any:
+        if self._logs is None:
+            self._logs = self._faults.wrap(self._store.open_logs())
+        return self._logs
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -187,6 +200,8 @@ def _class_for(store: type) -> type[_Wrapped]:
     """Return a class with the same powers: type checks at run time look for methods on the class, not the object."""
     powers = tuple(base for base in store.__mro__ if base is not Protocol and getattr(base, "_is_protocol", False))
     members: dict[str, Any] = {"__module__": __name__, **{verb: _verb(verb) for verb in _verbs(store)}}
+    if hasattr(store, "open_logs"):
+        members["open_logs"] = _Wrapped._open_logs
     return type(f"Faulty{store.__name__}", (_Wrapped, *powers), members)
 
 

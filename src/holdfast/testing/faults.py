@@ -78,8 +78,9 @@ class Faults:
 
         The logs that it holds do too; what both have, such as ``declare``, is one verb.
         """
-        made = _class_for(type(store))(store, self)
-        self._verbs |= _verbs(type(store))
+        kind: type[Any] = type(store)
+        made = _class_for(kind)(store, self)
+        self._verbs |= _verbs(kind)
         if hasattr(store, "open_logs"):
             self._verbs |= _verbs(LogBackend)  # before they are opened
         return cast("S", made)

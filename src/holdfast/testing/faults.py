@@ -78,7 +78,7 @@ class Faults:
 
         The logs that it holds do too; what both have, such as ``declare``, is one verb.
         """
-        kind: type[Any] = type(store)
+        kind: Any = type(store)
         made = _class_for(kind)(store, self)
         self._verbs |= _verbs(kind)
         if hasattr(store, "open_logs"):

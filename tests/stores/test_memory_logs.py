@@ -108,6 +108,10 @@ class TestLogLag(conformance.LogLagCases): ...
 class TestLogGroup(conformance.LogGroupCases): ...
 
 
+@pytest.mark.timeout(400)  # when it fails, the shortest failing life of a log is looked for
+class TestLogModel(conformance.LogModelCases): ...
+
+
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
     tests = [value for name, value in globals().items() if name.startswith("Test")]
 

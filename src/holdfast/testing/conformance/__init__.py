@@ -40,6 +40,7 @@ from holdfast.testing.conformance.logs.handles import LogHandleCases, LogHandleG
 from holdfast.testing.conformance.logs.harness import LogHarness
 from holdfast.testing.conformance.logs.keeping import LogConsumedCases, LogLimitCases, LogRetentionCases
 from holdfast.testing.conformance.logs.lagging import LogGroupCases, LogLagCases
+from holdfast.testing.conformance.logs.model import LogModelCases
 from holdfast.testing.conformance.logs.polling import LogPollCases, LogWakeCases
 from holdfast.testing.conformance.logs.producing import LogCompressionCases, LogProducerCases
 from holdfast.testing.conformance.logs.reading import LogEndsCases, LogFindCases, LogReadCases
@@ -131,6 +132,7 @@ __all__ = [
     "LogLagCases",
     "LogLeaseCases",
     "LogLimitCases",
+    "LogModelCases",
     "LogNameCases",
     "LogOffsetCases",
     "LogPollCases",

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from tests.disk.simulated import (
     Create,
     Image,
+    LoseSync,
     Node,
     Note,
     Remove,
@@ -59,6 +60,8 @@ class Platter:
                 self._loose.setdefault(node, []).append(step)
             case Sync(node):
                 self._safe[node] = _after(self._safe.get(node, b""), self._loose.pop(node, ()))
+            case LoseSync(node):
+                self._loose.pop(node, None)
             case Create(directory, _, node):
                 if node is not None:
                     self._safe[node] = b""
@@ -83,6 +86,10 @@ class Platter:
                 yield image
                 if len(seen) == most:
                     return
+
+    def safe(self) -> Image:
+        """Return what is there after a power cut that loses all it may."""
+        return self._image(random.Random(0), "short", 0.0, 0.0)
 
     def _choices(self, draw: random.Random, most: int) -> Iterator[tuple[Fill, float, float]]:
         """Yield how lost blocks are filled, and how likely contents and names are kept."""

@@ -37,7 +37,9 @@ class Refused(NamedTuple):
 
 
 class Flushed(NamedTuple):
-    """All that was acknowledged so far is to outlive a power cut."""
+    """All that was acknowledged so far is to outlive a power cut; with other threads, the first ``told`` facts."""
+
+    told: int | None = None
 
 
 class Dropping(NamedTuple):
@@ -54,6 +56,12 @@ class Committed(NamedTuple):
     durable: bool = False
 
 
+class Settled(NamedTuple):
+    """After recovery readers were shown these messages, by offset, and no others: from here on they alone count."""
+
+    messages: tuple[tuple[int, bytes], ...]
+
+
 # -- what is judged -----------------------------------------------------------------------------------------------
 
 
@@ -63,14 +71,14 @@ class Told(msgspec.Struct):
     offered: set[bytes] = msgspec.field(default_factory=set)
     refused: set[bytes] = msgspec.field(default_factory=set)
     acked: dict[int, bytes] = msgspec.field(default_factory=dict)
-    loose: dict[int, bytes] = msgspec.field(default_factory=dict)
+    loose: dict[int, tuple[int, bytes]] = msgspec.field(default_factory=dict)
     dropping: int = 0
     groups: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Found(msgspec.Struct):
     """What a reader finds: messages in the order it got them, the ends it is told, ranges it was refused as corrupt,
-    and where groups stand.
+    where groups stand, and where reading did not go on though it is not the end.
     """
 
     messages: list[tuple[int, bytes]]
@@ -78,6 +86,7 @@ class Found(msgspec.Struct):
     next: int
     corrupt: Sequence[tuple[int, int]] = ()
     groups: Mapping[str, int] = msgspec.field(default_factory=dict)
+    stuck: int | None = None
 
 
 class Finding(NamedTuple):
@@ -91,18 +100,24 @@ class Finding(NamedTuple):
 def told(facts: Iterable[Any], *, power: bool = True) -> Told:
     """Return what facts amount to: after a power cut, or (not ``power``) after no more than the death of a process."""
     sum_ = Told()
-    for fact in facts:
+    for number, fact in enumerate(facts):
         match fact:
             case Offered(bodies):
                 sum_.offered.update(bodies)
             case Refused(bodies):
                 sum_.refused.update(bodies)
             case Acked(offset, bodies, synced):
-                into = sum_.acked if synced or not power else sum_.loose
-                into.update(enumerate(bodies, offset))
-            case Flushed():
-                sum_.acked |= sum_.loose
-                sum_.loose = {}
+                if synced or not power:
+                    sum_.acked.update(enumerate(bodies, offset))
+                else:
+                    sum_.loose.update((at, (number, body)) for at, body in enumerate(bodies, offset))
+            case Flushed(before):
+                safe = {at: body for at, (when, body) in sum_.loose.items() if when < (before or number)}
+                sum_.acked |= safe
+                sum_.loose = {at: loose for at, loose in sum_.loose.items() if at not in safe}
+            case Settled(messages):
+                sum_.offered = {body for _, body in messages}
+                sum_.acked, sum_.loose = dict(messages), {}
             case Dropping(until):
                 sum_.dropping = max(sum_.dropping, until)
             case Committed(group, offset, durable):
@@ -168,21 +183,27 @@ def reordered(_said: Told, found: Found) -> Iterator[Finding]:
         last[who], before = number, offset
 
 
-def hole(_said: Told, found: Found) -> Iterator[Finding]:
-    """Offsets are dense from the first to the end; what is missing was refused as corrupt."""
+def stuck(_said: Told, found: Found) -> Iterator[Finding]:
+    """Reading goes on to the end."""
+    if found.stuck is not None:
+        yield Finding("stuck", found.stuck, f"nothing is returned here, and the end is said to be {found.next}")
+
+
+def torn(said: Told, found: Found) -> Iterator[Finding]:
+    """What a power cut takes, it takes from the end."""
     there = {offset for offset, _ in found.messages}
-    for offset in range(found.first, found.next):
-        if offset not in there and not any(first <= offset < end for first, end in found.corrupt):
-            yield Finding("hole", offset, "below the end, and neither returned nor refused")
+    known = [*said.acked, *said.loose]
+    last = max((offset for offset in known if offset in there), default=-1)
+    for offset in said.loose:
+        if offset not in there and said.dropping <= offset < last:
+            yield Finding("torn", offset, f"is gone, and {last} is there")
 
 
 def ahead(said: Told, found: Found) -> Iterator[Finding]:
-    """No offset stands beyond what there is, and nothing is dropped that nobody asked to drop."""
+    """No offset stands beyond what there is."""
     beyond = [offset for offset, _ in found.messages if not found.first <= offset < found.next]
     for offset in beyond:
         yield Finding("ahead", offset, f"returned, though the ends are {found.first} and {found.next}")
-    if found.first > said.dropping:
-        yield Finding("ahead", found.first, f"the log begins here, and was dropped up to {said.dropping} at most")
     for group, offset in found.groups.items():
         if offset > found.next:
             yield Finding("ahead", offset, f"group {group} stands here, and the log ends at {found.next}")
@@ -197,7 +218,7 @@ def false_corruption(_said: Told, found: Found) -> Iterator[Finding]:
 
 
 Rule = Callable[[Told, Found], Iterator[Finding]]
-RULES: tuple[Rule, ...] = (lost, changed, phantom, twice, reordered, hole, ahead)
+RULES: tuple[Rule, ...] = (lost, changed, phantom, twice, reordered, stuck, torn, ahead)
 
 
 # -- bodies -------------------------------------------------------------------------------------------------------

@@ -41,15 +41,20 @@ def share(few, many=0, parts=1):
 
 def seeds(cases, record_property):
     """Yield the seed of each case, and let the run say which they were."""
+    for first, count in chunks(cases, record_property, 1):
+        yield from range(first, first + count)
+
+
+def chunks(cases, record_property, size):
+    """Yield the first seed and the number of cases, up to ``size`` at a time."""
     first = int(os.environ.get("HOLDFAST_SEED", cases.first))
     end = first + cases.count
     record_property("cases", cases.count)
     record_property("seeds", f"{first} to {end - 1}")
     print(f"seeds {first} to {end - 1}")  # noqa: T201 - shown with a failure
-    if not cases.long:
-        yield from range(first, end)
-        return
-    yield from _remembered(range(first, end))
+    starts = range(first, end, size)
+    for start in _remembered(starts) if cases.long else starts:
+        yield start, min(size, end - start)
 
 
 def cannot(what, why, record_property):
@@ -64,7 +69,7 @@ def _remembered(wanted):
     known = json.loads(file.read_text()) if file.exists() else {}
     begin = known["next"] if known.get("commit") == commit and known["next"] in wanted else wanted.start
     noted = time.monotonic()
-    for seed in range(begin, wanted.stop):
+    for seed in range(begin, wanted.stop, wanted.step):
         if time.monotonic() > noted + NOTE_EVERY:
             PROGRESS.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({"commit": commit, "next": seed}))

@@ -43,6 +43,12 @@ class Sync(NamedTuple):
     node: Node
 
 
+class LoseSync(NamedTuple):
+    """A sync that failed: what was written since the last one is never going to be safe."""
+
+    node: Node
+
+
 class Create(NamedTuple):
     directory: str
     name: str
@@ -70,7 +76,7 @@ class Note(NamedTuple):
     fact: Any
 
 
-Step = Write | Truncate | Sync | Create | Remove | Rename | SyncDirectory | Note
+Step = Write | Truncate | Sync | LoseSync | Create | Remove | Rename | SyncDirectory | Note
 
 
 class Image(NamedTuple):
@@ -103,6 +109,12 @@ class SimulatedDisk(Files):
         with self._lock:
             files = {path: bytes(node.content) for path, node in self.names.items()}
             return Image(files, frozenset(self.directories))
+
+    def abandon(self) -> None:
+        """Close every file, as the death of a process does."""
+        with self._lock:
+            for fd in list(self._open):
+                SimulatedDisk.close(self, fd)
 
     @property
     def descriptors(self) -> int:
@@ -164,7 +176,11 @@ class SimulatedDisk(Files):
             self.trace.append(Truncate(node, size))
 
     def allocate(self, fd: int, size: int) -> None:
-        self.truncate(fd, max(size, self.size(fd)))
+        with self._lock:
+            node = self._node(fd, writing=errno.EBADF)
+            if size > len(node.content):
+                resize(node.content, size)
+                self.trace.append(Truncate(node, size))
 
     def map(self, fd: int, size: int) -> mmap.mmap:
         content = self._node(fd).content

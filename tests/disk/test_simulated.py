@@ -15,7 +15,7 @@ NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 
 def test_every_method_is_simulated():
-    real = {name for name in vars(Files) if not name.startswith("_")}
+    real = {name for name in dir(Files) if not name.startswith("_")}
 
     assert real <= set(vars(SimulatedDisk))
 
@@ -34,7 +34,7 @@ def course(files, root, draw):
     for _ in range(60):
         name, at, size = folder / draw.choice("ab"), draw.randrange(50), draw.randrange(1, 50)
         flags = draw.choice([os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_CREAT, NEW, os.O_RDWR | os.O_TRUNC])
-        verb, fd = draw.randrange(10), draw.choice(fds) if fds else 10**6
+        verb, fd = draw.randrange(11), draw.choice(fds) if fds else 10**6
         try:
             match verb:
                 case 0 | 1:
@@ -53,6 +53,8 @@ def course(files, root, draw):
                     told.append((files.list(folder), files.list(root / "none")))
                 case 9:
                     told.append(files.lock(fd))
+                case 10:
+                    files.allocate(fd, size)
         except OSError as error:
             told.append(error.errno)
     for fd in fds:

@@ -79,8 +79,10 @@ class Live:
             files.make_directory(directory)
             files.sync_directory(directory.parent)
         seen = TailReader(files, directory)
-        before = seen.read()
-        seen.close()
+        try:
+            before = seen.read()
+        finally:
+            seen.close()
         found = opening.run()
         self._sealed, self.windows, self._time = found.sealed, found.windows, found.time
         if found.live is not None:
@@ -89,15 +91,24 @@ class Live:
             # Nobody is to meet an offset a second time, not even one that a lost tail of unsynced appends had.
             following = found.next if before is None else max(found.next, before.next)
             self._begin(found.chain, following)
-        self._reserve.keep()
-        self._tail = TailWriter(files, directory)
+        try:
+            self._reserve.keep()
+            self._tail = TailWriter(files, directory)
+        except BaseException:
+            self.segment.close()
+            raise
         self.show(self.place)
 
     # -- where things are ------------------------------------------------------------------------------------
 
     @property
     def place(self) -> Place:
-        return Place(self.segment, self.segment.position, self.segment.tally.next)
+        """How far it is written. Offsets that were jumped over are not shown as messages before one lies behind them:
+        whoever reads to the end would wait for them.
+        """
+        tally = self.segment.tally
+        jumped = tally.next == tally.base and len(self._sealed) > 0
+        return Place(self.segment, self.segment.position, self._sealed[-1].next if jumped else tally.next)
 
     @property
     def next(self) -> int:

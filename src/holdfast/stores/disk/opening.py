@@ -68,9 +68,7 @@ class Opening:
         found = []
         for base in bases:
             with opened(self._files, self._directory, base) as fd:
-                edges = read_edges(self._files, fd)
-            if edges.header is not None and edges.header.base != base:
-                edges = edges._replace(header=None, footer=None)
+                edges = read_edges(self._files, fd, base)
             found.append(_Segment(base, edges))
         return found
 
@@ -98,7 +96,7 @@ class Opening:
 
     def _take_older(self, segment: _Segment, following: _Segment) -> None:
         with Opened(self._files, self._path(segment), os.O_RDWR) as fd:
-            salt = self._salt(segment, fd)
+            salt = self._salt(segment, fd, following.base)
             judge = Judge(self._files, fd, segment.edges.size, salt, segment.base)
             after = following.edges.header or SegmentHeader(b"", 0, following.base, 0)
             found = judge.older(after)
@@ -110,7 +108,7 @@ class Opening:
         fd = self._files.open(self._path(segment), os.O_RDWR)
         live: SegmentWriter | None = None
         try:
-            salt = self._salt(segment, fd)
+            salt = self._salt(segment, fd, None)
             found = Judge(self._files, fd, segment.edges.size, salt, base).last()
             self._windows = found.windows
             if found.clean and header is not None:
@@ -168,14 +166,14 @@ class Opening:
         self._chain, self._next = chain, max(self._next, info.next)
         self._time = max(self._time, info.last_time or 0)
 
-    def _salt(self, segment: _Segment, fd: int) -> int:
-        """Return the half of the salt that batches carry, from the first of them if the header is damaged."""
+    def _salt(self, segment: _Segment, fd: int, limit: int | None) -> int:
+        """Return the half of the salt that batches carry, from themselves if the header is damaged."""
         if segment.edges.header is not None:
             return segment.edges.header.mark
-        salt = guess_salt(self._files, fd, segment.edges.size)
-        if salt is not None:
+        salt = guess_salt(self._files, fd, segment.edges.size, segment.base, limit)
+        if salt:
             self._tell_damages(segment, [Damage(0, HEADER, segment.base, segment.base)])
-        return salt or 0
+        return salt
 
     def _tell_damages(self, segment: _Segment, damages: list[Damage]) -> None:
         for damage in damages:

@@ -34,11 +34,14 @@ class Readable:
     """Batches up to position ``end``, with offsets below ``next``. One thread at a time.
 
     Every byte below ``end`` was durable: what is no batch there is damaged. ``end`` and ``next`` of the segment that
-    is being written are raised by whoever looks at its tail.
+    is being written are raised by whoever looks at its tail. Offsets from ``limit`` on are in segments behind.
     """
 
-    def __init__(self, files: Files, directory: Path, base: int, fd: int, *, edges: Edges, salt: int) -> None:
+    def __init__(
+        self, files: Files, directory: Path, base: int, fd: int, *, edges: Edges, salt: int, limit: int
+    ) -> None:
         self.base, self.edges = base, edges
+        self._limit = limit
         self.was_live = False
         self.path = directory / segment_name(base)
         self.end, self.next = HEADER, base
@@ -123,16 +126,18 @@ class Readable:
         return CorruptLog(
             f"{self.path}: bytes {damage.begin} to {damage.end} are damaged, with offsets {damage.first} to "
             f"{damage.next} (ends not included). All others can be read: seek behind them, or restore the file; "
-            "'holdfast logs repair --skip' takes them out for good"
+            "'holdfast logs repair --skip' takes them out for good",
+            first=damage.first,
+            next=damage.next,
         )
 
     def _headers(self, position: int, expected: int) -> Iterator[BatchHeader | Damage]:
         """Return what lies at ``position`` and behind it, one after the other, up to the end."""
         while position < self.end:
             header = self.header(position)
-            if header is None or header.base < expected:
+            if header is None or not expected <= header.base <= header.next <= self._limit:
                 after = search(self._files, self._fd, self.salt, position + 1, self.end)
-                while after is not None and after.base < expected:
+                while after is not None and not expected <= after.base <= after.next <= self._limit:
                     after = search(self._files, self._fd, self.salt, after.position + 1, self.end)
                 if after is None:
                     yield Damage(position, self.end, expected, self.next)

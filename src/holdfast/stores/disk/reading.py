@@ -8,11 +8,12 @@ stays readable, and what is gone is ``OffsetGone``.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import HEADER, SegmentHeader, Tail, base_of, segment_name
 from holdfast.stores.disk.readable import Readable
 from holdfast.stores.disk.recovery import Judge
-from holdfast.stores.disk.segment import guess_salt, opened, read_edges
+from holdfast.stores.disk.segment import Tally, guess_salt, opened, read_edges
 from holdfast.stores.disk.tail import TailReader, this_boot
 
 _OPEN = 16
@@ -60,7 +61,7 @@ class PartitionReader:
         Empty at the end. Offsets that the log jumps over are jumped over. ``OffsetGone`` beside the ends,
         ``CorruptLog`` where ``offset`` itself is damaged; what comes before damage is returned first.
         """
-        with self._lock:
+        with self._reading():
             for _ in range(_TRIES):
                 try:
                     return self._read(offset, limit, max_bytes)
@@ -102,7 +103,7 @@ class PartitionReader:
 
     def ends(self) -> Ends:
         """Return what there is. Costs no scan."""
-        with self._lock:
+        with self._reading():
             tail = self._view()
             bases = self._list(tail)
             size = sum(self._size(base, tail) for base in bases)
@@ -110,7 +111,7 @@ class PartitionReader:
 
     def find(self, time: int) -> int:
         """Return the offset of the first message appended at ``time`` (ms) or later; that of the end if none was."""
-        with self._lock:
+        with self._reading():
             tail = self._view()
             bases = [base for base in self._list(tail) if base < tail.next]
             low, high = 0, len(bases)
@@ -146,10 +147,19 @@ class PartitionReader:
 
     def changed(self) -> bool:
         """Tell whether the writer showed anything since the last call; costs one read of 64 bytes."""
-        with self._lock:
+        with self._reading():
             tail = self._tail.read()
             changed, self._seen = tail != self._seen, tail
             return changed
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Hold the lock; what the disk refuses is a ``BackendError``."""
+        with self._lock:
+            try:
+                yield
+            except OSError as error:
+                raise BackendError(f"{self.directory} cannot be read: {error}", retryable=True) from error
 
     # -- the view ----------------------------------------------------------------------------------------------
 
@@ -167,17 +177,25 @@ class PartitionReader:
             return Tail(0, 0, HEADER, 0, 0)
         base = self._bases[-1]
         with opened(self._files, self.directory, base) as fd:
-            edges = read_edges(self._files, fd)
+            edges = read_edges(self._files, fd, base)
             if self._judged is not None and self._judged[0] == (base, edges.size):
                 return self._judged[1]
             if edges.footer is not None:
                 tail = Tail(0, base, edges.footer.end, edges.footer.next, self._bases[0])
             else:
-                salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size) or 0
+                salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size, base, None)
                 found = Judge(self._files, fd, edges.size, salt, base).last()
-                tail = Tail(0, base, found.end, found.tally.next, self._bases[0])
+                tail = Tail(0, base, found.end, self._end_of(found.tally), self._bases[0])
         self._judged = ((base, edges.size), tail)
         return tail
+
+    def _end_of(self, last: Tally) -> int:
+        """Return the offset behind the last message; of a segment that has none yet, see ``Live.place``."""
+        if last.next > last.base or len(self._bases) == 1:
+            return last.next
+        with opened(self._files, self.directory, self._bases[-2]) as fd:
+            footer = read_edges(self._files, fd, self._bases[-2]).footer
+        return last.next if footer is None else footer.next
 
     def _moved(self, tail: Tail) -> bool:
         """Tell whether the writer went on from this view; the segments are then opened anew."""
@@ -225,9 +243,10 @@ class PartitionReader:
     def _opened(self, base: int, tail: Tail) -> Readable:
         fd = self._files.open(self.directory / segment_name(base), os.O_RDONLY)
         try:
-            edges = read_edges(self._files, fd)
-            salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size) or 0
-            segment = Readable(self._files, self.directory, base, fd, edges=edges, salt=salt)
+            edges = read_edges(self._files, fd, base)
+            limit = sys.maxsize if base == tail.base else self._bases[bisect_right(self._bases, base)]
+            salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size, base, limit)
+            segment = Readable(self._files, self.directory, base, fd, edges=edges, salt=salt, limit=limit)
             segment.was_live = base == tail.base
             if edges.footer is None and not segment.was_live:
                 found = Judge(self._files, fd, edges.size, salt, base).older(self._header_behind(base))
@@ -240,7 +259,7 @@ class PartitionReader:
     def _header_behind(self, base: int) -> SegmentHeader:
         following = self._bases[bisect_right(self._bases, base)]
         with opened(self._files, self.directory, following) as fd:
-            header = read_edges(self._files, fd).header
+            header = read_edges(self._files, fd, following).header
         return header or SegmentHeader(b"", 0, following, 0)
 
     def _following(self, segment: Readable, tail: Tail) -> int | None:

@@ -6,6 +6,7 @@ What stops a walk is judged elsewhere (:mod:`holdfast.stores.disk.recovery`): he
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -47,12 +48,15 @@ class Edges(NamedTuple):
     first_time: int | None
 
 
-def read_edges(files: Files, fd: int) -> Edges:
-    """Read a segment's header and footer, and the time of its first batch."""
+def read_edges(files: Files, fd: int, base: int) -> Edges:
+    """Read the header and footer of the segment that is named ``base``, and the time of its first batch.
+
+    The header of another segment, which the disk put here, is none.
+    """
     size = files.size(fd)
     front = files.read(fd, 2 * HEADER, 0)
     header = parse_segment(front[:HEADER])
-    if header is None:
+    if header is None or header.base != base:
         return Edges(size, None, None, None)
     first = parse_batch(front, HEADER, header.mark, HEADER)
     footer = parse_footer(files.read(fd, HEADER, size - HEADER), header.salt) if size >= 2 * HEADER else None
@@ -183,21 +187,26 @@ def _load(files: Files, fd: int, at: int, end: int, need: int) -> memoryview:
     return memoryview(data)
 
 
-def guess_salt(files: Files, fd: int, size: int) -> int | None:
-    """Return the half of the salt that batches carry, from the first that lies where it says: for a damaged header."""
+def guess_salt(files: Files, fd: int, size: int, base: int, limit: int | None) -> int:
+    """Return the half of the salt that batches carry, for a damaged header; 0 when there are none.
+
+    It is that of the most bytes whose headers lie where they say, with offsets from ``base`` on and up to ``limit``:
+    what destroyed the header may have brought batches of another segment with it.
+    """
+    votes: Counter[int] = Counter()
     at = HEADER
     while at + HEADER <= size:
         data = bytes(_load(files, fd, at, size, HEADER))
         found = data.find(BATCH_MAGIC_BYTES)
         while 0 <= found <= len(data) - HEADER:
-            salt = BATCH.unpack_from(data, found)[2]
-            if parse_batch(data, found, salt, at + found) is not None:
-                return int(salt)
+            header = parse_batch(data, found, BATCH.unpack_from(data, found)[2], at + found)
+            if header is not None and base <= header.base and (limit is None or header.next <= limit):
+                votes[header.salt] += header.size
             found = data.find(BATCH_MAGIC_BYTES, found + 1)
         if len(data) <= HEADER:
             break
         at += len(data) - HEADER + 1
-    return None
+    return max(votes, key=votes.__getitem__, default=0)
 
 
 def remember(windows: Windows, header: BatchHeader, body: memoryview) -> Windows:

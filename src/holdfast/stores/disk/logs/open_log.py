@@ -90,7 +90,7 @@ class OpenLog:
             if base is None or not ends.first <= base < ends.next:
                 continue
             with suppress(FileNotFoundError), opened(self.directory.files, directory / name, os.O_RDONLY) as fd:
-                found.append(_info(base, read_edges(self.directory.files, fd), ends.next))
+                found.append(_info(base, read_edges(self.directory.files, fd, base), ends.next))
         return found
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from holdfast.capabilities import JobFilter
 from holdfast.config import LogSettings
 from tests.worker.conftest import PATIENCE, Barrier, Ear
 
-STORES = ("memory", "sqlite")
+STORES = ("memory", pytest.param("sqlite", marks=pytest.mark.slow))
 AT_ONCE = Retry(attempts=3, base=0, jitter="none")
 
 

@@ -303,7 +303,7 @@ def _is_shared(app: App, orders: Orders) -> bool:
 def _supervise(app: App, orders: Orders, supervisor: Supervisor, policy: dict[str, Any], out: Output) -> int:
     """Let others work, and look after them."""
     with serving(app, orders.status, supervisor.health, out):
-        report = supervisor.run(app.backend, app.events)
+        report = supervisor.run(app._life.served(), app.events)
     if report.error is not None:
         click.echo(report.error.traceback, err=True, nl=False)
         raise HoldfastError(report.error.error)

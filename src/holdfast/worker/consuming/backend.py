@@ -122,7 +122,7 @@ class Consuming(QueueBackend):
     def _settle_messages(self, queue: str, settlements: Sequence[Settlement]) -> list[Receipt]:
         source = self._sources.get(queue)
         if source is None:
-            return [one.receipt for one in settlements if one.receipt is not None]
+            return self._failing.settle_for_others(settlements)
         try:
             return self._settling.settle(source, settlements)
         except BackendError as error:  # others of the same batch may have taken effect by now

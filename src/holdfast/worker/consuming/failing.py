@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.capabilities import DeadLetters
 from holdfast.contract import QueueBackend
-from holdfast.delivery import Receipt
+from holdfast.delivery import Burial, Nack, Receipt, Settlement
 from holdfast.errors import NotSupported, UsageError
 from holdfast.events import BeforeBury, Events, PartitionStopped
 from holdfast.failures import ErrorInfo
@@ -67,13 +67,23 @@ class Failing:
             place.log, place.group, place.partition, place.offset, run=receipt.token, reason=reason
         )
 
-    def charge_all(self, receipts: list[Receipt], reason: str) -> None:
+    def charge_all(self, receipts: Sequence[Receipt], reason: str) -> None:
         """Charge what a process of another worker ran when it died. What is not there any more cannot be charged."""
         for receipt in receipts:
             try:
                 self.charge(receipt, reason)
             except UsageError as error:
                 self._events.logger.warning("a death at message %s cannot be charged: %s", receipt.id, error)
+
+    def settle_for_others(self, settlements: Sequence[Settlement]) -> list[Receipt]:
+        """Hear how runs ended whose process has gone since; return their receipts: they count for nothing.
+
+        One that could not be stopped, and so ended its process, is charged with that.
+        """
+        for one in settlements:
+            if isinstance(one, (Nack, Burial)):
+                self.charge_all([one.receipt], one.reason)
+        return [one.receipt for one in settlements if one.receipt is not None]
 
     def crashes(self, reading: Reading, partition: int) -> Mapping[int, Crashes] | None:
         """Return what is charged to the messages of a partition.

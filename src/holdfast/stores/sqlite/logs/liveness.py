@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from holdfast.delivery import HolderInfo
-from holdfast.heartbeat import gone_holders
+from holdfast.heartbeat import died_here
 from holdfast.stores.sqlite.logs.places import Source
 from holdfast.stores.sqlite.statements import statements
 
@@ -51,7 +51,7 @@ def members(source: Source, group: int) -> list[MemberRow]:
 
 def ended(rows: list[MemberRow], now: Instant) -> set[int]:
     """Return the numbers of those that have ended."""
-    gone = {holder.id for holder in gone_holders({row.holder.id: row.holder for row in rows}.values())}
+    gone = {holder.id for holder in died_here({row.holder.id: row.holder for row in rows}.values())}
     return {row.number for row in rows if row.is_silent(now) or row.holder.id in gone}
 
 

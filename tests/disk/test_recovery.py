@@ -214,3 +214,33 @@ def served(disk: Disk) -> tuple[list[bytes], int]:
             bodies.append(chunk.bodies[0])
     assert len(bodies) + damaged == 4
     return bodies, damaged
+
+
+def test_a_segment_in_the_middle_that_became_shorter_is_damage(disk: Disk) -> None:
+    partition = disk.open()
+    for body in (A, B, C):
+        partition.append(Columns([body]))
+        if body != C:
+            partition.roll()
+    partition.close()
+    os.truncate(disk.logs()[1], 0)
+    for _ in range(2):
+        disk.open()
+        assert before_damage(disk) == [A]
+        with pytest.raises(CorruptLog) as told:
+            disk.reader().read(1, limit=9, max_bytes=99)
+        assert (told.value.first, told.value.next) == (1, 2)
+        assert disk.bodies(2) == [C]
+
+
+def test_offsets_that_were_shown_and_lost_are_not_given_again(disk: Disk) -> None:
+    partition = disk.open(sync="os")
+    partition.append(Columns([A]))
+    partition.close()
+    (path,) = disk.logs()
+    kept = path.read_bytes()
+    disk.open(sync="os").append(Columns([B] * 4))
+    path.write_bytes(kept)  # as after a power cut: what was not synced is gone
+
+    assert disk.open(sync="os").append(Columns([C])).offset == 5
+    assert disk.bodies() == [A, C]

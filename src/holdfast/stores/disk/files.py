@@ -102,7 +102,7 @@ class Files(Directories):
 
     def allocate(self, fd: int, size: int) -> None:
         """Take room for the first ``size`` bytes of the file on the disk."""
-        os.posix_fallocate(fd, 0, size)
+        _allocate(fd, 0, size)
 
     def map(self, fd: int, size: int) -> mmap.mmap:
         """Map the first ``size`` bytes (not 0) for reading. Only of files that are never shortened."""
@@ -137,4 +137,9 @@ class Files(Directories):
         return False
 
 
+def _fill(fd: int, at: int, size: int) -> None:
+    os.pwrite(fd, bytes(size), at)
+
+
 _datasync = getattr(os, "fdatasync", os.fsync)
+_allocate = getattr(os, "posix_fallocate", _fill)

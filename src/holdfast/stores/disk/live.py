@@ -22,7 +22,7 @@ from holdfast.stores.disk.format import (
     is_control,
     segment_name,
 )
-from holdfast.stores.disk.opening import Opening
+from holdfast.stores.disk.opening import Found, Opening
 from holdfast.stores.disk.options import Happening, PartitionOptions, Report, SegmentInfo
 from holdfast.stores.disk.producers import Windows
 from holdfast.stores.disk.reserve import Reserve
@@ -85,19 +85,27 @@ class Live:
             seen.close()
         found = opening.run()
         self._sealed, self.windows, self._time = found.sealed, found.windows, found.time
-        if found.live is not None:
-            self.segment = found.live
-        else:
-            # Nobody is to meet an offset a second time, not even one that a lost tail of unsynced appends had.
-            following = found.next if before is None else max(found.next, before.next)
-            self._begin(found.chain, following)
+        self._tail = TailWriter(files, directory)
+        # Nobody is to meet an offset a second time, not even one that was shown, but not synced, before a power cut.
+        self._beyond = 0 if before is None else before.next
         try:
-            self._reserve.keep()
-            self._tail = TailWriter(files, directory)
+            self._begin_again(found)
         except BaseException:
-            self.segment.close()
+            self._tail.close()
+            if found.live is not None:
+                found.live.close()
             raise
+        self._reserve.keep()
         self.show(self.place)
+
+    def _begin_again(self, found: Found) -> None:
+        if found.live is None:
+            self._begin(found.chain, max(found.next, self._beyond))
+            return
+        self.segment = found.live
+        if self._beyond > found.next:
+            self.segment.seal()
+            self._succeed()
 
     # -- where things are ------------------------------------------------------------------------------------
 
@@ -113,6 +121,9 @@ class Live:
     @property
     def next(self) -> int:
         return self.segment.tally.next
+
+    def _first(self) -> int:
+        return self._sealed[0].base if self._sealed else self.segment.header.base
 
     def segments(self) -> list[SegmentInfo]:
         """Return the segments, oldest first."""
@@ -174,7 +185,7 @@ class Live:
         with self._showing:
             if place.next < self.shown.next:
                 return
-            base, first = place.segment.header.base, self.segments()[0].base
+            base, first = place.segment.header.base, self._first()
             self.shown = self.shown._replace(base=base, position=place.position, next=place.next, first=first)
             self._tail.write(self.shown)
 

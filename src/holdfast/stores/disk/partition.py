@@ -95,12 +95,14 @@ class Partition:
         """
         body = packed(columns, self.options.compression)
         with self._writing:
+            if self._closed:
+                raise Closed(f"{self._live.directory} is closed")
             try:
-                self._ready()
-                offset = self._live.write_one(body)
+                # Another segment is begun by who has the turn alone: he may be syncing this one.
+                offset = None if self._live.segment.is_over else self._live.write_one(body)
             except OSError as error:
                 raise self._explained(error) from error
-        if offset is None:  # no room in this segment
+        if offset is None:
             return self.append(columns).offset
         self._touch()
         return offset

@@ -147,6 +147,8 @@ class Readable:
                 continue
             yield header
             position, expected = header.end, header.next
+        if expected < self.next:  # the file is shorter than it was
+            yield Damage(position, position, expected, self.next)
 
     # -- finding -----------------------------------------------------------------------------------------------
 

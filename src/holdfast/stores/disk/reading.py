@@ -69,7 +69,7 @@ class PartitionReader:
                     self._bases = []
         raise BackendError(f"{self.directory}: segments vanish faster than they are read", retryable=True)
 
-    def _read(self, offset: int, limit: int, max_bytes: int) -> list[Chunk]:
+    def _read(self, offset: int, limit: int, max_bytes: int, *, again: bool = True) -> list[Chunk]:
         tail = self._view()
         if offset == tail.next:
             return []
@@ -89,8 +89,8 @@ class PartitionReader:
                 wanted.offset = max(wanted.offset, following)
         except CorruptLog:
             if not wanted.chunks:
-                if self._moved(tail):
-                    return self._read(offset, limit, max_bytes)
+                if again and self._moved(tail):
+                    return self._read(offset, limit, max_bytes, again=False)
                 raise
         return wanted.chunks
 
@@ -306,6 +306,16 @@ class _Wanted:
 
     def take(self, chunk: Chunk) -> None:
         """Take of a chunk what there is room for; of the first, one message at least."""
+        size = sum(map(len, chunk.bodies))
+        if len(chunk) < self._limit and size < self._max_bytes:
+            self.chunks.append(chunk)
+            self.offset = chunk.next
+            self._limit -= len(chunk)
+            self._max_bytes -= size
+        else:
+            self._take_last(chunk)
+
+    def _take_last(self, chunk: Chunk) -> None:
         sizes = list(accumulate(map(len, chunk.bodies)))
         number = min(self._limit, len(chunk))
         if sizes[number - 1] > self._max_bytes:
@@ -315,6 +325,4 @@ class _Wanted:
         if number:
             self.chunks.append(chunk.between(chunk.base, chunk.base + number))
             self.offset = chunk.base + number
-            self._limit -= number
-            self._max_bytes -= sizes[number - 1]
-        self.is_done = number < len(chunk) or self._limit <= 0 or self._max_bytes <= 0
+        self.is_done = True

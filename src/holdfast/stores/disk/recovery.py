@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.stores.disk.files import Files
-from holdfast.stores.disk.format import ALIGNED, CLOSED, HEADER, BatchHeader, SegmentHeader
+from holdfast.stores.disk.format import ALIGNED, CLOSED, HEADER, PRODUCERS, BatchHeader, SegmentHeader
 from holdfast.stores.disk.options import Damage
 from holdfast.stores.disk.producers import Windows
 from holdfast.stores.disk.segment import Tally, remember, search, walk
@@ -89,7 +89,7 @@ class Judge:
         self._read(following.previous)
         end = self._at
         if not self._matched(following.previous) and self._tally.next < following.base:
-            end = self._size
+            end = max(self._size, self._at)
             self._note(end, following.base)
             self._tally.next = following.base
         return Judgement(self._tally, self._windows, end, self._damages(None), 0, self._above, False)
@@ -111,16 +111,20 @@ class Judge:
 
     def _walk(self, chain: int | None) -> bool:
         """Take the batches that follow each other; False when the chain was reached."""
+        tally = self._tally
         for header, body in walk(self._files, self._fd, self._salt, self._at, self._size):
-            if header.base < self._tally.next:
+            if header.base < tally.next:
                 break
-            self._tally.add(header)
-            self._windows = remember(self._windows, header, body)
-            self._at = header.end
-            self._see(header)
-            if chain and self._tally.chain == chain:
-                return False
-        return True
+            tally.add(header)
+            if header.producer or header.attributes & PRODUCERS:
+                self._windows = remember(self._windows, header, body)
+            if header.stable > self._hi:
+                self._hi, self._hi_next = header.stable, header.base
+            if chain and tally.chain == chain:
+                break
+        if tally.last is not None:
+            self._at, self._above = tally.last.end, max(self._above, tally.next)
+        return not (chain and tally.chain == chain)
 
     def _resume(self) -> BatchHeader | None:
         """Return the next batch that is whole, learning from every header on the way."""

@@ -6,6 +6,7 @@ What stops a walk is judged elsewhere (:mod:`holdfast.stores.disk.recovery`): he
 from __future__ import annotations
 
 import os
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ from holdfast.stores.disk.format import (
 from holdfast.stores.disk.producers import Windows
 
 _WINDOW = 4 << 20
+_CRC = struct.Struct("<I")
 
 
 class Edges(NamedTuple):
@@ -100,17 +102,18 @@ class Tally:
 
     def add(self, header: BatchHeader) -> None:
         """Count a batch that lies behind those before."""
+        _, _, _, position, base, _, messages, time, _, _, attributes, _, _, crc = header
         self.batches += 1
-        if not header.attributes & CONTROL:
-            self.messages += header.messages
+        if not attributes & CONTROL:
+            self.messages += messages
         if self.first_time is None:
-            self.first_time = header.time
-        self.next = header.base + header.messages
-        self.max_time = max(self.max_time, header.time)
-        self.chain = crc32(header.crc.to_bytes(4, "little"), self.chain)
-        if header.position - self.indexed >= INDEX_STEP:
-            self.index.append(IndexEntry(header.base - self.base, header.position, header.time))
-            self.indexed = header.position
+            self.first_time = time
+        self.next = base + messages
+        self.max_time = max(self.max_time, time)
+        self.chain = crc32(_CRC.pack(crc), self.chain)
+        if position - self.indexed >= INDEX_STEP:
+            self.index.append(IndexEntry(base - self.base, position, time))
+            self.indexed = position
         self.last = header
 
     def copy(self) -> Tally:

@@ -126,6 +126,11 @@ class SegmentWriter:
             raise
         return cls(files, directory, fd, header, Tally(header.base))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be written to it any more."""
+        return self.poisoned or self.sealed
+
     def write(self, draft: Draft) -> None:
         """Write a draft that was made of this segment as it is. ``OSError``: nothing is there, or ``poisoned``."""
         try:

@@ -41,7 +41,7 @@ ENDED = frozenset({State.DONE, State.DEAD, State.CANCELLED, State.EXPIRED})
 WAITING = frozenset({State.SCHEDULED, State.READY})
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
+class Receipt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The proof of a lease. ``token`` rises at every grant of this job and is never lowered or reset."""
 
     queue: str
@@ -52,7 +52,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 # -- settlements ----------------------------------------------------------------------------------------------
 
 
-class Ack(msgspec.Struct, frozen=True, gc=False):
+class Ack(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Done. ``result`` is kept ``keep_result`` seconds; ``then`` is stored in the same queue in the same step."""
 
     receipt: Receipt
@@ -61,7 +61,7 @@ class Ack(msgspec.Struct, frozen=True, gc=False):
     then: tuple[Message, ...] = ()
 
 
-class Nack(msgspec.Struct, frozen=True, gc=False):
+class Nack(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Deliver again after ``delay`` seconds; ``count=False`` gives the attempt back. Never dead-letters.
 
     ``reason`` is ``error`` or ``timeout``. A job that was asked to be cancelled becomes cancelled instead.
@@ -74,7 +74,7 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
     reason: str = "error"
 
 
-class Burial(msgspec.Struct, frozen=True, gc=False):
+class Burial(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Give up: the job becomes a dead letter with this reason."""
 
     receipt: Receipt
@@ -82,14 +82,14 @@ class Burial(msgspec.Struct, frozen=True, gc=False):
     error: ErrorInfo | None = None
 
 
-class Cancellation(msgspec.Struct, frozen=True, gc=False):
+class Cancellation(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The job was stopped on request, or cancelled itself."""
 
     receipt: Receipt
     reason: str = "cancelled"
 
 
-class GiveBack(msgspec.Struct, frozen=True, gc=False):
+class GiveBack(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Return unstarted, with its attempt given back and its place kept.
 
     Either one delivery by ``receipt``, or whatever ``lease_id`` was granted in ``queue``: the second form needs no
@@ -101,7 +101,7 @@ class GiveBack(msgspec.Struct, frozen=True, gc=False):
     lease_id: str = ""
 
 
-class Crash(msgspec.Struct, frozen=True, gc=False):
+class Crash(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The process that the job alone ran in died; its holder lives.
 
     Charged an attempt and a crash, the job comes back to its place, or is buried with ``reason`` when the attempt was

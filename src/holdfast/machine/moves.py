@@ -70,7 +70,7 @@ MOVES: frozenset[Move] = frozenset(
 )
 
 
-class Head(msgspec.Struct, eq=False, gc=False):
+class Head(msgspec.Struct, eq=False, gc=False, array_like=True):
     """What the machine knows of a job. Instants are ms; ``joined`` and ``held`` only matter to jobs with a key."""
 
     id: str

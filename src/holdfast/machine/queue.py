@@ -26,6 +26,8 @@ STEP = 1000
 class Machine(Sends):
     """The jobs of one queue. ``token`` is the highest that a job may have been given which is no longer there.
 
+    Every grant gives a token above ``floor``: an owner who may have forgotten grants raises it.
+
     Commands return the heads they changed, or None where the command was illegal; owners keep the bodies, results
     and errors. Whoever reads ``counts`` calls ``advance`` first.
     """
@@ -34,6 +36,7 @@ class Machine(Sends):
         super().__init__(token)
         self.settings = settings
         self.paused = False
+        self.floor = 0
         self._leases: dict[str, dict[str, Head]] = {}
         self._cancelling: dict[str, Head] = {}
         self._ended = {state: Heap() for state in ENDED}
@@ -97,7 +100,7 @@ class Machine(Sends):
     def highest_token(self) -> int:
         """Return a token that no job of this queue, remembered or not, has gone beyond."""
         living = (head.token for head in self.heads.values())
-        return max(self.token, *living, *self._forgotten.values(), 0)
+        return max(self.token, self.floor, *living, *self._forgotten.values(), 0)
 
     def cancels(self, holder: str) -> list[Head]:
         """Return the running jobs of ``holder`` that somebody asked to cancel."""
@@ -122,14 +125,15 @@ class Machine(Sends):
 
     def granted(self, lease_id: str) -> list[Head]:
         """Return the running jobs that one lease call granted."""
-        return [head for held in self._leases.values() for head in held.values() if head.lease_id == lease_id]
+        held = (head for leases in self._leases.values() for head in leases.values())
+        return sorted((head for head in held if head.lease_id == lease_id), key=_in_order)
 
     def retire(
         self, holder: str, reason: str, charged: Collection[tuple[str, int]] | None, now: int
     ) -> list[tuple[Head, bool]]:
         """Take back every job of ``holder``; tell of each whether it was charged. See ``taken_back``."""
         taken = []
-        for head in list(self._leases.get(holder, {}).values()):
+        for head in sorted(self._leases.get(holder, {}).values(), key=_in_order):
             state, counted = taken_back(head, reason, charged)
             self._put("take_back", head, state, now)
             taken.append((head, counted))
@@ -215,7 +219,7 @@ class Machine(Sends):
 
     def _grant(self, head: Head, holder: str, lease_id: str, now: int) -> None:
         self._change("lease", head, State.RUNNING)
-        head.token += 1
+        head.token = max(head.token, self.floor) + 1
         head.attempts += 1
         head.holder, head.lease_id, head.started, head.joined = holder, lease_id, now, 0
         self._leases.setdefault(holder, {})[head.id] = head
@@ -236,7 +240,7 @@ class Machine(Sends):
         self._change(verb, head, state)
         head.ended, head.cancel = head.expires if state is State.EXPIRED else now, None
         if head.keep_until > now:
-            self._kept.push((head.keep_until,), head)
+            self._kept.push((head.keep_until, head.seq), head)
         else:
             self._ended[state].push((head.ended or now, head.seq), head)
         self.ready.leave(head)
@@ -292,6 +296,10 @@ class Machine(Sends):
             self.token = max(self.token, self._forgotten.pop(job_id))
             forgotten += 1
         return forgotten
+
+
+def _in_order(head: Head) -> int:
+    return head.seq
 
 
 def next_change(machine: Machine) -> int | None:

@@ -102,7 +102,7 @@ class Sends:
 
     def _expect_expiry(self, head: Head) -> None:
         if head.expires is not None:
-            self._expiring.push((head.expires,), head)
+            self._expiring.push((head.expires, head.seq), head)
 
     # -- slots ----------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The job state machine: pure, deterministic, shared by every store as reference and judge."""
 
+from holdfast.machine.dumps import MachineDump, dumped, loaded
 from holdfast.machine.moves import (
     MOVES,
     REVIVABLE,
@@ -39,6 +40,7 @@ __all__ = [
     "DeadLetter",
     "Head",
     "Machine",
+    "MachineDump",
     "Move",
     "Plan",
     "ReadyOrder",
@@ -46,9 +48,11 @@ __all__ = [
     "Slot",
     "changed",
     "charged_runs",
+    "dumped",
     "ended_run",
     "failed_run",
     "kept_until",
+    "loaded",
     "lost_run",
     "merged",
     "millis",

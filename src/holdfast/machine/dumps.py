@@ -39,11 +39,15 @@ def dumped(machine: Machine) -> MachineDump:
         machine.token,
         machine.floor,
         list(machine.heads.values()),
-        [head for *_, head in machine._left_slots],
-        [(key, head.seq) for key, head in machine._slots.items()],
-        [(lasts, seq) for lasts, seq, _ in sorted(machine._left_slots)],
-        [(job_id, token, ends[job_id]) for job_id, token in machine._forgotten.items()],
+        [head for *_, head in sorted(machine._left_slots, key=_place)],
+        sorted((key, head.seq) for key, head in machine._slots.items()),
+        [(lasts, seq) for lasts, seq, _ in sorted(machine._left_slots, key=_place)],
+        sorted((job_id, token, ends[job_id]) for job_id, token in machine._forgotten.items()),
     )
+
+
+def _place(left: tuple[int, int, Head]) -> tuple[int, int]:
+    return left[:2]
 
 
 def loaded(dump: MachineDump) -> Machine:

@@ -74,12 +74,14 @@ class Change(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct):
     """What a batch comes to: the messages that become jobs, the jobs that change, and for each message its answer.
 
-    An answer is the id of the job and whether it is a duplicate.
+    An answer is the id of the job and whether it is a duplicate. A message that becomes a job may have been changed by
+    later ones of the batch, and ``sources`` has the last of them, by the id of the job.
     """
 
     new: dict[str, Message] = msgspec.field(default_factory=dict)
     changes: list[Change] = msgspec.field(default_factory=list)
     answers: list[tuple[str, bool]] = msgspec.field(default_factory=list)
+    sources: dict[str, Message] = msgspec.field(default_factory=dict)
 
 
 def planned(messages: Sequence[Message], known: set[str], slots: Mapping[str, Slot], now: int) -> Plan:
@@ -111,6 +113,7 @@ def _change(plan: Plan, job_id: str, message: Message, verb: OnConflict) -> None
     """Change a job of this very batch before it is stored, or else plan to change it where it is."""
     if job_id in plan.new:
         plan.new[job_id] = merged(plan.new[job_id], message, verb)
+        plan.sources[job_id] = message
     else:
         plan.changes.append(Change(verb, job_id, message))
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from holdfast.clock import Clock
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
 from holdfast.delivery import (
+    Ack,
     Beat,
+    Burial,
     Delivery,
     HolderInfo,
+    Nack,
     QueueStats,
     Receipt,
     Settlement,
@@ -33,11 +38,28 @@ from holdfast.stores.engine.place import Place
 from holdfast.stores.engine.watching import EngineWatch
 from holdfast.stores.waiting import Waiting
 
+I = TypeVar("I")
 LIVE = (State.SCHEDULED, State.READY, State.RUNNING)
+
+
+def parts(items: Sequence[I], size: Callable[[I], int], most: int) -> Iterator[tuple[I, ...]]:
+    """Return the items in their order, in parts of at most so many bytes or of one item."""
+    part: list[I] = []
+    total = 0
+    for item in items:
+        total += size(item)
+        if part and total > most:
+            yield tuple(part)
+            part, total = [], size(item)
+        part.append(item)
+    yield tuple(part)
 
 
 class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
     """Queues of an engine, which is this process's own. ``name`` is what errors call the store."""
+
+    command_most = sys.maxsize
+    """How many bytes of bodies, results and errors one command may have, if they are several."""
 
     def __init__(self, engine: Engine, clock: Clock, name: str) -> None:
         self._engine, self._clock, self._name = engine, clock, name
@@ -57,15 +79,20 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
             self._check_open()
             yield
             self._waiting.wake()
+            reached = self._reached()
         if durable:
-            self._make_durable()
+            self._make_durable(reached)
 
     def _check_open(self) -> None:
         if self._closed:
             raise Closed(f"the {self._name} is closed")
 
-    def _make_durable(self) -> None:
-        """Block until all that was done is safe to the store's level."""
+    def _reached(self) -> int:
+        """Return how far what was done goes, for ``_make_durable``."""
+        return 0
+
+    def _make_durable(self, reached: int) -> None:
+        """Block until all that was done by then is safe to the store's level."""
 
     def _do(self, carry_out: Callable[[C, At], T], command: C, papers: int = 0) -> T:
         first, self._next_number = self._next_number, self._next_number + papers
@@ -108,7 +135,11 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
             if self._engine.nears_limit(queue, messages):
                 self._catch_up(queue)
             self._engine.make_room(queue, messages, self._clock.wall())
-            answers = self._do(self._engine.send, commands.Send(queue, tuple(messages)), len(messages))
+            answers = [
+                answer
+                for part in parts(messages, _body_size, self.command_most)
+                for answer in self._do(self._engine.send, commands.Send(queue, part), len(part))
+            ]
             return [Stored(queue, job_id, self.features.level, duplicate) for job_id, duplicate in answers]
 
     def lease(
@@ -139,8 +170,11 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Receipt]:
         with self._open(durable=True):
-            papers = sum(map(papers_of, settlements))
-            return self._do(self._engine.settle, commands.Settle(tuple(settlements)), papers)
+            return [
+                receipt
+                for part in parts(settlements, _papers_size, self.command_most)
+                for receipt in self._do(self._engine.settle, commands.Settle(part), sum(map(papers_of, part)))
+            ]
 
     # -- holders and housekeeping ---------------------------------------------------------------------------------
 
@@ -197,8 +231,10 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
         with self._lock:
             if self._closed:
                 return 0
-            self._catch_up(*self._engine.places)
-            lost = 0 if self.features.durable else sum(map(_live, self._engine.places.values()))
+            lost = 0
+            if not self.features.durable:
+                self._catch_up(*self._engine.places)
+                lost = sum(map(_live, self._engine.places.values()))
             self._closed = True
             self._waiting.close()
             self._wake_watches()
@@ -207,6 +243,17 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
 
     def _release(self) -> None:
         """Let go of what the store has open."""
+
+
+def _body_size(message: Message) -> int:
+    return len(message.body)
+
+
+def _papers_size(settlement: Settlement) -> int:
+    if isinstance(settlement, Ack):
+        return len(settlement.result or b"") + sum(map(_body_size, settlement.then))
+    error = settlement.error if isinstance(settlement, (Nack, Burial)) else None
+    return 0 if error is None else len(error.message) + len(error.traceback)
 
 
 def _live(place: Place) -> int:

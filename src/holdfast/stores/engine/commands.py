@@ -172,3 +172,17 @@ class Fire(Command, frozen=True):
     """Fire schedules. Papers: the message of each tick that is to send, which every such tick has here."""
 
     firings: tuple[capabilities.Firing, ...]
+
+
+class Open(Command, frozen=True):
+    """Go on in a process that has just opened the store, in this boot of the machine.
+
+    With ``jumps`` the newest leases may be forgotten: no token that they may have given is given again.
+    """
+
+    boot: str
+    jumps: bool
+
+
+class Close(Command, frozen=True):
+    """Nothing was forgotten up to here."""

@@ -22,6 +22,8 @@ class Engine(Leasing, Holding):
     def verbs(self) -> Mapping[type[Command], Callable[[Any, At], object]]:
         """Return what carries each command out."""
         return {
+            commands.Open: self.open,
+            commands.Close: self.close,
             commands.Declare: self.declare,
             commands.Destroy: self.destroy,
             commands.Send: self.send,

@@ -10,9 +10,27 @@ from holdfast.stores.engine import commands
 from holdfast.stores.engine import state as states
 from holdfast.stores.engine.commands import At
 
+TOKENS_JUMPED = 1 << 32
+"""More leases than any process grants of one job before it writes one of them down."""
+
 
 class Operating(states.State):
-    """Declare, destroy, pause; cancel, revive, remove."""
+    """Open, close; declare, destroy, pause; cancel, revive, remove."""
+
+    def open(self, command: commands.Open, at: At) -> None:
+        if command.jumps:
+            given = [place.machine.highest_token() for place in self.places.values()]
+            self.floor = max(self.floor, *given, *self.tokens.values(), 0) + TOKENS_JUMPED
+            for place in self.places.values():
+                place.machine.floor = self.floor
+        if command.boot != self.boot:
+            self.boot = command.boot
+            for holder in self.holders.values():  # what they beat was in a boot that is over
+                holder.expires = 0
+                holder.ended = None if holder.ended is None else at.boot
+
+    def close(self, command: commands.Close, at: At) -> None:
+        """Do nothing."""
 
     def declare(self, command: commands.Declare, at: At) -> None:
         self.place(command.queue).machine.settings = command.settings

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from holdfast.config import QueueSettings
 from holdfast.delivery import (
     ENDED,
     WAITING,
@@ -24,19 +23,19 @@ from holdfast.delivery import (
     keep_runs,
 )
 from holdfast.failures import ErrorInfo
-from holdfast.machine import DeadLetter, Head, Machine, ended_run, failed_run, lost_run, merged, seen_state
+from holdfast.machine import Change, DeadLetter, Head, Machine, ended_run, failed_run, lost_run, merged, seen_state
 from holdfast.message import Message
 from holdfast.stores.engine.papers import Handle, Papers
 
 
-class Run(msgspec.Struct, frozen=True, gc=False):
+class Run(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A run that failed; ``error`` is the handle of its error when that is a paper."""
 
     attempt: Attempt
     error: Handle | None = None
 
 
-class Record(msgspec.Struct, eq=False, gc=False):
+class Record(msgspec.Struct, eq=False, gc=False, array_like=True):
     """What has become of a job, and where its papers are."""
 
     message: Handle
@@ -52,8 +51,8 @@ class Place:
     A job without a record has nothing but its message, which is found under the job's own number.
     """
 
-    def __init__(self, settings: QueueSettings, papers: Papers, token: int = 0) -> None:
-        self.machine = Machine(settings, token)
+    def __init__(self, machine: Machine, papers: Papers) -> None:
+        self.machine = machine
         self.records: dict[str, Record] = {}
         self._papers = papers
 
@@ -68,35 +67,40 @@ class Place:
         for seq, message in enumerate(messages, number):
             new = self.machine.send(message, seq, now) is not None
             if new:
-                self._keep(message, seq)
+                self._keep(message, seq, seq)
             answers.append((message.id, not new))
         return answers
 
     def _send_unique(self, messages: Sequence[Message], number: int, now: int) -> list[tuple[str, bool]]:
         plan = self.machine.plan(messages, now)
         numbers = {id(message): seq for seq, message in enumerate(messages, number)}
+        first = {message.id: seq for seq, message in reversed(list(enumerate(messages, number)))}
         for change in plan.changes:
-            head = self.machine.change(change, now)
-            record = self.record(head)
-            old = self._papers.message(record.message)
-            self._papers.drop(record.message)
-            record.message = self._papers.keep(numbers[id(change.message)], merged(old, change.message, change.verb))
-        for place, message in enumerate(plan.new.values()):
-            seq = number + place
+            self._change(self.machine.change(change, now), change, numbers[id(change.message)])
+        for message in plan.new.values():
+            seq = first[message.id]
             self.machine.send(message, seq, now)
-            self._keep(message, seq)
+            source = plan.sources.get(message.id)
+            self._keep(message, seq, seq if source is None else numbers[id(source)])
         return plan.answers
+
+    def _change(self, head: Head, change: Change, number: int) -> None:
+        record = self.record(head)
+        message = merged(self._papers.message(record.message), change.message, change.verb)
+        self._papers.drop(record.message)
+        record.message = self._papers.keep(number, message)
 
     def put_dead(self, letter: DeadLetter, number: int, now: int) -> bool:
         """Store a dead letter, its papers numbered from ``number`` on; False when its id is known."""
         head = self.machine.put_dead(letter, number, now)
         if head is not None:
-            self._keep(letter.message, number)
+            self._keep(letter.message, number, number)
             self._note(head, letter.run(now), letter.error, number + 1)
         return head is not None
 
-    def _keep(self, message: Message, seq: int) -> None:
-        handle = self._papers.keep(seq, message)
+    def _keep(self, message: Message, seq: int, number: int) -> None:
+        """Keep the message of the job ``seq``, whose paper is that of this number."""
+        handle = self._papers.keep(number, message)
         if handle != seq:
             self.records[message.id] = Record(handle)
 
@@ -201,6 +205,15 @@ class Place:
             expired_ids += [head.id for head in expired]
             if not expired and not due:
                 return expired_ids
+
+    def handles(self) -> Iterator[Handle]:
+        """Return the handles of all papers that are still needed."""
+        for head in self.machine.heads.values():
+            yield self._handle(head)
+        for record in self.records.values():
+            if record.result is not None:
+                yield record.result
+            yield from (run.error for run in record.runs if run.error is not None)
 
     # -- looking --------------------------------------------------------------------------------------------------
 

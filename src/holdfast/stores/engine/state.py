@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import Command, HolderInfo
+from holdfast.machine import Machine
 from holdfast.stores.engine.papers import Papers
 from holdfast.stores.engine.place import Place
 from holdfast.stores.engine.ticking import QueueSchedules
@@ -29,16 +30,26 @@ class State:
     def __init__(self, papers: Papers, ended: Callable[[str, Collection[str]], None]) -> None:
         self.papers = papers
         self.ended = ended
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
         self.places: dict[str, Place] = {}
         self.schedules: dict[str, QueueSchedules] = {}
         self.holders: dict[str, Holder] = {}
         self.tokens: dict[str, int] = {}
         """Of queues that were destroyed, the highest token that was given out."""
+        self.floor = 0
+        """Every grant gives a higher token."""
+        self.boot = ""
+        """The boot of the machine that the holders' instants are of."""
 
     def place(self, queue: str) -> Place:
         """Return the place of a queue, declared now if need be."""
         if queue not in self.places:
-            self.places[queue] = Place(QueueSettings(), self.papers, self.tokens.get(queue, 0))
+            machine = Machine(QueueSettings(), self.tokens.get(queue, 0))
+            machine.floor = self.floor
+            self.places[queue] = Place(machine, self.papers)
         return self.places[queue]
 
     def settings(self, queue: str) -> QueueSettings:

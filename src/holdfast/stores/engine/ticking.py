@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
+from typing import Self
 
 import msgspec
 
@@ -25,6 +26,15 @@ class QueueSchedules:
     def __init__(self) -> None:
         self.kept: dict[str, Kept] = {}
         self.nexts: list[tuple[int, str]] = []
+
+    @classmethod
+    def of(cls, kept: Iterable[Kept]) -> Self:
+        """Return these schedules."""
+        schedules = cls()
+        for one in kept:
+            schedules.put(one.schedule)
+            schedules.kept[one.schedule.name] = one
+        return schedules
 
     def put(self, schedule: Schedule) -> None:
         """Keep a schedule in place of the one of its name."""

@@ -1,0 +1,131 @@
+"""The journal of the queues: records in one partition, and the papers in it, read by their numbers."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from holdfast.clock import Clock
+from holdfast.errors import BackendError, OffsetGone
+from holdfast.logged import Columns
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.options import PartitionOptions, Report, SegmentInfo
+from holdfast.stores.disk.partition import Partition
+from holdfast.stores.disk.reading import PartitionReader
+
+RECENT_BYTES = 16 << 20
+"""How many bytes of papers that were just written are kept in memory: most are read soon."""
+READ_LIMIT = 512
+READ_BYTES = 4 << 20
+
+
+class Journal:
+    """The partition in ``directory``, open in the process that owns the queues.
+
+    ``put`` is called with the store's lock held, so that records lie in the order in which they are carried out; any
+    thread may read and make durable.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        files: Files,
+        options: PartitionOptions,
+        *,
+        store: bytes,
+        epoch: int,
+        clock: Clock,
+        report: Callable[[Report], None],
+    ) -> None:
+        self._partition = Partition.open(
+            directory, files, options, store=store, epoch=epoch, clock=clock, report=report
+        )
+        self._reader = PartitionReader(directory, files)
+        self._waits = options.sync == "always"
+        self._recent: dict[int, bytes] = {}
+        self._recent_bytes = 0
+        self._lock = threading.Lock()
+        self.written = 0
+        """Bytes put since this was opened."""
+
+    @property
+    def next(self) -> int:
+        """The number that the next record begins with."""
+        return self._partition.next
+
+    @property
+    def first(self) -> int:
+        """The lowest number that is there."""
+        return self._partition.first
+
+    def put(self, record: Sequence[bytes]) -> int:
+        """Write a record; return the number of its entry. It survives the end of this process."""
+        number = self._partition.write(Columns(record))
+        self.written += sum(map(len, record))
+        with self._lock:
+            for paper in range(1, len(record)):
+                self._recent[number + paper] = record[paper]
+                self._recent_bytes += len(record[paper])
+            self._trim()
+        return number
+
+    def make_durable(self, until: int) -> None:
+        """Return when everything below this number is as safe as the partition promises."""
+        if self._waits and self._partition.durable < until:
+            self._partition.flush()
+
+    def messages(self, begin: int) -> Iterator[tuple[int, bytes]]:
+        """Return all messages from ``begin`` on, entries and papers, each with its number."""
+        end = self.next
+        self._partition.flush()
+        while begin < end:
+            chunks = self._reader.read(begin, limit=READ_LIMIT, max_bytes=READ_BYTES)
+            if not chunks:
+                raise BackendError(f"the journal of the queues ends at {begin}, and should at {end}")
+            for chunk in chunks:
+                yield from enumerate(chunk.bodies, chunk.base)
+            begin = chunks[-1].next
+
+    def read(self, number: int) -> bytes:
+        """Return a paper."""
+        return self.read_many([number])[0]
+
+    def read_many(self, numbers: Sequence[int]) -> list[bytes]:
+        """Return papers, in this order."""
+        with self._lock:
+            found = {number: self._recent[number] for number in numbers if number in self._recent}
+        missing = sorted(number for number in numbers if number not in found)
+        while missing:
+            ahead = min(missing[-1] - missing[0] + 1, READ_LIMIT)
+            for chunk in self._reader.read(missing[0], limit=ahead, max_bytes=READ_BYTES):
+                found.update(zip(range(chunk.base, chunk.next), chunk.bodies, strict=True))
+            if missing[0] not in found:
+                raise OffsetGone("a paper is gone", partition=0, offset=missing[0], first=self.first, next=self.next)
+            missing = list(itertools.dropwhile(found.__contains__, missing))
+        return [found[number] for number in numbers]
+
+    def _trim(self) -> None:
+        """Keep no more than there may be, but what readers do not see yet."""
+        durable = self._partition.durable
+        while self._recent_bytes > RECENT_BYTES:
+            number = next(iter(self._recent))
+            if number >= durable:
+                break
+            self._recent_bytes -= len(self._recent.pop(number))
+
+    # -- space ----------------------------------------------------------------------------------------------------
+
+    def segments(self) -> list[SegmentInfo]:
+        """Return the segments, oldest first."""
+        return self._partition.segments()
+
+    def drop_until(self, number: int) -> int:
+        """Remove the sealed segments that lie below; return how many bytes went."""
+        return self._partition.drop_until(number)[1]
+
+    def close(self) -> None:
+        """Sync, and let go. May be repeated."""
+        self._partition.close()
+        self._reader.close()

@@ -1,0 +1,91 @@
+"""The disk store's queues under test: a directory that this process owns, with a clock that stands until it is moved."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from holdfast.stores.disk.options import PartitionOptions
+from holdfast.stores.disk.queue import DiskQueues
+from holdfast.stores.disk.queue.snapshots import encoded
+from holdfast.stores.engine import Engine
+from holdfast.stores.engine.dumps import EngineDump, dump
+from holdfast.testing.clock import MovableClock
+from holdfast.testing.conformance import Harness
+
+
+MANY = 2000
+"""Beyond so many messages in its journal, a store is disturbed at every fiftieth call only."""
+
+
+class Disturbed(DiskQueues):
+    """A store to which something happens between any two calls, with nobody else at it."""
+
+    _depth = _times = 0
+
+    @contextmanager
+    def _open(self, *, durable=False):
+        with self._lock:
+            if not self._depth and not self._closed and self._journal is not None:
+                self._times += 1
+                if self._journal.next < MANY or not self._times % 50:
+                    self.disturb()
+            self._depth += 1
+            try:
+                with super()._open(durable=durable):
+                    yield
+            finally:
+                self._depth -= 1
+
+    def disturb(self):
+        raise NotImplementedError
+
+
+class Reopened(Disturbed):
+    """Closed in order and opened again, every other time from a snapshot."""
+
+    def disturb(self):
+        if self._times % 2:
+            self._write_snapshot(self._journal)
+        self._release()
+
+
+class Replayed(Disturbed):
+    """Compared with what a process would find that comes after a kill: the same, to the last byte."""
+
+    def disturb(self):
+        after = Engine(self._papers, lambda queue, job_ids: None)
+        self._rebuild(after, self._journal)
+        assert written(after) == written(self._engine)
+        if self._journal.written > 1 << 14:
+            self._write_snapshot(self._journal)
+
+
+def written(engine: Engine) -> bytes:
+    """Return an engine as a snapshot has it that was read and written once more."""
+    return encoded(msgspec.msgpack.decode(encoded(dump(engine)), type=EngineDump))
+
+
+class DiskHarness(Harness):
+    """Hands out the same store again and again, until it is closed."""
+
+    def __init__(self, folder: Path, store_class: type[DiskQueues] = DiskQueues) -> None:
+        self.store_class = store_class
+        self.clock = MovableClock(ticking=False)
+        self._folder = folder
+        self._store: DiskQueues | None = None
+
+    def open(self) -> DiskQueues:
+        if self._store is None:
+            options = PartitionOptions(sync="os", reserve_bytes=0, segment_bytes=1 << 20)
+            self._store = self.store_class(self._folder / "queues", options, self.clock)
+        return self._store
+
+    def close(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def reopen(self) -> DiskQueues:
+        self.close()
+        return self.open()

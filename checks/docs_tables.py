@@ -16,7 +16,7 @@ from holdfast.machine import MOVES
 from holdfast.message import Level
 from holdfast.stores import BUILT_IN, open_store
 
-URLS = {"memory": "memory:", "sqlite": "sqlite:///jobs.db"}
+URLS = {"memory": "memory:", "disk": "disk:data", "sqlite": "sqlite:///jobs.db"}
 YES, NO = "●", "–"
 
 
@@ -88,6 +88,13 @@ _OPTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "max_jobs": ("1 000 000", "how many jobs it holds; beyond, sends raise `QueueFull`"),
         "max_bytes": ("1 GiB", "how many bytes of bodies its queues hold; beyond, sends raise `QueueFull`"),
         "max_log_bytes": ("1 GiB", "how many bytes its logs hold; beyond, appends raise `QueueFull`"),
+    },
+    "disk": {
+        "segment": ("`256MiB`", "how large a file of a log, or of the queues' journal, becomes"),
+        "sync": (
+            "`always`",
+            "`always`: a send waits for the disk; `interval`: it is there 100 ms later; `os`: when the system sees fit",
+        ),
     },
     "sqlite": {
         "busy": ("`30`", "seconds to wait while other processes write"),

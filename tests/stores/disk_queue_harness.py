@@ -1,4 +1,4 @@
-"""The disk store's queues under test: a directory that this process owns, with a clock that stands until it is moved."""
+"""The disk store's queues under test: a directory that this process owns, with a clock that stands until moved."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +12,6 @@ from holdfast.stores.engine import Engine
 from holdfast.stores.engine.dumps import EngineDump, dump
 from holdfast.testing.clock import MovableClock
 from holdfast.testing.conformance import Harness
-
 
 MANY = 2000
 """Beyond so many messages in its journal, a store is disturbed at every fiftieth call only."""
@@ -78,7 +77,7 @@ class DiskHarness(Harness):
     def open(self) -> DiskQueues:
         if self._store is None:
             options = PartitionOptions(sync="os", reserve_bytes=0, segment_bytes=1 << 20)
-            self._store = self.store_class(self._folder / "queues", options, self.clock)
+            self._store = self.store_class(self._folder, options, self.clock)
         return self._store
 
     def close(self) -> None:

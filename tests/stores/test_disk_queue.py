@@ -4,10 +4,13 @@ import pytest
 
 from holdfast.stores.disk.queue import DiskQueues
 from holdfast.testing import conformance
+from tests.stores import test_disk_logs
 from tests.stores.disk_queue_harness import DiskHarness, Reopened, Replayed
 
 
-@pytest.fixture(params=[DiskQueues, Reopened, Replayed])
+@pytest.fixture(
+    params=[DiskQueues, pytest.param(Reopened, marks=pytest.mark.slow), pytest.param(Replayed, marks=pytest.mark.slow)]
+)
 def harness(tmp_path, request):
     with DiskHarness(tmp_path, request.param) as harness:
         yield harness
@@ -222,6 +225,8 @@ class TestModel(conformance.ModelCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
-    tests = [value for name, value in globals().items() if name.startswith("Test")]
+    tests = [
+        value for module in (globals(), vars(test_disk_logs)) for name, value in module.items() if "Test" in name
+    ]
 
     conformance.check_inheritance(harness.open(), tests)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "memory": "holdfast.stores.memory:open_memory",
+    "disk": "holdfast.stores.disk:open_disk",
     "sqlite": "holdfast.stores.sqlite:open_sqlite",
 }
 ENTRY_POINTS = "holdfast.stores"

@@ -11,12 +11,22 @@ from holdfast.config import StoreURL
 from holdfast.errors import ConfigError
 from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Sync
+from holdfast.stores.disk.queue import DiskQueues
 
-__all__ = ["DiskLogs", "disk_options", "open_disk_logs"]
+__all__ = ["DiskLogs", "DiskQueues", "disk_options", "open_disk", "open_disk_logs"]
 
 OPTIONS = frozenset({"sync", "segment"})
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+def open_disk(url: StoreURL, *, clock: Clock) -> DiskQueues:
+    """Open the queues of a data directory, and its logs: ``disk:data``, ``disk:/var/lib/app``; made when first used.
+
+    One process owns the queues, from its first call on. ``?sync=always|interval|os`` and ``?segment=256MiB`` are as for
+    :func:`open_disk_logs`.
+    """
+    return DiskQueues(disk_root(url), disk_options(url), clock)
 
 
 def open_disk_logs(url: StoreURL, *, clock: Clock) -> DiskLogs:

@@ -38,13 +38,13 @@ from holdfast.stores.engine.place import Place
 from holdfast.stores.engine.watching import EngineWatch
 from holdfast.stores.waiting import Waiting
 
-I = TypeVar("I")
+Item = TypeVar("Item")
 LIVE = (State.SCHEDULED, State.READY, State.RUNNING)
 
 
-def parts(items: Sequence[I], size: Callable[[I], int], most: int) -> Iterator[tuple[I, ...]]:
+def parts(items: Sequence[Item], size: Callable[[Item], int], most: int) -> Iterator[tuple[Item, ...]]:
     """Return the items in their order, in parts of at most so many bytes or of one item."""
-    part: list[I] = []
+    part: list[Item] = []
     total = 0
     for item in items:
         total += size(item)

@@ -7,7 +7,8 @@ import msgspec
 from holdfast.delivery import Command, HolderInfo
 from holdfast.machine import MachineDump, dumped, loaded
 from holdfast.stores.engine.engine import Engine
-from holdfast.stores.engine.place import Place, Record
+from holdfast.stores.engine.filed import Record
+from holdfast.stores.engine.place import Place
 from holdfast.stores.engine.state import Holder
 from holdfast.stores.engine.ticking import Kept, QueueSchedules
 

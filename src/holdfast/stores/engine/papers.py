@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from holdfast.failures import ErrorInfo
+from holdfast.machine import Change
 from holdfast.message import Message
 
 Handle = Any
@@ -17,6 +18,9 @@ class Papers(Protocol):
 
     def keep(self, number: int, paper: Message | ErrorInfo | bytes) -> Handle:
         """Return the handle of a paper; it is the number when that is enough to find it again."""
+
+    def change(self, handle: Handle, number: int, change: Change) -> Handle:
+        """Return the handle of a message that a later one changed, which is the paper of this number."""
 
     def drop(self, handle: Handle) -> None:
         """Take note that the message under this handle is needed no more."""

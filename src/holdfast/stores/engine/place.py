@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-
-import msgspec
+from collections.abc import Collection, Sequence
 
 from holdfast.delivery import (
     ENDED,
     WAITING,
     Ack,
-    Attempt,
     Burial,
     Delivery,
     JobView,
@@ -20,41 +17,14 @@ from holdfast.delivery import (
     Reported,
     Settlement,
     State,
-    keep_runs,
 )
-from holdfast.failures import ErrorInfo
-from holdfast.machine import Change, DeadLetter, Head, Machine, ended_run, failed_run, lost_run, merged, seen_state
+from holdfast.machine import Change, DeadLetter, Head, ended_run, failed_run, lost_run, seen_state
 from holdfast.message import Message
-from holdfast.stores.engine.papers import Handle, Papers
+from holdfast.stores.engine.filed import Filed
 
 
-class Run(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A run that failed; ``error`` is the handle of its error when that is a paper."""
-
-    attempt: Attempt
-    error: Handle | None = None
-
-
-class Record(msgspec.Struct, eq=False, gc=False, array_like=True):
-    """What has become of a job, and where its papers are."""
-
-    message: Handle
-    runs: tuple[Run, ...] = ()
-    result: Handle | None = None
-    progress: tuple[int, Reported] | None = None
-    """With the token of its run."""
-
-
-class Place:
-    """A queue. Nothing here locks or tells the time: the backend does both.
-
-    A job without a record has nothing but its message, which is found under the job's own number.
-    """
-
-    def __init__(self, machine: Machine, papers: Papers) -> None:
-        self.machine = machine
-        self.records: dict[str, Record] = {}
-        self._papers = papers
+class Place(Filed):
+    """A queue. Nothing here locks or tells the time: the backend does both."""
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -67,7 +37,7 @@ class Place:
         for seq, message in enumerate(messages, number):
             new = self.machine.send(message, seq, now) is not None
             if new:
-                self._keep(message, seq, seq)
+                self.keep(message, seq, seq)
             answers.append((message.id, not new))
         return answers
 
@@ -81,43 +51,20 @@ class Place:
             seq = first[message.id]
             self.machine.send(message, seq, now)
             source = plan.sources.get(message.id)
-            self._keep(message, seq, seq if source is None else numbers[id(source)])
+            self.keep(message, seq, seq if source is None else numbers[id(source)])
         return plan.answers
 
     def _change(self, head: Head, change: Change, number: int) -> None:
         record = self.record(head)
-        message = merged(self._papers.message(record.message), change.message, change.verb)
-        self._papers.drop(record.message)
-        record.message = self._papers.keep(number, message)
+        record.message = self._papers.change(record.message, number, change)
 
     def put_dead(self, letter: DeadLetter, number: int, now: int) -> bool:
         """Store a dead letter, its papers numbered from ``number`` on; False when its id is known."""
         head = self.machine.put_dead(letter, number, now)
         if head is not None:
-            self._keep(letter.message, number, number)
-            self._note(head, letter.run(now), letter.error, number + 1)
+            self.keep(letter.message, number, number)
+            self.note(head, letter.run(now), letter.error, number + 1)
         return head is not None
-
-    def _keep(self, message: Message, seq: int, number: int) -> None:
-        """Keep the message of the job ``seq``, whose paper is that of this number."""
-        handle = self._papers.keep(number, message)
-        if handle != seq:
-            self.records[message.id] = Record(handle)
-
-    def record(self, head: Head) -> Record:
-        """Return the record of a job, made now if need be."""
-        record = self.records.get(head.id)
-        if record is None:
-            record = self.records[head.id] = Record(head.seq)
-        return record
-
-    def message(self, head: Head) -> Message:
-        """Return what was sent."""
-        return self._papers.message(self._handle(head))
-
-    def _handle(self, head: Head) -> Handle:
-        record = self.records.get(head.id)
-        return head.seq if record is None else record.message
 
     def deliver(self, queue: str, heads: Sequence[Head]) -> list[Delivery]:
         """Return the deliveries of heads that were just granted."""
@@ -138,7 +85,7 @@ class Place:
         self.machine.settle(settlement, now)
         if run is not None:
             error = settlement.error if isinstance(settlement, (Nack, Burial)) else None
-            self._note(head, run, error, number)
+            self.note(head, run, error, number)
         return head
 
     def _done(self, ack: Ack, number: int, now: int) -> Head | None:
@@ -146,25 +93,6 @@ class Place:
         if head is not None and head.keep_until > now and ack.result is not None:
             self.record(head).result = self._papers.keep(number, ack.result)
         return head
-
-    def _note(self, head: Head, attempt: Attempt, error: ErrorInfo | None = None, number: int = 0) -> None:
-        """Keep a run that failed; its ``error``, if it is a paper, is that of this number."""
-        if error is None:
-            run = Run(attempt)
-        else:
-            run = Run(msgspec.structs.replace(attempt, error=None), self._papers.keep(number, error))
-        record = self.record(head)
-        record.runs = keep_runs((*record.runs, run))
-
-    def runs(self, head: Head) -> tuple[Attempt, ...]:
-        """Return the runs of a job that failed, with their errors."""
-        record = self.records.get(head.id)
-        return () if record is None else tuple(map(self._attempt, record.runs))
-
-    def _attempt(self, run: Run) -> Attempt:
-        if run.error is None:
-            return run.attempt
-        return msgspec.structs.replace(run.attempt, error=self._papers.error(run.error))
 
     def report(self, report: Report, now: int) -> bool:
         """Keep what a run reports; False when its lease is lost."""
@@ -178,7 +106,7 @@ class Place:
         taken = self.machine.retire(holder, reason, charged, now)
         for head, counted in taken:
             if counted:
-                self._note(head, lost_run(head, reason, now, crashed=charged is not None))
+                self.note(head, lost_run(head, reason, now, crashed=charged is not None))
         return [head for head, _ in taken]
 
     # -- letting go -----------------------------------------------------------------------------------------------
@@ -191,12 +119,6 @@ class Place:
         self.forget(dropped)
         return max(len(lapsed), forgotten), dropped
 
-    def forget(self, heads: Sequence[Head]) -> None:
-        """Let go of the papers of jobs that the machine has removed."""
-        for head in heads:
-            record = self.records.pop(head.id, None)
-            self._papers.drop(head.seq if record is None else record.message)
-
     def advance(self, now: int) -> list[str]:
         """Write down everything that is due or expired by now; return the ids that expired."""
         expired_ids: list[str] = []
@@ -205,15 +127,6 @@ class Place:
             expired_ids += [head.id for head in expired]
             if not expired and not due:
                 return expired_ids
-
-    def handles(self) -> Iterator[Handle]:
-        """Return the handles of all papers that are still needed."""
-        for head in self.machine.heads.values():
-            yield self._handle(head)
-        for record in self.records.values():
-            if record.result is not None:
-                yield record.result
-            yield from (run.error for run in record.runs if run.error is not None)
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -265,12 +178,6 @@ class Place:
             runs=(*self.runs(head), *done) if runs else (),
             progress=progress[1] if progress and progress[0] == head.token else None,
         )
-
-    def last_error(self, job_id: str) -> str:
-        """Return the text of a job's last error, empty when it has none."""
-        record = self.records.get(job_id)
-        error = self._attempt(record.runs[-1]).error if record is not None and record.runs else None
-        return "" if error is None else f"{error.type}: {error.message}"
 
 
 def _delivery(queue: str, head: Head, message: Message) -> Delivery:

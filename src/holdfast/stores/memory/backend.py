@@ -9,6 +9,7 @@ from holdfast.clock import SYSTEM, Clock
 from holdfast.contract import Features
 from holdfast.errors import QueueFull
 from holdfast.failures import ErrorInfo
+from holdfast.machine import Change, merged
 from holdfast.message import Level, Message
 from holdfast.stores.engine import Engine, EngineBackend
 from holdfast.stores.memory.logs import DEFAULT_MAX_LOG_BYTES, MemoryLogs
@@ -30,6 +31,10 @@ class MemoryPapers:
         if isinstance(paper, Message):
             self.bytes += len(paper.body)
         return paper
+
+    def change(self, handle: Message, number: int, change: Change) -> object:
+        self.drop(handle)
+        return self.keep(number, merged(handle, change.message, change.verb))
 
     def drop(self, handle: Message) -> None:
         self.bytes -= len(handle.body)

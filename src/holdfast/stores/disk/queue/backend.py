@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.capabilities import Doctor, Finding
+from holdfast.capabilities import Doctor, Finding, Logs
 from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.config import BATCH_MOST
 from holdfast.contract import Features
 from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
 from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Report
 from holdfast.stores.disk.queue import records, snapshots
-from holdfast.stores.disk.queue.forks import forget_at_fork
+from holdfast.stores.disk.queue.forks import abandon_at_fork
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.owner import OwnerLock
 from holdfast.stores.disk.queue.papers import JournalPapers
 from holdfast.stores.disk.queue.replaying import lowest, replay
 from holdfast.stores.disk.writer import NO_ROOM
 from holdfast.stores.engine import Engine, EngineBackend, commands, dumps
-from holdfast.stores.engine.commands import At, Command
+from holdfast.stores.engine.commands import At
 from holdfast.stores.engine.face import C, T
 from holdfast.stores.queue_findings import queue_findings
 
@@ -32,8 +34,8 @@ ROOM = 32 << 20
 """While the disk has less left for us, nothing is sent: what is there can still be worked off."""
 
 
-class DiskQueues(EngineBackend, Doctor):
-    """Queues in a directory that one process has to itself, opened at the first call that needs them.
+class DiskQueues(EngineBackend, Doctor, Logs):
+    """Queues under ``<root>/queues``, which one process has to itself, opened at the first call that needs them.
 
     In memory there are heads and numbers; messages, errors and results lie in the journal.
     """
@@ -42,7 +44,7 @@ class DiskQueues(EngineBackend, Doctor):
 
     def __init__(
         self,
-        directory: Path,
+        root: Path,
         options: PartitionOptions,
         clock: Clock = SYSTEM,
         *,
@@ -52,15 +54,16 @@ class DiskQueues(EngineBackend, Doctor):
         self.features = Features(
             level=options.level, durable=True, multi_process=False, multi_host=False, max_body=MAX_BODY
         )
-        self._directory, self._options, self._files, self._report = directory, options, files or Files(), report
+        self._directory, self._options, self._files, self._report = root / "queues", options, files or Files(), report
+        self._logs = DiskLogs(root, clock, options, self._files)
         self._papers = JournalPapers()
-        self._snapshots = snapshots.Snapshots(directory, self._files)
+        self._snapshots = snapshots.Snapshots(self._directory, self._files)
         self._snapshot_bytes = 0
         self._owner: OwnerLock | None = None
         self._journal: Journal | None = None
         self._broken = False
         super().__init__(Engine(self._papers, lambda queue, job_ids: None), clock, "disk store")
-        forget_at_fork(self)
+        abandon_at_fork(self)
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -106,19 +109,13 @@ class DiskQueues(EngineBackend, Doctor):
 
     def _rebuild(self, engine: Engine, journal: Journal) -> bool:
         """Make the engine what it was; tell whether whoever wrote last has closed in order."""
-        begin, in_order = journal.first, True
-        newest = self._snapshots.newest()
-        if newest is None:
-            engine.clear()
-        else:
+        begin = journal.first
+        engine.clear()
+        if (newest := self._snapshots.newest()) is not None:
             begin, dump, self._snapshot_bytes = newest
             dumps.load(engine, dump)
-        last: Command | None = None
-        for last in replay(engine, journal, begin):
-            pass
-        if last is not None:
-            in_order = isinstance(last, commands.Close)
-        return in_order
+        last = deque(replay(engine, journal, begin), maxlen=1)
+        return not last or isinstance(last[0], commands.Close)
 
     def _let_go(self) -> None:
         """Close everything, whatever state it is in; the next call opens it again."""
@@ -202,7 +199,7 @@ class DiskQueues(EngineBackend, Doctor):
     def let_in(self) -> None:
         self._lock.release()
 
-    def forget(self) -> None:
+    def abandon(self) -> None:
         owner, self._owner, self._journal = self._owner, None, None
         self._engine.clear()
         if owner is not None:
@@ -210,7 +207,11 @@ class DiskQueues(EngineBackend, Doctor):
 
     # -- the end --------------------------------------------------------------------------------------------------
 
+    def open_logs(self) -> DiskLogs:
+        return self._logs
+
     def close(self) -> int:
+        self._logs.close()
         with self._lock:
             if self._journal is None:
                 self._closed = True

@@ -22,7 +22,7 @@ class Forkable(Protocol):
     def let_in(self) -> None:
         """Let others in again, in the parent and in the child."""
 
-    def forget(self) -> None:
+    def abandon(self) -> None:
         """Let go, in the child, of what is the parent's."""
 
 
@@ -31,7 +31,7 @@ _known: WeakSet[Forkable] = WeakSet()
 _held: list[Forkable] = []
 
 
-def forget_at_fork(store: Forkable) -> None:
+def abandon_at_fork(store: Forkable) -> None:
     """Hold this store at every fork from now on, and let children forget what it has open, while it lives."""
     with _registering:
         _known.add(store)
@@ -52,7 +52,7 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     for store in _held:
-        store.forget()
+        store.abandon()
     _after_in_parent()
 
 

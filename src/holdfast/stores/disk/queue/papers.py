@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.failures import ErrorInfo
+from holdfast.machine import Change
 from holdfast.message import Message
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.records import read_error, read_message
@@ -16,6 +17,9 @@ class JournalPapers:
     journal: Journal
 
     def keep(self, number: int, paper: Message | ErrorInfo | bytes) -> int:
+        return number
+
+    def change(self, handle: int, number: int, change: Change) -> int:
         return number
 
     def drop(self, handle: int) -> None:

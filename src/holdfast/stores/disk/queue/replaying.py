@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.errors import HoldfastError
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.records import filled, read_entry
 from holdfast.stores.engine import Engine
@@ -17,10 +16,7 @@ def replay(engine: Engine, journal: Journal, begin: int) -> Iterator[Command]:
     for number, body in messages:
         entry = read_entry(body)
         command = filled(entry, (paper for _, paper in messages))
-        try:
-            verbs[type(command)](command, At(entry.wall, entry.boot, number + 1))
-        except HoldfastError:
-            pass  # it was refused then, too
+        verbs[type(command)](command, At(entry.wall, entry.boot, number + 1))
         yield command
 
 

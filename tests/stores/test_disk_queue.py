@@ -225,8 +225,6 @@ class TestModel(conformance.ModelCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
-    tests = [
-        value for module in (globals(), vars(test_disk_logs)) for name, value in module.items() if "Test" in name
-    ]
+    tests = [value for module in (globals(), vars(test_disk_logs)) for name, value in module.items() if "Test" in name]
 
     conformance.check_inheritance(harness.open(), tests)

@@ -381,7 +381,11 @@ class App(Places):
         return self._life.close()
 
     def __enter__(self) -> Self:
-        self._life.reopen()
+        if not self._life.lent and holds_logs_alone(self.url):
+            self._life.revive()
+            self._logs.store()
+        else:
+            self._life.reopen()
         return self
 
     def __exit__(

@@ -209,13 +209,17 @@ class Lifetime:
 
     # -- its end --------------------------------------------------------------------------------------------------
 
-    def reopen(self) -> None:
-        """Open the store now, also after ``close``."""
+    def revive(self) -> None:
+        """Let everything be opened again after ``close``."""
         with self._lock:
             if self._closed:
                 self._closed = False
                 self.link.renew()
                 self.threads = Threads(self.store)
+
+    def reopen(self) -> None:
+        """Open the store now, also after ``close``."""
+        self.revive()
         store = self.store()
         if isinstance(store, Transactional):
             store.queues()  # or a caller's transaction may find a store that is not set up, and could not do it

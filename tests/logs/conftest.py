@@ -21,6 +21,14 @@ def url(request, tmp_path):
 
 
 @pytest.fixture
+def memory():
+    """An App whose logs lie in memory, for what does not depend on the store."""
+    app = App("memory:")
+    yield app
+    app.close()
+
+
+@pytest.fixture
 def app(url):
     """An App whose logs lie there."""
     app = App("memory:", logs=None if url == "memory:" else url)

@@ -80,28 +80,28 @@ def test_appends_share_the_stores_appends():
         assert run(main) <= 2
 
 
-def test_a_message_that_is_refused_spoils_no_other(app):
-    app.log("orders", max_body=5).append(b"")
-    other = app.log("audit")
+def test_a_message_that_is_refused_spoils_no_other(memory):
+    memory.log("orders", max_body=5).append(b"")
+    other = memory.log("audit")
 
     async def main():
-        log = app.aio.log("orders")
+        log = memory.aio.log("orders")
         bodies = [b"ok", b"too large", b"ok", b"ok", b"large too"]
         return await asyncio.gather(
-            *(log.append(body) for body in bodies), app.aio.log("audit").append(b""), return_exceptions=True
+            *(log.append(body) for body in bodies), memory.aio.log("audit").append(b""), return_exceptions=True
         )
 
     answers = run(main)
 
     assert [isinstance(answer, BodyTooLarge) for answer in answers] == [False, True, False, False, True, False]
-    assert (app.log("orders").depth(), other.depth()) == (4, 1)
+    assert (memory.log("orders").depth(), other.depth()) == (4, 1)
 
 
-def test_a_wrong_body_is_refused_at_once(app):
+def test_a_wrong_body_is_refused_at_once(memory):
     async def main():
         with pytest.raises(UsageError, match="bytes"):
-            await app.aio.log("orders").append("text")
-        assert await app.aio.logs() == []
+            await memory.aio.log("orders").append("text")
+        assert await memory.aio.logs() == []
 
     run(main)
 
@@ -164,9 +164,9 @@ def test_new_messages_wake_a_poll_and_the_loop_goes_on(app):
     run(main)
 
 
-def test_what_a_cancelled_poll_has_taken_comes_with_the_next(app):
+def test_what_a_cancelled_poll_has_taken_comes_with_the_next(memory):
     async def main():
-        log = app.aio.log("orders")
+        log = memory.aio.log("orders")
         await log.append_many([b"%d" % number for number in range(10)])
         async with log.group("billing").member() as member:
             seen = []
@@ -202,9 +202,9 @@ def test_cancelling_a_poll_that_waits_ends_it(app):
     assert not app.log("orders").group("billing").has_lag()
 
 
-def test_an_interrupted_poll_returns_nothing(app):
+def test_an_interrupted_poll_returns_nothing(memory):
     async def main():
-        log = app.aio.log("orders")
+        log = memory.aio.log("orders")
         await log.append(b"old")
         async with log.group("billing", start="latest").member() as member:
             member.interrupt()
@@ -227,9 +227,9 @@ def test_an_older_commit_loses_to_a_seek(app):
     run(main)
 
 
-def test_a_member_is_used_in_its_block(app):
+def test_a_member_is_used_in_its_block(memory):
     async def main():
-        log = app.aio.log("orders")
+        log = memory.aio.log("orders")
         await log.append(b"a")
         member = log.group("billing").member()
         with pytest.raises(UsageError, match="async with"):
@@ -244,10 +244,10 @@ def test_a_member_is_used_in_its_block(app):
     assert not [one for one in threading.enumerate() if one.name == "holdfast-log-member" and one.join(PATIENCE)]
 
 
-def test_a_member_whose_join_fails_says_why(app):
+def test_a_member_whose_join_fails_says_why(memory):
     async def main():
         with pytest.raises(UsageError, match="nothing"):
-            async with app.aio.log("nothing").group("billing").member():
+            async with memory.aio.log("nothing").group("billing").member():
                 pass
 
     run(main)

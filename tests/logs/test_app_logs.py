@@ -5,13 +5,16 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import ModuleType
 
 import pytest
 
 from holdfast import App, Closed
 from holdfast.clock import SYSTEM
+from holdfast.config import parse_url
 from holdfast.errors import NotSupported
 from holdfast.events import Event, Events, GroupExpired, GroupPins, LogTrimmed
+from holdfast.stores import LOGS_BUILT_IN, open_logs
 from holdfast.stores.memory import MemoryBackend
 from holdfast.testing import harness
 from holdfast.testing.clock import MovableClock
@@ -132,6 +135,25 @@ def test_an_app_in_the_kit_has_logs_of_its_own(tmp_path):
         assert app.logs() == []
     assert app.log("orders").depth() == 1
     app.close()
+
+
+def open_alone(url, *, clock):
+    """Open logs that no queue stands beside, as a third party's store may."""
+    return open_logs(parse_url("memory:"), clock=clock)
+
+
+def test_an_app_of_a_store_without_queues_serves_its_logs(monkeypatch):
+    module = ModuleType("alone")
+    module.open_alone = open_alone
+    monkeypatch.setitem(sys.modules, "alone", module)
+    monkeypatch.setitem(LOGS_BUILT_IN, "onlylogs", "alone:open_alone")
+    app = App("onlylogs:")
+    for _ in range(2):
+        with app:
+            assert app.log("orders").append(b"").offset == 0
+            assert [place.name for place in app.select()] == ["orders"]
+            with pytest.raises(NotSupported, match="logs"):
+                app.queue("mail").send(b"")
 
 
 def test_a_closed_app_has_no_member_left():

@@ -89,9 +89,9 @@ def test_a_new_group_begins_at_a_time(app):
 
 
 @pytest.mark.parametrize("start", ["middle", -1, 1.5, datetime(2026, 1, 1)])  # noqa: DTZ001 - that is refused
-def test_a_start_that_is_none_is_refused(app, start):
+def test_a_start_that_is_none_is_refused(memory, start):
     with pytest.raises(UsageError, match="start"):
-        app.log("orders").group("new", start=start)
+        memory.log("orders").group("new", start=start)
 
 
 def test_lag_tells_messages_and_age(app):
@@ -149,8 +149,8 @@ def test_a_group_is_sought_by_time_and_ends(app):
 @pytest.mark.parametrize(
     "where", [{}, {"to": "latest", "offset": 1}, {"to": "middle"}, {"offset": 0, "partition": 7}, {"offsets": {9: 0}}]
 )
-def test_a_seek_that_says_nothing_clear_is_refused(app, where):
-    group = filled(app).group("billing")
+def test_a_seek_that_says_nothing_clear_is_refused(memory, where):
+    group = filled(memory).group("billing")
     with pytest.raises(UsageError):
         group.seek(**where)
 
@@ -212,8 +212,8 @@ def test_a_closed_member_does_nothing_more(app):
 
 
 @pytest.mark.parametrize("wrong", [{"limit": 0}, {"limit": "5"}, {"wait": -1}])
-def test_a_poll_that_cannot_be_is_refused(app, wrong):
-    with filled(app).group("billing").member() as member, pytest.raises(UsageError):
+def test_a_poll_that_cannot_be_is_refused(memory, wrong):
+    with filled(memory).group("billing").member() as member, pytest.raises(UsageError):
         member.poll(**wrong)
 
 

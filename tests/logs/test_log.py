@@ -60,8 +60,8 @@ def test_many_bodies_lie_side_by_side(app):
     assert log.append_many([]) == []
 
 
-def test_messages_of_queues_and_logs_can_be_appended(app):
-    source, copy = app.log("source"), app.log("copy")
+def test_messages_of_queues_and_logs_can_be_appended(memory):
+    source, copy = memory.log("source"), memory.log("copy")
     source.append_many([Message(body=b"a", key="k", headers={"h": "1"}), b"b", (b"c", "x")])
 
     copy.append_many(source.read())
@@ -84,8 +84,8 @@ def test_messages_of_queues_and_logs_can_be_appended(app):
         (Message(body=b"", headers={"a": 1}), "headers"),
     ],
 )
-def test_what_cannot_be_appended_is_named(app, given, named):
-    log = app.log("orders", partitions=1)
+def test_what_cannot_be_appended_is_named(memory, given, named):
+    log = memory.log("orders", partitions=1)
     with pytest.raises(UsageError, match=named) as caught:
         log.append_many([b"good", given])
     assert "orders" in str(caught.value)
@@ -122,8 +122,8 @@ def test_an_offset_beyond_the_end_is_an_error(app):
     assert (caught.value.first, caught.value.next) == (0, 1)
 
 
-def test_a_batch_is_a_sequence(app):
-    log = app.log("orders")
+def test_a_batch_is_a_sequence(memory):
+    log = memory.log("orders")
     log.append_many([b"a", b"b"])
     log.append_many([b"c", b"d"])
 
@@ -163,9 +163,9 @@ def test_ends_and_depth_tell_what_is_held(app):
 # -- declaring ---------------------------------------------------------------------------------------------------
 
 
-def test_naming_a_log_makes_none(app):
-    app.log("orders", partitions=4)
-    assert app.logs() == []
+def test_naming_a_log_makes_none(memory):
+    memory.log("orders", partitions=4)
+    assert memory.logs() == []
 
 
 def test_settings_are_written_at_the_first_use(app):
@@ -274,13 +274,13 @@ def test_a_wrong_url_for_logs_is_named_at_once():
         App("memory:", logs="nonsense")
 
 
-def test_a_closed_app_refuses_and_opens_again(app):
-    app.log("orders").append(b"")
-    app.close()
+def test_a_closed_app_refuses_and_opens_again(memory):
+    memory.log("orders").append(b"")
+    memory.close()
     with pytest.raises(Exception, match="closed"):
-        app.log("orders").append(b"")
-    with app:
-        app.log("orders").append(b"")
+        memory.log("orders").append(b"")
+    with memory:
+        memory.log("orders").append(b"")
 
 
 def test_using_logs_alone_opens_no_queues(tmp_path):
@@ -292,26 +292,26 @@ def test_using_logs_alone_opens_no_queues(tmp_path):
     app.close()
 
 
-def test_names_and_labels_choose_logs(app):
+def test_names_and_labels_choose_logs(memory):
     for name, labels in (("orders.eu", {"team": "shop"}), ("orders.us", {"team": "shop", "old": "1"}), ("audit", {})):
-        app.log(name, labels=labels).append(b"")
+        memory.log(name, labels=labels).append(b"")
 
-    assert [log.name for log in app.logs()] == ["audit", "orders.eu", "orders.us"]
-    assert [log.name for log in app.logs("orders.*")] == ["orders.eu", "orders.us"]
-    assert [log.name for log in app.logs(labels={"team": "shop", "old": 1})] == ["orders.us"]
+    assert [log.name for log in memory.logs()] == ["audit", "orders.eu", "orders.us"]
+    assert [log.name for log in memory.logs("orders.*")] == ["orders.eu", "orders.us"]
+    assert [log.name for log in memory.logs(labels={"team": "shop", "old": 1})] == ["orders.us"]
 
 
-def test_queues_and_logs_are_selected_together_each_once(app):
-    app.queue("mail").send(b"")
-    app.log("orders", labels={"team": "shop", "eu": "1"}).append(b"")
-    app.log("old", labels={"team": "shop"}).append(b"")
+def test_queues_and_logs_are_selected_together_each_once(memory):
+    memory.queue("mail").send(b"")
+    memory.log("orders", labels={"team": "shop", "eu": "1"}).append(b"")
+    memory.log("old", labels={"team": "shop"}).append(b"")
 
     def chosen(**what):
-        return [place.name for place in app.select(**what)]
+        return [place.name for place in memory.select(**what)]
 
     assert chosen() == ["mail", "old", "orders"]
     assert chosen(labels={"team": "shop", "eu": 1}) == ["orders"]
     assert chosen(ids=["mail", "orders"], names="o*") == ["mail", "old", "orders"]
     assert chosen(ids="mail") == ["mail"]
     assert chosen(names=["m*", "mail"]) == ["mail"]
-    assert sum(place.destroy() for place in app.select()) == 3
+    assert sum(place.destroy() for place in memory.select()) == 3

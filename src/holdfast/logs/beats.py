@@ -21,7 +21,8 @@ M = TypeVar("M")
 
 
 class Beats:
-    """Beats for one holder, of which all members are, from a thread that lives while there are any.
+    """Beats for one holder, of which all members are, from a thread that lives while there are any; where locks hold
+    their partitions there is none.
 
     ``store`` returns the open logs. Every method may be called from any thread.
     """
@@ -32,6 +33,7 @@ class Beats:
         self._wake = threading.Event()
         self._holder: HolderInfo | None = None
         self._members = 0
+        self._needed = True
         self._thread: threading.Thread | None = None
         clock.on_move(self._wake.set)
 
@@ -45,6 +47,7 @@ class Beats:
             member = join(store, self._present())
         with self._counting():
             self._members += 1
+            self._needed = not store.features.locks
         return member
 
     def left(self) -> None:
@@ -61,7 +64,7 @@ class Beats:
     def _counting(self) -> Iterator[None]:
         with self._lock:
             yield
-            if self._members > 0 and self._thread is None:
+            if self._members > 0 and self._needed and self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="holdfast-log-beats", daemon=True)
                 self._thread.start()
             elif self._members <= 0:

@@ -43,7 +43,8 @@ class Member:
         Waits up to ``wait`` seconds until there are ``min_bytes``; empty when there are none, or when it was
         interrupted. What it returned before is taken to be done with, committed or not: it comes again only after a
         seek, or to whoever takes the partition next. Raises ``OffsetGone`` when retention has removed what the group
-        was to read (see ``Log.group``), ``CorruptLog`` where bytes are damaged.
+        was to read (see ``Log.group``), ``CorruptLog`` where bytes are damaged, ``Closed`` when the log or the group
+        has been removed, ``LeaseLost`` when the process was taken for dead: join anew.
         """
         check_whole(limit, f"{self!r}: limit", 1)
         patience = seconds(wait, f"{self!r}: the time to wait")

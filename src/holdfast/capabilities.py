@@ -7,7 +7,7 @@ return to the store's level, may be repeated, and ignores ids it does not know.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Literal, Protocol, runtime_checkable
 
@@ -17,6 +17,7 @@ from holdfast.contract import LogBackend
 from holdfast.delivery import Command, JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
 from holdfast.errors import UsageError
 from holdfast.failures import ErrorInfo
+from holdfast.logged import Verified
 from holdfast.message import DEFAULT_ATTEMPTS, NO_HEADERS, Message, Stored
 
 REMOVABLE = tuple(state for state in State if state is not State.RUNNING)
@@ -218,6 +219,24 @@ class Logs(Protocol):
 
     def open_logs(self) -> LogBackend:
         """Return the logs of this store, the same object at every call. Closing either closes both."""
+
+
+@runtime_checkable
+class Verifiable(Protocol):
+    """The bytes of its logs carry checksums, and can be read through; a power of a :class:`LogBackend`.
+
+    ``progress`` is told now and then how many bytes have been read, and how many there are.
+    """
+
+    def verify(self, log: str, progress: Callable[[int, int], object] | None = None) -> Verified:
+        """Read everything there is of a log, and check it. Changes nothing; the log may be in use."""
+
+    def repair(self, log: str, progress: Callable[[int, int], object] | None = None) -> Verified:
+        """Take out for good what is damaged, so that readers go on behind it; durable on return, may be repeated.
+
+        The offsets of what went stay empty. Its bytes are kept in files. Nobody may be writing the log: raises
+        ``BackendError``, which names the process that is.
+        """
 
 
 @runtime_checkable

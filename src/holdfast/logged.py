@@ -236,3 +236,30 @@ class LogTidied(msgspec.Struct, frozen=True):
             self.groups + other.groups,
             self.more or other.more,
         )
+
+
+# -- verifying ------------------------------------------------------------------------------------------------
+
+
+class DamagedRange(msgspec.Struct, frozen=True):
+    """What was durable and is no longer what was written: bytes of a file, and the offsets they held; ends excluded."""
+
+    partition: int
+    path: str
+    begin: int
+    end: int
+    first: int
+    next: int
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What reading a whole log found: how much there is, what is damaged, and ``notes`` on what does not matter.
+
+    After a repair the ``damages`` are those that were taken out, and ``kept`` the files with their bytes.
+    """
+
+    messages: int = 0
+    bytes: int = 0
+    damages: tuple[DamagedRange, ...] = ()
+    notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ COMMANDS = {
     "worker": "Work on the queues of an App until SIGTERM or Ctrl-C.",
     "jobs": "List, show, cancel and replay jobs.",
     "queues": "List, measure, pause, reload, flush and destroy queues.",
+    "logs": "List, read, append to, verify and destroy logs; look after their groups.",
     "dead": "List, replay and purge dead letters.",
     "schedules": "List, show, pause, resume, run and remove schedules.",
     "workers": "List and show workers, and let them be quiet, work or stop.",

@@ -18,7 +18,7 @@ from holdfast.cli.output import Output
 from holdfast.cli.project import ON_DISK, find_project
 from holdfast.clock import SYSTEM
 from holdfast.config import StoreURL, parse_url
-from holdfast.contract import QueueBackend
+from holdfast.contract import LogBackend, QueueBackend
 from holdfast.delivery import State
 from holdfast.errors import ConfigError, UsageError, nearest
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from holdfast.app import App
 
 F = TypeVar("F", bound=Callable[..., Any])
+B = TypeVar("B", QueueBackend, LogBackend)
 
 URL_VARIABLE, DEFAULT_URL = "HOLDFAST_URL", "sqlite:///holdfast.db"
+LOGS_VARIABLE = "HOLDFAST_LOGS_URL"
 APP_VARIABLE = "HOLDFAST_APP"
 
 
@@ -162,6 +164,43 @@ def opened(url: str | None, app: str | None, *, shared: bool = True) -> Iterator
 
     One that lives inside a single process is refused, unless it need not be ``shared``.
     """
+    parsed, found = _named(url, app)
+    if found is not None:
+        with found:
+            yield _shared(found.backend, found.url) if shared else found.backend, found
+        return
+    from holdfast.stores import open_store
+
+    store = open_store(parsed)
+    try:
+        yield _shared(store, parsed) if shared else store, None
+    finally:
+        store.close()
+
+
+@contextmanager
+def opened_logs(url: str | None, app: str | None) -> Iterator[LogBackend]:
+    """Open the logs of the store that is named so, or by ``$HOLDFAST_LOGS_URL``."""
+    if url is None and app is None:
+        url = os.environ.get(LOGS_VARIABLE)
+    parsed, found = _named(url, app)
+    if found is not None:
+        with found:
+            yield _shared(found.log_backend, found.logs_url or found.url)
+        return
+    from holdfast.stores import open_logs
+
+    store = open_logs(parsed)
+    try:
+        yield _shared(store, parsed)
+    finally:
+        store.close()
+
+
+def _named(url: str | None, app: str | None) -> tuple[StoreURL, App | None]:
+    """Return the URL of the store that is meant, and the App whose it is, if one was named; what is not there is
+    refused.
+    """
     if url is not None and app is not None:
         raise click.UsageError("Give --url or --app, not both.")
     folder, by_default = None, False
@@ -174,18 +213,10 @@ def opened(url: str | None, app: str | None, *, shared: bool = True) -> Iterator
 
         found = find_app(app, folder)
         _check_place(found.url)
-        with found:
-            yield _shared(found.backend, found.url) if shared else found.backend, found
-        return
+        return found.url, found
     parsed = parsed or parse_url(DEFAULT_URL)
     _check_place(parsed, by_default=by_default)
-    from holdfast.stores import open_store
-
-    store = open_store(parsed)
-    try:
-        yield _shared(store, parsed) if shared else store, None
-    finally:
-        store.close()
+    return parsed, None
 
 
 def _unsaid() -> tuple[StoreURL | None, str | None, Path | None]:
@@ -208,13 +239,17 @@ def _check_place(url: StoreURL, *, by_default: bool = False) -> None:
         raise ConfigError(f"which store? Give --url or --app, or set {URL_VARIABLE} ({url.path} is not here)")
     path = Path(url.path).absolute()
     others = [str(other.name) for other in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
-    raise ConfigError(
-        f"{url.text}: there is no file {path}{nearest(path.name, others)}; it is made when a program first sends "
-        f"(three slashes for a relative path, four for an absolute one)"
-    )
+    near, (what, hint) = nearest(path.name, others), _PLACES[url.scheme]
+    raise ConfigError(f"{url.text}: there is no {what} {path}{near}; it is made when a program first sends{hint}")
 
 
-def _shared(store: QueueBackend, url: StoreURL) -> QueueBackend:
+_PLACES = {
+    "sqlite": ("file", " (three slashes for a relative path, four for an absolute one)"),
+    "disk": ("directory", ""),
+}
+
+
+def _shared(store: B, url: StoreURL) -> B:
     if store.features.multi_process or store.features.durable:
         return store
     raise UsageError(

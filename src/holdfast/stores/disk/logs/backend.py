@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
 
+from holdfast.capabilities import Verifiable
 from holdfast.clock import SYSTEM, Clock
 from holdfast.config import BATCH_MOST, LogSettings
 from holdfast.contract import Features, LogBackend
 from holdfast.errors import HoldfastError, UsageError
-from holdfast.logged import Chunk, Columns, Ends, LogTidied, Producer, StoredAt
+from holdfast.logged import Chunk, Columns, Ends, LogTidied, Producer, StoredAt, Verified
 from holdfast.message import Level
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.logs.directory import log_directory, remove_tree, sweep
@@ -19,13 +20,14 @@ from holdfast.stores.disk.logs.forks import abandon_at_fork
 from holdfast.stores.disk.logs.groups import dismantle, group_directories
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.serving import DiskGroups
+from holdfast.stores.disk.logs.verifying import Progress, repair_log, verify_log
 from holdfast.stores.disk.logs.writing import LogWriter
 from holdfast.stores.disk.options import PartitionOptions, Report
 from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.refused import check_columns
 
 
-class DiskLogs(DiskGroups, LogBackend):
+class DiskLogs(DiskGroups, LogBackend, Verifiable):
     """Logs under ``<root>/logs``. Nothing is opened, locked or made before it is needed."""
 
     def __init__(
@@ -138,6 +140,21 @@ class DiskLogs(DiskGroups, LogBackend):
             its = self.log(log)
             its.check(partition)
             return its.reader(partition).find(time)
+
+    # -- verifying ------------------------------------------------------------------------------------------------
+
+    def verify(self, log: str, progress: Progress | None = None) -> Verified:
+        with self.at_work(log):
+            return verify_log(self.log(log), progress)
+
+    def repair(self, log: str, progress: Progress | None = None) -> Verified:
+        with self.at_work(log), self._lock:
+            its = self.log(log)
+            mine = self._writers.pop(log, None)
+            if mine is not None:
+                mine.close()
+            with closing(LogWriter(its, self)):
+                return repair_log(its, lambda number, report: self.tell(log, number, report), progress)
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 

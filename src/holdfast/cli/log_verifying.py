@@ -1,0 +1,90 @@
+"""``holdfast logs verify`` and ``repair``: every byte read and checked, and what is damaged taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import click
+import msgspec
+
+from holdfast.capabilities import Verifiable
+from holdfast.cli.log_options import log_argument, log_name, on_logs
+from holdfast.cli.options import yes_option
+from holdfast.cli.output import Output, Part, Table, count, progress
+from holdfast.cli.sizes import size
+from holdfast.contract import LogBackend
+from holdfast.errors import NotSupported
+from holdfast.logged import Verified
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[LOG]...")
+@on_logs
+def verify(store: LogBackend, out: Output, names: Sequence[str]) -> None:
+    """Read every byte of these logs, or of all, and check it. Exit code 1 when something is damaged."""
+    verifiable = _verifiable(store)
+    meant = [log_name(store, name) for name in names] or list(store.logs())
+    found = {name: _through(verifiable.verify, store, name) for name in meant}
+    damages = sum(len(one.damages) for one in found.values())
+    shown = [part for name, one in found.items() for part in _shown(name, one)]
+    documents = {name: msgspec.to_builtins(one) for name, one in found.items()}
+    out.answer({"logs": documents, "damages": damages}, *(shown or ["this store has no logs yet"]))
+    if damages:
+        click.get_current_context().exit(1)
+
+
+@click.command()
+@log_argument
+@click.option("--skip", is_flag=True, required=True, help="Go on behind what is damaged.")
+@yes_option
+@on_logs
+def repair(store: LogBackend, out: Output, log: str, *, skip: bool, yes: bool) -> None:
+    """Take out of a log what is damaged, for good, so that its readers go on behind it.
+
+    The damaged bytes are kept in files beside the log's; their offsets stay empty. No program may be appending.
+    """
+    verifiable = _verifiable(store)
+    seen = _through(verifiable.verify, store, log_name(store, log))
+    if seen.damages:
+        lost = sum(one.next - one.first for one in seen.damages)
+        out.confirm(f"this gives up {count(lost, 'message')} of {log}, offsets {_offsets(seen)}", yes=yes)
+    done = _through(verifiable.repair, store, log) if seen.damages else seen
+    given_up = f"{count(done.messages, 'message')} of {log} given up, {size(done.bytes)}"
+    kept = [f"  kept in {path}" for path in done.kept]
+    document = {"log": log, **msgspec.to_builtins(done)}
+    out.answer(document, given_up if done.damages else f"nothing is damaged in {log}", *kept)
+
+
+def _verifiable(store: LogBackend) -> Verifiable:
+    if isinstance(store, Verifiable):
+        return store
+    raise NotSupported("these logs have no checksums of their own; holdfast doctor examines the store that they are in")
+
+
+def _through(act: Callable[..., Verified], store: LogBackend, name: str) -> Verified:
+    """Do what takes long, with a bar."""
+    done = 0
+    with progress(name, sum(one.bytes for one in store.ends(name))) as bar:
+
+        def tell(read: int, of: int) -> None:
+            nonlocal done
+            bar.update(max(0, read - done))
+            done = max(done, read)
+
+        return act(name, tell)
+
+
+def _shown(name: str, found: Verified) -> list[Part]:
+    good = f"{name}: {count(found.messages, 'message')}, {size(found.bytes)}"
+    notes = [f"  {note}" for note in found.notes]
+    if not found.damages:
+        return [f"{good}, intact", *notes]
+    rows = [
+        [one.partition, f"{one.first} to {one.next - 1}", f"{one.begin} to {one.end - 1}", one.path]
+        for one in found.damages
+    ]
+    return [f"{good}, damaged:", Table(["partition", "offsets", "bytes", "file"], rows), *notes]
+
+
+def _offsets(found: Verified) -> str:
+    return ", ".join(f"{one.first} to {one.next - 1} of partition {one.partition}" for one in found.damages)

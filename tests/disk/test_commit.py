@@ -1,0 +1,147 @@
+"""Groups of callers at one disk, and the thread that looks after quiet partitions."""
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from holdfast.errors import BackendError
+from holdfast.logged import Columns
+from holdfast.stores.disk.commit import GroupCommit
+from holdfast.stores.disk.upkeep import Upkeep
+from tests.disk.conftest import Disk
+
+
+class Slow:
+    """What carries out groups, one at a time, when the test lets it."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.began, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def __call__(self, items: list[int]) -> None:
+        self.groups.append(list(items))
+        self.began.release()
+        assert self.go_on.acquire(timeout=10)
+
+    def wait(self) -> None:
+        assert self.began.acquire(timeout=10)
+
+
+def submitters(commit: GroupCommit[int], items: Iterator[int] | list[int]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=commit.submit, args=(item,)) for item in items]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def gathered(commit: GroupCommit[int], number: int) -> None:
+    """Return when so many wait for the next group."""
+    while commit._next is None or len(commit._next.items) < number:
+        threading.Event().wait(0.001)
+
+
+def test_who_comes_while_one_is_at_the_disk_is_in_the_next_group() -> None:
+    slow = Slow()
+    commit = GroupCommit(slow)
+    threads = submitters(commit, [0])
+    slow.wait()
+    threads += submitters(commit, [1, 2, 3])
+    gathered(commit, 3)
+    slow.go_on.release()
+    slow.wait()
+    threads += submitters(commit, [4])
+    gathered(commit, 1)
+    slow.go_on.release(2)
+    for thread in threads:
+        thread.join(10)
+    assert [sorted(group) for group in slow.groups] == [[0], [1, 2, 3], [4]]
+
+
+def test_a_group_that_fails_does_not_stop_the_next() -> None:
+    seen: list[int] = []
+
+    def carry_out(items: list[int]) -> None:
+        seen.extend(items)
+        if 1 in items:
+            raise KeyboardInterrupt
+
+    commit = GroupCommit(carry_out)
+    with pytest.raises(KeyboardInterrupt):
+        commit.submit(1)
+    commit.submit(2)
+    assert seen == [1, 2]
+
+
+def test_who_submits_while_his_own_thread_is_at_the_disk_is_refused() -> None:
+    commit: GroupCommit[int] = GroupCommit(lambda items: commit.submit(2) if 1 in items else None)
+    with pytest.raises(BackendError, match="middle of an append"):
+        commit.submit(1)
+    commit.submit(3)
+
+
+def test_lingering_takes_those_along_who_come_meanwhile() -> None:
+    groups: list[list[int]] = []
+    commit: GroupCommit[int] = GroupCommit(lambda items: groups.append(list(items)), linger=0.005)
+    threads = submitters(commit, list(range(30)))
+    for thread in threads:
+        thread.join(10)
+    assert sorted(item for group in groups for item in group) == list(range(30))
+    assert len(groups) < 30
+
+
+def test_an_interrupted_heir_still_carries_his_group_out() -> None:
+    slow = Slow()
+    commit = GroupCommit(slow)
+    threads = submitters(commit, [0])
+    slow.wait()
+
+    def interrupt() -> None:
+        gathered(commit, 1)
+        others = submitters(commit, [2, 3])
+        threads.extend(others)
+        gathered(commit, 3)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        slow.go_on.release(2)
+
+    threads.append(threading.Thread(target=interrupt))
+    threads[-1].start()
+    with pytest.raises(KeyboardInterrupt):
+        commit.submit(1)
+    for thread in threads:
+        thread.join(10)
+    assert [sorted(group) for group in slow.groups] == [[0], [1, 2, 3]]
+
+
+def test_upkeep_comes_again_until_what_it_keeps_is_quiet() -> None:
+    delays = iter([0.001, 0.001, None])
+    quiet = threading.Event()
+
+    class Restless:
+        def upkeep(self) -> float | None:
+            delay = next(delays)
+            if delay is None:
+                quiet.set()
+            return delay
+
+    upkeep = Upkeep()
+    upkeep.wake(Restless())
+    assert quiet.wait(10)
+    upkeep.stop()
+    upkeep.stop()
+
+
+def test_an_idle_partition_marks_itself_and_one_with_an_interval_syncs(disk: Disk) -> None:
+    partition = disk.open(sync="interval", interval=0.001, idle_mark=0.01)
+    disk.clock.ticking = False
+    partition.append(Columns([b"a"]))
+    stable = partition._live.segment.stable
+    disk.clock.move(0.002)
+    while partition._live.segment.stable == stable:
+        threading.Event().wait(0.001)
+    size = disk.logs()[0].stat().st_size
+    disk.clock.move(1)
+    while disk.logs()[0].stat().st_size == size:
+        threading.Event().wait(0.001)
+    assert disk.logs()[0].stat().st_size == size + 64

@@ -61,7 +61,7 @@ class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, Logs, Queu
 
     def _changed(self) -> None:
         self._waiting.wake()
-        self._logs.wakes.ring()
+        self._logs.wakes.ring_all()
         for watch in list(self._watches):
             watch.wake()
 

@@ -76,11 +76,13 @@ class SqliteLogs(SqliteGroups, LogBackend):
         self, log: LogRow, partition: int, new: appends.Packed, producer: Producer | None
     ) -> tuple[int, bool] | None:
         try:
-            return self.write(lambda tx: appends.append(tx, log, partition, new, producer))
+            stored = self.write(lambda tx: appends.append(tx, log, partition, new, producer), quiet=True)
         except BackendError as error:
             if is_full(error):
                 raise QueueFull(f"log {log.name!r}: {error}") from error
             raise
+        self.wakes.ring(log.number)
+        return stored
 
     def flush(self, log: str) -> Level:
         self.reader.read(lambda connection: log_of(connection, log))
@@ -152,4 +154,4 @@ class SqliteLogs(SqliteGroups, LogBackend):
         self.reader.close()
         with self._syncing:
             self._syncing.close()
-        self.wakes.ring()
+        self.wakes.ring_all()

@@ -36,9 +36,15 @@ class SqliteGroups(LogGroups):
         return Instant(self.clock.wall(), self.clock.boot(), self._boot)
 
     def write(self, function: Callable[[Transaction], T], *, quiet: bool = False) -> T:
-        """Carry out ``function`` as the writer does; ``Closed`` when the logs are closed, if not their store."""
+        """Carry out ``function`` as the writer does, then wake who waits for any log unless it is ``quiet``.
+
+        ``Closed`` when the logs are closed, if not their store.
+        """
         self.reader.check_open()
-        return self.writer.run(function, quiet=quiet)
+        result = self.writer.run(function, quiet=True)  # who waits for jobs need not look
+        if not quiet:
+            self.wakes.ring_all()
+        return result
 
     def join(
         self, log: str, group: str, holder: HolderInfo, *, start: Start, when_gone: WhenGone = "error"

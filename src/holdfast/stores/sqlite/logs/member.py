@@ -7,8 +7,8 @@ another, or a member has died, does it read or write more. So a poll that finds 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ from holdfast.stores.sqlite.logs.reading import Budget
 from holdfast.stores.sqlite.logs.wakes import Wakes
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
+T = TypeVar("T")
 LOOK = 0.25
 """How often, in seconds, a poll looks whether other members have died."""
 
@@ -43,6 +44,9 @@ class Lender(Protocol):
 
     def now(self) -> Instant:
         """Return the time."""
+
+    def write(self, function: Callable[[Transaction], T], *, quiet: bool = False) -> T:
+        """Carry out ``function`` in a transaction; wake who waits unless it is ``quiet``."""
 
     def left(self, member: SqliteMember) -> None:
         """Forget a member."""
@@ -83,12 +87,12 @@ class SqliteMember(LogMember):
 
     def _await(self, end: float, limit: int, enough: int, busy: Collection[int]) -> list[PartitionRow]:
         while True:
-            rings = self._logs.wakes.rings
+            rings = self._logs.wakes.rings(self._member.log.number)
             news = self._look(busy)
             left = end - time.monotonic()
             if left <= 0 or self._interrupted or self._suffices(news, limit, enough):
                 return news
-            self._logs.wakes.wait(rings, min(left, LOOK))
+            self._logs.wakes.wait(self._member.log.number, rings, min(left, LOOK))
 
     def _look(self, busy: Collection[int]) -> list[PartitionRow]:
         """Share, and return those partitions held in which there is something to read."""
@@ -160,7 +164,7 @@ class SqliteMember(LogMember):
 
     def interrupt(self) -> None:
         self._interrupted = True
-        self._logs.wakes.ring()
+        self._logs.wakes.ring(self._member.log.number)
 
     # -- sharing --------------------------------------------------------------------------------------------------
 
@@ -177,7 +181,7 @@ class SqliteMember(LogMember):
         if standing is None:
             raise members.removed(self._member)
         if dead or not standing.registered or standing.lacking() or standing.surplus(busy):
-            self._stand(self._logs.writer.run(lambda tx: members.share(tx, self._member, dead, busy)))
+            self._stand(self._logs.write(lambda tx: members.share(tx, self._member, dead, busy)))
             self._logs.beaten[self._member.holder.id] = now.uptime
         elif self._is_beat_due(now):
             self._beat(now)
@@ -210,7 +214,7 @@ class SqliteMember(LogMember):
 
     def _beat(self, now: Instant) -> None:
         holder, boot = self._member.holder, self._member.boot
-        if not self._logs.writer.run(lambda tx: members.keep_alive(tx, holder, boot), quiet=True):
+        if not self._logs.write(lambda tx: members.keep_alive(tx, holder, boot), quiet=True):
             raise members.retired(holder)
         self._logs.beaten[holder.id] = now.uptime
 
@@ -226,7 +230,7 @@ class SqliteMember(LogMember):
                 members.keep_alive(tx, self._member.holder, self._member.boot)
             return members.commit(tx, self._member, offsets)
 
-        committed = self._logs.writer.run(command, quiet=True)
+        committed = self._logs.write(command, quiet=True)
         if due:
             self._logs.beaten[self._member.holder.id] = now.uptime
         if committed.lost:
@@ -247,10 +251,9 @@ class SqliteMember(LogMember):
             self._left = True
             self._logs.left(self)
             try:
-                self._logs.writer.run(lambda tx: members.leave(tx, self._member))
+                self._logs.write(lambda tx: members.leave(tx, self._member))
             except (BackendError, Closed):
-                self._logs.beaten.pop(self._member.holder.id, None)  # its ttl, or the end of its process, will tell
-            self._logs.wakes.ring()
+                self._logs.wakes.ring_all()  # its ttl, or the end of its process, tells the others
 
     def _check_member(self) -> None:
         self._logs.reader.check_open()

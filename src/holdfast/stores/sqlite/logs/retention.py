@@ -12,7 +12,7 @@ from holdfast.stores.sqlite.logs import groups
 from holdfast.stores.sqlite.logs.liveness import Instant, living
 from holdfast.stores.sqlite.logs.places import LogRow, PartitionRow, Source, is_current, partitions
 from holdfast.stores.sqlite.logs.places import find as find_log
-from holdfast.stores.sqlite.logs.reading import before, find, first_where, holding
+from holdfast.stores.sqlite.logs.reading import before, ends, find, first_where, holding
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import Transaction
 
@@ -32,7 +32,8 @@ def floors(source: Source, log: LogRow, now: int) -> list[int]:
     found = [part.first for part in parts]
     if settings.keep_for is not None:
         young = now - int(settings.keep_for * 1000)
-        found = [max(floor, find(source, part, young)) for floor, part in zip(found, parts, strict=True)]
+        old = {end.partition for end in ends(source, log) if end.oldest is not None and end.oldest < young}
+        found = [find(source, part, young) if part.index in old else part.first for part in parts]
     if (last := _last_beyond(source, log, parts)) is not None:
         after = [first_where(source, part, lambda append: append.number > last) for part in parts]
         found = list(map(max, found, after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,14 +11,18 @@ from holdfast.clock import Clock
 
 
 class Wakes:
-    """One bell for all members: it rings at every commit to the file, whoever made it. Any thread."""
+    """A bell for each log, by its number, that rings when something was committed to it. Any thread.
+
+    What this process commits to queues rings none, and what it commits to logs wakes nobody who waits for jobs; of what
+    others commit nobody knows where, so all bells ring.
+    """
 
     def __init__(self, clock: Clock) -> None:
-        self._changed = threading.Condition()
+        self._rung = threading.Condition()
         self._listeners = 0
-        self.rings = 0
-        """How often it has rung; take it before you look, and ``wait`` with it."""
-        clock.on_move(self.ring)
+        self._of_all = 0
+        self._of_one: Counter[int] = Counter()
+        clock.on_move(self.ring_all)
 
     def has_listeners(self) -> bool:
         """Tell whether anybody listens now."""
@@ -26,21 +31,31 @@ class Wakes:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Count as one who listens."""
-        with self._changed:
+        with self._rung:
             self._listeners += 1
         try:
             yield
         finally:
-            with self._changed:
+            with self._rung:
                 self._listeners -= 1
 
-    def ring(self) -> None:
-        """Let everybody look again."""
-        with self._changed:
-            self.rings += 1
-            self._changed.notify_all()
+    def rings(self, log: int) -> int:
+        """Return how often its bell has rung; ask before you look, and ``wait`` with it."""
+        return self._of_all + self._of_one[log]
 
-    def wait(self, rings: int, timeout: float) -> None:
-        """Block until it rings, or has rung since it had rung ``rings`` times; at most ``timeout`` seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.rings != rings, timeout)
+    def ring(self, log: int) -> None:
+        """Let those look again who wait for this log."""
+        with self._rung:
+            self._of_one[log] += 1
+            self._rung.notify_all()
+
+    def ring_all(self) -> None:
+        """Let everybody look again."""
+        with self._rung:
+            self._of_all += 1
+            self._rung.notify_all()
+
+    def wait(self, log: int, rings: int, timeout: float) -> None:
+        """Block until its bell rings, or has rung since it had rung ``rings`` times; at most ``timeout`` seconds."""
+        with self._rung:
+            self._rung.wait_for(lambda: self.rings(log) != rings, timeout)

@@ -51,6 +51,7 @@ def test_a_healthy_file_is_well_in_every_respect(store):
     told = "\n".join(found(store, "ok"))
     for text in ("permissions are 0600", "free on its disk", "pages are sound", "tables are of version", "SQLite 3.",
                  "through apsw", "commits wait for the disk", "WAL of", "counts are those of its jobs", "1 holders",
+                 "totals of its logs",
                  "queue 'work'"):  # fmt: skip
         assert text in told
 

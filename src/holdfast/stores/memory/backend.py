@@ -12,6 +12,7 @@ from holdfast.failures import ErrorInfo
 from holdfast.machine import Change, merged
 from holdfast.message import Level, Message
 from holdfast.stores.engine import Engine, EngineBackend
+from holdfast.stores.log_findings import log_findings
 from holdfast.stores.memory.logs import DEFAULT_MAX_LOG_BYTES, MemoryLogs
 from holdfast.stores.queue_findings import queue_findings
 
@@ -116,4 +117,5 @@ class MemoryBackend(EngineBackend, Doctor, Logs):
             full = engine.jobs >= engine.max_jobs or size >= engine.max_bytes
         gone = Finding("ok", "jobs live in the memory of this process", "they are gone when it ends")
         room = Finding("error", what, "no more can be sent", "work them off") if full else Finding("ok", what)
-        return [gone, room, *queue_findings([self.stats(queue) for queue in self.queues()])]
+        stats = [self.stats(queue) for queue in self.queues()]
+        return [gone, room, *queue_findings(stats), *log_findings(self._logs)]

@@ -12,8 +12,10 @@ import msgspec
 from holdfast.capabilities import Doctor, Finding
 from holdfast.clock import Clock
 from holdfast.config import QueueSettings
+from holdfast.contract import LogBackend
 from holdfast.delivery import HolderInfo, QueueStats
 from holdfast.errors import BackendError, NotSupported
+from holdfast.stores.log_findings import log_findings
 from holdfast.stores.queue_findings import queue_findings
 from holdfast.stores.sqlite.connection import (
     NETWORK_FILE_SYSTEMS,
@@ -36,13 +38,14 @@ LITTLE_ROOM, TOO_LITTLE_ROOM = 256 << 20, 16 << 20
 
 
 class Patient(msgspec.Struct, frozen=True):
-    """What is looked at. ``stats`` returns the statistics of every queue."""
+    """What is looked at. ``stats`` returns the statistics of every queue, ``logs`` what is found of logs."""
 
     place: Location
     clock: Clock
     boot_id: str
     read: Callable[[Callable[[Connection], list[Finding]]], list[Finding]]
     stats: Callable[[], Sequence[QueueStats]]
+    logs: Callable[[], Sequence[Finding]]
 
 
 class SqliteDoctor(Doctor):
@@ -61,9 +64,14 @@ class SqliteDoctor(Doctor):
         """Return the queues; the contract's."""
         raise NotImplementedError
 
+    def open_logs(self) -> LogBackend:
+        """Return the logs; the capability's."""
+        raise NotImplementedError
+
     def examine(self) -> list[Finding]:
         self._reader.check_open()
-        return examine(Patient(self._place, self._clock, self._boot_id, self._reader.read, self._all_stats))
+        lent = self._reader.read, self._all_stats, lambda: list(log_findings(self.open_logs()))
+        return examine(Patient(self._place, self._clock, self._boot_id, *lent))
 
     def _all_stats(self) -> list[QueueStats]:
         return [self.stats(queue) for queue in self.queues()]
@@ -72,7 +80,7 @@ class SqliteDoctor(Doctor):
 def examine(patient: Patient) -> list[Finding]:
     """Return all findings, the file's own first; see ``Doctor``."""
     findings = [*_place(patient.place)]
-    for look in (_integrity, _version, _library, _journal, _counts, _holders):
+    for look in (_integrity, _version, _library, _journal, _counts, _totals, _holders):
         try:
             findings += patient.read(lambda connection, look=look: list(look(connection, patient)))  # type: ignore[misc] # bound now
         except BackendError as error:
@@ -81,10 +89,10 @@ def examine(patient: Patient) -> list[Finding]:
         except NotSupported as error:
             return [*findings, Finding("error", "its tables are another release's", str(error), "use that release")]
     try:
-        stats = patient.stats()
+        stats, logs = patient.stats(), patient.logs()
     except BackendError as error:
         return [*findings, Finding("error", "it cannot be written", str(error), "see what holds the write lock")]
-    return [*findings, *queue_findings(stats)]
+    return [*findings, *queue_findings(stats), *logs]
 
 
 # -- the file -----------------------------------------------------------------------------------------------------
@@ -205,6 +213,18 @@ def _counts(connection: Connection, patient: Patient) -> Iterator[Finding]:
     yield Finding(
         "error", f"counts are wrong: {'; '.join(named)}", "something but Holdfast has changed its tables",
         "restore it from a copy, or destroy those queues; jobs run all the same",
+    )  # fmt: skip
+
+
+def _totals(connection: Connection, patient: Patient) -> Iterator[Finding]:
+    wrong = connection.execute(_SQL["wrong_partitions"])
+    if not wrong:
+        yield Finding("ok", "the totals of its logs are those of their appends")
+        return
+    named = ", ".join(f"log {log!r}, partition {partition}" for log, partition in wrong[:MOST_NAMED])
+    yield Finding(
+        "error", f"totals are wrong: {named}", "something but Holdfast has changed its tables",
+        "restore it from a copy; retention, limits and lag of these logs cannot be relied on",
     )  # fmt: skip
 
 

@@ -23,3 +23,18 @@ SELECT queue.name, lane.kind, both.state, both.counted, both.found
   LEFT JOIN holdfast_lane AS lane ON lane.number = both.lane
   LEFT JOIN holdfast_queue AS queue ON queue.number = lane.queue
  ORDER BY queue.name, lane.kind, both.state
+
+-- name: wrong_partitions
+-- Partitions whose kept totals are not those of their appends.
+SELECT log.name, part.partition
+  FROM holdfast_partition AS part
+  JOIN holdfast_log AS log ON log.number = part.log
+  LEFT JOIN (SELECT partition, min(base) AS first, max(base + count) AS next, sum(count) AS messages,
+                    sum(length(data)) AS bytes
+               FROM holdfast_append
+              GROUP BY partition) AS its ON its.partition = part.number
+ WHERE coalesce(its.bytes, 0) <> part.written - part.dropped
+    OR coalesce(its.messages, 0) <> part.next - part.first
+    OR its.first <> part.first
+    OR its.next <> part.next
+ ORDER BY log.name, part.partition

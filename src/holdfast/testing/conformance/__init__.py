@@ -16,7 +16,7 @@ from holdfast.testing.conformance.counting import StatsCases
 from holdfast.testing.conformance.crashing import CrashCases, CrashRunCases
 from holdfast.testing.conformance.doubting import DoubtCases
 from holdfast.testing.conformance.durable import DurableCases, DurablePowersCases
-from holdfast.testing.conformance.examining import ExamineCases
+from holdfast.testing.conformance.examining import ExamineCases, ExamineLogCases
 from holdfast.testing.conformance.expiring import ExpiryCases
 from holdfast.testing.conformance.filtering import FilterCases
 from holdfast.testing.conformance.firing import FireCases, OverlapCases, TickCases
@@ -91,6 +91,7 @@ __all__ = [
     "DurablePowersCases",
     "DurableScheduleCases",
     "ExamineCases",
+    "ExamineLogCases",
     "ExpiryCases",
     "FilterCases",
     "FireCases",

@@ -6,8 +6,9 @@ from concurrent.futures import Future
 import pytest
 
 from benchmarks.ours.statements import Statements
-from holdfast.config import parse_url
+from holdfast.config import LogSettings, parse_url
 from holdfast.delivery import HolderInfo, Report
+from holdfast.logged import Columns
 from holdfast.message import Message
 from holdfast.stores import open_store
 
@@ -106,6 +107,23 @@ def test_a_beat_of_another_process_causes_one_look(open_handle, statements):
     threading.Event().wait(0.1)
     assert waiter.looks == looks + 1
     store.interrupt()
+
+
+def test_appends_of_this_process_cause_no_look(open_handle, statements):
+    store = open_handle()
+    logs = store.open_logs()
+    logs.declare("events", LogSettings())
+    waiter = Waiter(store, statements)
+    threading.Event().wait(0.05)
+    looks = waiter.looks
+
+    for _ in range(20):
+        logs.append("events", 0, Columns([b"x"]))
+        threading.Event().wait(0.005)
+
+    assert waiter.looks == looks
+    store.interrupt()
+    assert waiter.woken.result(PATIENCE) is False
 
 
 def test_a_send_of_another_process_wakes(open_handle, statements):

@@ -122,6 +122,11 @@ class TestLogHandle(conformance.LogHandleCases): ...
 class TestLogHandleGroup(conformance.LogHandleGroupCases): ...
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # when it fails, the shortest failing life of a log is looked for
+class TestLogModel(conformance.LogModelCases): ...
+
+
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
     tests = [value for name, value in globals().items() if name.startswith("Test")]
 

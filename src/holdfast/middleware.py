@@ -129,7 +129,8 @@ class Middleware(Generic[C]):
 
     def send(self, function: Callable[[Sending], Iterator[None]], /) -> Callable[[Sending], Iterator[None]]:
         """Let a function with one ``yield`` surround every send of this App, whoever sends, and whatever is handed over
-        to be stored later: what follows a run, and the jobs of schedules (see ``Sending.later``).
+        to be stored later: what follows a run, and the jobs of schedules (see ``Sending.later``). Appends to
+        logs are no sends: what is to ride along goes into their headers.
 
         It runs where the sender is, for an awaited send in the event loop, and must not block. Before the yield it
         may replace the messages; an error there, and nothing is sent. An error of the store is raised at the yield,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -25,9 +25,9 @@ class Appends:
     def __init__(self) -> None:
         self._funnel: Funnel[_Parcel, StoredAt] = Funnel(_append_parcels, name="holdfast-append")
 
-    async def append(self, log: Log, entry: Entry) -> StoredAt:
-        """Return the place of one message, or raise its error. Messages of one task keep their order."""
-        return await self._funnel.submit(_Parcel(log, entry))
+    def append(self, log: Log, entry: Entry) -> Awaitable[StoredAt]:
+        """Return the place of one message, to be awaited, or its error. Messages of one task keep their order."""
+        return self._funnel.submit(_Parcel(log, entry))
 
     def close(self) -> None:
         """Append what was submitted, then end the thread. May be repeated."""

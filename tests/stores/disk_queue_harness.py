@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.contract import LogBackend
+from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions
 from holdfast.stores.disk.queue import DiskQueues
 from holdfast.stores.disk.queue.snapshots import encoded
@@ -79,6 +81,10 @@ class DiskHarness(Harness):
             options = PartitionOptions(sync="os", reserve_bytes=0, segment_bytes=1 << 20)
             self._store = self.store_class(self._folder, options, self.clock)
         return self._store
+
+    def seal(self, logs: LogBackend, log: str) -> None:
+        assert isinstance(logs, DiskLogs)
+        logs.roll(log)
 
     def close(self) -> None:
         store, self._store = self._store, None

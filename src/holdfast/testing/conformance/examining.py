@@ -102,6 +102,7 @@ class ExamineLogCases(Cases):
         self.logs = self.store.open_logs()
         self.declare_log()
         self.logs.append(LOG, 0, Columns([b"a", b"b"]))
+        self.harness.seal(self.logs, LOG)
 
     def declare_log(self, **settings: int | float | bool | None) -> None:
         """Declare the log with these settings; it keeps everything unless they say otherwise."""

@@ -26,7 +26,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
-from holdfast.contract import QueueBackend
+from holdfast.contract import LogBackend, QueueBackend
 from holdfast.testing.clock import MovableClock
 
 
@@ -77,6 +77,9 @@ class Disturbed(ABC):
     def wall(self) -> int:
         """Return the store's wall clock in ms."""
         return self.clock.wall()
+
+    def seal(self, logs: LogBackend, log: str) -> None:
+        """Let what was appended so far be a piece that retention can drop; nothing where it drops whole appends."""
 
     def __enter__(self) -> Self:
         return self

@@ -41,9 +41,6 @@ class LogHarness(Disturbed):
         A store that one process has to itself returns the same handle.
         """
 
-    def seal(self, logs: LogBackend, log: str) -> None:
-        """Let what was appended so far be a piece that retention can drop; nothing where it drops whole appends."""
-
     # -- stores that keep messages when they are closed (`Features.durable`) ---------------------------------------
 
     def reopen(self) -> LogBackend:

@@ -78,7 +78,7 @@ class Disturbed(ABC):
         """Return the store's wall clock in ms."""
         return self.clock.wall()
 
-    def seal(self, logs: LogBackend, log: str) -> None:
+    def seal(self, logs: LogBackend, log: str) -> None:  # noqa: B027 - most stores have nothing to do
         """Let what was appended so far be a piece that retention can drop; nothing where it drops whole appends."""
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from holdfast.events import (
     BeforeRetry,
     GateClosed,
     GateOpened,
+    LogTrimmed,
     LoopBlocked,
     LoopLag,
     Recovered,
@@ -203,6 +204,29 @@ def test_the_gauges_are_what_the_store_says(app, divide):
     paused = [samples["holdfast_queue_paused", ("queue", queue)] for queue in ("odd", "math")]
     assert paused == [1, 0]
     assert samples["holdfast_store_up",] == 1
+
+
+def test_the_gauges_of_logs_are_those_of_logs_that_are_open(app):
+    metrics = Metrics(app)
+    assert not [name for name, *_ in read(metrics) if name in ("holdfast_log_messages", "holdfast_group_lag_messages")]
+
+    log = app.log("orders", partitions=2)
+    log.append_many([(b"%d" % number, str(number)) for number in range(6)])
+    log.group("billing").seek(to="earliest")
+    log.group("audit").seek(to="latest")
+
+    samples, group = read(metrics), (("log", "orders"),)
+    assert samples["holdfast_log_messages", *group] == 6
+    assert samples["holdfast_log_bytes", *group] >= 6
+    assert samples["holdfast_group_lag_messages", ("group", "billing"), *group] == 6
+    assert samples["holdfast_group_lag_messages", ("group", "audit"), *group] == 0
+    assert samples["holdfast_group_lag_seconds", ("group", "audit"), *group] == 0
+
+
+def test_what_retention_removes_from_logs_is_counted(app):
+    metrics = Metrics(app)
+    app.events.emit(LogTrimmed(5, 100))
+    assert read(metrics)["holdfast_log_messages_dropped_total",] == 5
 
 
 def test_workers_are_those_that_live(app):

@@ -55,6 +55,12 @@ class OpenLogs:
         self.declared.write(store, log)
         return store
 
+    @property
+    def open_store(self) -> LogBackend | None:
+        """The logs if they are open."""
+        opened = self._open
+        return None if opened is None else opened.store
+
     def beats(self) -> Beats:
         """Return what keeps the members of this process alive."""
         return self._opened().beats

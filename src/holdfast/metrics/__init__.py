@@ -1,4 +1,4 @@
-"""Prometheus metrics of an App: what happened here, from its events, and how its queues stand, asked of the store.
+"""Prometheus metrics of an App: what happened here, from its events, and how its queues and logs stand, as stores say.
 
 Needs the extra ``metrics``, which brings ``prometheus-client``.
 """
@@ -42,7 +42,7 @@ class Metrics:
         if app in self._of:
             raise UsageError(f"{app!r} has its metrics already: Metrics.of(app) returns them")
         self.registry = prometheus_client.CollectorRegistry() if registry is None else registry
-        self._asking = StoreCollector(lambda: app.backend, app.events.logger)
+        self._asking = StoreCollector(lambda: app.backend, lambda: app._logs.open_store, app.events.logger)
         try:
             self.registry.register(self._asking)
             counting = Counting(self.registry, app._life.clock)

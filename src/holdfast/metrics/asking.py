@@ -1,4 +1,4 @@
-"""How the queues stand: gauges that are asked of the store when somebody scrapes."""
+"""How the queues and logs stand: gauges that are asked of the store when somebody scrapes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import NamedTuple
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from holdfast.contract import QueueBackend
+from holdfast.contract import LogBackend, QueueBackend
 from holdfast.delivery import HolderInfo, QueueStats, State
+from holdfast.errors import HoldfastError
+from holdfast.metrics.logs import FAMILIES, LogSeen, fill, look_at
 
 PATIENCE = 2.0
 """Seconds that a scrape waits for the store."""
@@ -26,13 +28,18 @@ MOST_KINDS = 100
 class _Seen(NamedTuple):
     queues: Sequence[QueueStats]
     workers: Sequence[HolderInfo]
+    logs: Sequence[LogSeen]
 
 
 class StoreCollector(Collector):
-    """Asks the store that ``store`` returns, once for all who scrape at the same time, in a thread of its own."""
+    """Asks the store that ``store`` returns, once for all who scrape at the same time, in a thread of its own; and the
+    logs that ``logs`` returns, if any are open.
+    """
 
-    def __init__(self, store: Callable[[], QueueBackend], logger: logging.Logger) -> None:
-        self._store, self._logger = store, logger
+    def __init__(
+        self, store: Callable[[], QueueBackend], logs: Callable[[], LogBackend | None], logger: logging.Logger
+    ) -> None:
+        self._store, self._logs, self._logger = store, logs, logger
         self._lock = threading.Lock()
         self._asked: Future[_Seen] | None = None
         self._up = True
@@ -84,7 +91,15 @@ class StoreCollector(Collector):
     def _seen(self) -> _Seen:
         store = self._store()
         workers = [one for one in store.holders() if one.kinds and (one.beaten is None or one.beaten < one.ttl)]
-        return _Seen([store.stats(queue) for queue in store.queues()], workers)
+        return _Seen([store.stats(queue) for queue in store.queues()], workers, self._seen_logs())
+
+    def _seen_logs(self) -> list[LogSeen]:
+        logs = self._logs()
+        try:
+            return [] if logs is None else look_at(logs)
+        except HoldfastError as error:  # they may be elsewhere, and the queues are well
+            self._logger.warning("metrics: the logs cannot be asked: %s", error)
+            return []
 
 
 def _up() -> GaugeMetricFamily:
@@ -106,6 +121,7 @@ def _families() -> dict[str, GaugeMetricFamily]:
         ("worker_slots", "Slots for jobs of all live workers.", ()),
         ("worker_memory_bytes", "Memory of all live workers.", ()),
         ("worker_loop_lag_seconds", "The longest lag of an event loop among live workers, at its last heartbeat.", ()),
+        *FAMILIES,
     )
     return {name: GaugeMetricFamily(f"holdfast_{name}", text, labels=labels) for name, text, labels in told}
 
@@ -120,6 +136,7 @@ def _filled(seen: _Seen) -> Mapping[str, GaugeMetricFamily]:
         families["queue_paused"].add_metric([stats.queue], stats.paused)
         for kind, jobs in _largest(stats.unhandled).items():
             families["jobs_unhandled"].add_metric([stats.queue, kind], jobs)
+    fill(families, seen.logs)
     states = Counter({"working": 0, "quiet": 0, "stopping": 0})
     states.update(one.state or "working" for one in seen.workers)
     for name, workers in states.items():

@@ -28,6 +28,7 @@ from holdfast.events import (
     JobEvent,
     Leased,
     Listener,
+    LogTrimmed,
     LoopBlocked,
     LoopLag,
     Lost,
@@ -97,6 +98,7 @@ class Counting:
         self._crashed = counter(
             "jobs_crashed", "Runs that were charged with the death of their process, isolated ones included."
         )
+        self._trimmed = counter("log_messages_dropped", "Messages of logs that retention removed.")
         self._ticks = counter("schedule_ticks", "Ticks of schedules, by what became of them.", ("queue", "outcome"))
         self._failed = counter("schedule_failures", "How often a schedule could not be fired.", ("queue",))
         gauge = partial(Gauge, namespace="holdfast", registry=registry)
@@ -117,6 +119,7 @@ class Counting:
             (Lost, self._forget),
             (LoopLag, lambda event: self._lag.observe(event.seconds)),
             (Retired, self._count_retired),
+            (LogTrimmed, lambda event: self._trimmed.inc(event.messages)),
             (Ticked, lambda event: self._ticks.labels(event.queue, event.outcome).inc()),
             (ScheduleFailed, lambda event: self._failed.labels(event.queue).inc()),
             (Stalled, lambda _: self._stalled.inc()),

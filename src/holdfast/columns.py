@@ -113,6 +113,8 @@ def _cut(data: bytes, at: int, lengths: array[int]) -> tuple[list[bytes], int]:
     end = at + sum(lengths)
     if end > len(data):
         raise Damaged("lengths go beyond the data")
+    if len(lengths) == 1:
+        return [data[at:end]], end
     return list(_cutter(lengths).unpack_from(data, at)), end
 
 

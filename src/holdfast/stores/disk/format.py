@@ -170,7 +170,7 @@ def seal_batch(header: BatchHeader) -> tuple[BatchHeader, bytes]:
     """Return the header with its magic and CRC, and its 64 bytes."""
     data = _BATCH_START.pack(BATCH_MAGIC, *header[1:13])
     crc = crc32(data)
-    return header._replace(magic=BATCH_MAGIC, crc=crc), data + _CRC.pack(crc)
+    return BatchHeader(BATCH_MAGIC, *header[1:13], crc), data + _CRC.pack(crc)
 
 
 def parse_batch(data: Buffer, at: int, salt: int, position: int) -> BatchHeader | None:

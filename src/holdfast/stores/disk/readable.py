@@ -88,17 +88,21 @@ class Readable:
         ``CorruptLog`` when the bytes where ``offset`` must be are damaged; behind it, the headers end at damage.
         """
         position, expected = self._near(offset)
-        for found in self._headers(position, expected):
-            if isinstance(found, Damage):
+        last: BatchHeader | None = None
+        try:
+            for found in self._headers(position, expected):
                 if found.next <= offset:
                     continue
-                if found.first <= offset:
-                    raise self.corrupt(found)
-                return
-            if found.next <= offset or is_control(found):
-                continue
-            yield found
-            self._remember(found)
+                if isinstance(found, Damage):
+                    if found.first <= offset:
+                        raise self.corrupt(found)
+                    return
+                if not is_control(found):
+                    last = found
+                    yield found
+        finally:
+            if last is not None:
+                self._remember(last)
 
     def everything(self) -> Iterator[BatchHeader | Damage]:
         """Return every batch there is, or was, one after the other: the good ones as headers, the others as damage."""

@@ -114,6 +114,36 @@ def test_an_interrupted_heir_still_carries_his_group_out() -> None:
     assert [sorted(group) for group in slow.groups] == [[0], [1, 2, 3]]
 
 
+def test_a_signal_handler_that_submits_while_its_own_thread_is_the_heir_is_refused() -> None:
+    slow = Slow()
+    commit = GroupCommit(slow)
+    threads = submitters(commit, [0])
+    slow.wait()
+    refused: list[BackendError] = []
+
+    def handle(*_: object) -> None:
+        try:
+            commit.submit(2)
+        except BackendError as error:
+            refused.append(error)
+        slow.go_on.release(2)
+
+    def call() -> None:
+        gathered(commit, 1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, handle)
+    try:
+        threads.append(threading.Thread(target=call))
+        threads[-1].start()
+        commit.submit(1)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    for thread in threads:
+        thread.join(10)
+    assert (slow.groups, len(refused)) == ([[0], [1]], 1)
+
+
 def test_upkeep_comes_again_until_what_it_keeps_is_quiet() -> None:
     delays = iter([0.001, 0.001, None])
     quiet = threading.Event()

@@ -21,10 +21,10 @@ Item = TypeVar("Item")
 class _Group(Generic[Item]):
     """Those who wait together. Both locks are held from the beginning, and released once."""
 
-    __slots__ = ("_done", "_turn", "called", "carried", "items")
+    __slots__ = ("_done", "_turn", "called", "carried", "heir", "items")
 
-    def __init__(self, item: Item) -> None:
-        self.items = [item]
+    def __init__(self, item: Item, heir: int) -> None:
+        self.items, self.heir = [item], heir
         self.called = self.carried = False
         self._turn, self._done = threading.Lock(), threading.Lock()
         self._turn.acquire()
@@ -77,13 +77,13 @@ class GroupCommit(Generic[Item]):
         """
         me = threading.get_ident()
         with self._lock:
-            if self._leader == me:
-                raise BackendError("this thread is in the middle of an append: try again later", retryable=True)
             group, heir = self._next, False
+            if self._leader == me or (group is not None and group.heir == me):
+                raise BackendError("this thread is in the middle of an append: try again later", retryable=True)
             if self._leader is None:
                 self._leader = me
             elif group is None:
-                group = self._next = _Group(item)
+                group = self._next = _Group(item, me)
                 heir = True
             else:
                 group.items.append(item)

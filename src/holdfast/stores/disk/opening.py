@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import HEADER, SegmentHeader, base_of, index_name, segment_name
-from holdfast.stores.disk.options import Damage, Report, SegmentInfo
+from holdfast.stores.disk.options import Damage, Happening, Report, SegmentInfo
 from holdfast.stores.disk.producers import Windows
 from holdfast.stores.disk.recovery import Judge, Judgement, keep_torn
 from holdfast.stores.disk.segment import Edges, Opened, guess_salt, opened, read_edges
@@ -181,9 +181,9 @@ class Opening:
             offsets = (damage.first, damage.next)
             self._tell("damage", segment.base, text, damage.end - damage.begin, offsets)
 
-    def _tell(self, what: str, base: int, text: str, size: int = 0, offsets: tuple[int, int] = (0, 0)) -> None:
+    def _tell(self, what: Happening, base: int, text: str, size: int = 0, offsets: tuple[int, int] = (0, 0)) -> None:
         path = self._directory / segment_name(base)
-        self._report(Report(what, str(path), f"{path}: {text}", size, *offsets))  # type: ignore[arg-type]
+        self._report(Report(what, str(path), f"{path}: {text}", size, *offsets))
 
     def _path(self, segment: _Segment) -> Path:
         return self._directory / segment_name(segment.base)

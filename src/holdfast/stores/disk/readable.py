@@ -87,22 +87,24 @@ class Readable:
 
         ``CorruptLog`` when the bytes where ``offset`` must be are damaged; behind it, the headers end at damage.
         """
-        position, expected = self._near(offset)
         last: BatchHeader | None = None
         try:
-            for found in self._headers(position, expected):
-                if found.next <= offset:
-                    continue
-                if isinstance(found, Damage):
-                    if found.first <= offset:
-                        raise self.corrupt(found)
-                    return
-                if not is_control(found):
-                    last = found
-                    yield found
+            for last in self._from_offset(offset):
+                yield last
         finally:
             if last is not None:
                 self._remember(last)
+
+    def _from_offset(self, offset: int) -> Iterator[BatchHeader]:
+        for found in self._headers(*self._near(offset)):
+            if found.next <= offset:
+                continue
+            if isinstance(found, Damage):
+                if found.first <= offset:
+                    raise self.corrupt(found)
+                return
+            if not is_control(found):
+                yield found
 
     def everything(self) -> Iterator[BatchHeader | Damage]:
         """Return every batch there is, or was, one after the other: the good ones as headers, the others as damage."""

@@ -192,7 +192,8 @@ class SegmentWriter:
             self.files.truncate(self._fd, end)
             write_all(self.files, self._fd, [self._footer(end)], end)
         except OSError:
-            pass
+            return
+        write_index(self.files, self.path, tally)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,0 +1,246 @@
+"""What becomes of the disk store's queues when processes die, meet, or fork, and when the disk fails."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from holdfast.config import QueueSettings
+from holdfast.delivery import Ack, HolderInfo, Receipt, State
+from holdfast.errors import BackendError, QueueFull
+from holdfast.message import Message
+from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.options import PartitionOptions
+from holdfast.stores.disk.queue import DiskQueues
+from holdfast.testing.clock import MovableClock
+from holdfast.testing.conformance.programs import CHILD
+from tests.stores.disk_queue_harness import DiskHarness
+
+QUEUE = "work"
+
+
+class KilledHarness(DiskHarness):
+    """Its other processes tell the time by the system's clock, and so does the store here."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.clock = MovableClock()
+
+    def address(self):
+        self.close()
+        return f"disk:{self._folder}", None
+
+
+@pytest.fixture
+def harness(tmp_path):
+    with KilledHarness(tmp_path) as harness:
+        yield harness
+
+
+def messages(*ids, size=0):
+    return [Message(id=one, body=b"x" * size) for one in ids]
+
+
+def lease(store, limit=100, holder="w#1"):
+    store.beat(HolderInfo(id=holder, ttl=1000, queues=(QUEUE,), kinds=("",)))
+    lease_id = os.urandom(8).hex()
+    return store.lease(QUEUE, holder, lease_id, limit=limit, kinds=("",), max_format=1)
+
+
+# -- kills ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_a_killed_sender_was_told_is_stored(harness):
+    told = harness.kill("send", after=20)
+
+    stored = {one.id for one in lease(harness.open(), 10_000)}
+
+    assert set(told) <= stored
+    assert len(stored) <= len(told) + 1
+
+
+@pytest.mark.slow
+def test_the_leases_of_a_killed_worker_are_its_until_it_is_retired(harness):
+    harness.open().send(QUEUE, messages(*map(str, range(10))))
+    told = harness.kill("lease", after=10)
+
+    store = harness.open()
+
+    assert lease(store) == []
+    ran, token = told[0].split()
+    assert store.retire(CHILD, "worker died: SIGKILL", [Receipt(QUEUE, ran, int(token))]) == 10
+    assert {one.id: one.attempt for one in lease(store)} == {str(one): 2 if str(one) == ran else 1 for one in range(10)}
+
+
+@pytest.mark.slow
+def test_no_token_is_given_twice_whoever_was_killed(harness):
+    harness.open().send(QUEUE, messages("job"))
+    [told] = harness.kill("lease", after=1)
+    store = harness.open()
+    store.retire(CHILD, "worker died: SIGKILL")
+
+    [again] = lease(store)
+
+    assert again.token > int(told.split()[1]) + 1_000_000
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_was_told_is_done_is_done(harness):
+    harness.open().send(QUEUE, messages(*map(str, range(300))))
+    told = harness.kill("settle", after=20)
+    store = harness.open()
+    store.retire(CHILD, "worker died: SIGKILL")
+
+    again = {one.id for one in lease(store, 300)}
+
+    assert not again & set(told)
+    assert len(again) + store.stats(QUEUE).done == 300
+
+
+# -- owners ---------------------------------------------------------------------------------------------------
+
+OWN = """
+import sys
+from holdfast.config import parse_url
+from holdfast.stores import open_store
+store = open_store(parse_url(sys.argv[1]))
+store.queues()
+print("owned", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_second_process_is_told_which_one_owns_the_queues(harness):
+    url, _ = harness.address()
+    owner = subprocess.Popen([sys.executable, "-c", OWN, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with owner:
+        assert owner.stdout.readline() == b"owned\n"
+        store = harness.open()
+        with pytest.raises(BackendError, match=f"process {owner.pid} on"):
+            store.send(QUEUE, messages("job"))
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+
+        assert not store.send(QUEUE, messages("job"))[0].duplicate
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_of_a_fork_has_nothing_of_its_parents(harness):
+    store = harness.open()
+    store.send(QUEUE, messages("a"))
+    child = os.fork()
+    if child == 0:  # what fails here must not run the rest of the tests
+        try:
+            store.send(QUEUE, messages("b"))
+        except BackendError as error:
+            os._exit(0 if str(os.getppid()) in str(error) else 2)
+        os._exit(1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    store.send(QUEUE, messages("c"))
+    assert [one.id for one in lease(store)] == ["a", "c"]
+
+
+# -- the disk -------------------------------------------------------------------------------------------------
+
+
+class Failing(Files):
+    """Files whose syncs fail while they are told to, and whose disk has only so much left."""
+
+    def __init__(self):
+        self.left = 1 << 40
+        self.syncs_fail = False
+
+    def free(self, path):
+        return self.left
+
+    def sync(self, fd):
+        if self.syncs_fail:
+            raise OSError(errno.EIO, "the disk")
+        super().sync(fd)
+
+
+@pytest.fixture
+def files():
+    return Failing()
+
+
+@pytest.fixture
+def store(tmp_path, files):
+    options = PartitionOptions(reserve_bytes=0, segment_bytes=1 << 16)
+    store = DiskQueues(tmp_path, options, MovableClock(ticking=False), files=files)
+    yield store
+    files.syncs_fail = False
+    store.close()
+
+
+def test_a_full_disk_takes_nothing_and_lets_what_is_there_be_worked_off(store, files):
+    store.send(QUEUE, messages("a"))
+    files.left = 1 << 20
+
+    with pytest.raises(QueueFull, match="full"):
+        store.send(QUEUE, messages("b"))
+
+    [delivery] = lease(store)
+    assert store.settle([Ack(delivery.receipt)]) == []
+    files.left = 1 << 40
+    store.send(QUEUE, messages("b"))
+    assert store.stats(QUEUE).ready == 1
+
+
+def test_after_a_failed_sync_the_store_goes_on_with_what_the_disk_has(store, files):
+    store.send(QUEUE, messages("a"))
+    files.syncs_fail = True
+    with pytest.raises(BackendError) as failed:
+        store.send(QUEUE, messages("b"))
+    files.syncs_fail = False
+
+    again = store.send(QUEUE, messages("a", "b"))
+
+    assert failed.value.outcome_unknown
+    assert again[0].duplicate
+    assert {one.id for one in lease(store)} == {"a", "b"}
+
+
+# -- space ----------------------------------------------------------------------------------------------------
+
+
+def work_off(store, rounds):
+    for number in range(rounds):
+        store.send(QUEUE, messages(*(f"{number}-{one}" for one in range(10)), size=1000))
+        assert store.settle([Ack(one.receipt) for one in lease(store)]) == []
+        store.tidy()
+
+
+def size_of(store):
+    return sum(one.bytes for one in store._journal.segments())
+
+
+def test_a_snapshot_gives_back_the_room_of_jobs_that_are_done(store, monkeypatch):
+    monkeypatch.setattr("holdfast.stores.disk.queue.backend.SNAPSHOT_LEAST", 1 << 16)
+    store.declare(QUEUE, QueueSettings(done_for=0, dedupe_window=0))
+
+    work_off(store, 100)
+
+    assert size_of(store) < 600_000
+
+
+def test_a_damaged_snapshot_is_left_for_the_one_before(store, tmp_path):
+    store.send(QUEUE, messages("a"))
+    store._write_snapshot(store._journal)
+    store.send(QUEUE, messages("b"))
+    store._write_snapshot(store._journal)
+    store.send(QUEUE, messages("c"))
+    store._let_go()
+    newest = max((tmp_path / "queues").glob("snapshot-*"))
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+
+    assert [one.id for one in lease(store)] == ["a", "b", "c"]
+    assert store.stats(QUEUE) == store.stats(QUEUE)
+    assert store.get(QUEUE, "a").state is State.RUNNING

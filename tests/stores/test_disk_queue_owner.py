@@ -1,10 +1,12 @@
 """What becomes of the disk store's queues when processes die, meet, or fork, and when the disk fails."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -105,6 +107,7 @@ def test_what_a_killed_worker_was_told_is_done_is_done(harness):
 
 OWN = """
 import sys
+import tracemalloc
 from holdfast.config import parse_url
 from holdfast.stores import open_store
 store = open_store(parse_url(sys.argv[1]))
@@ -206,6 +209,27 @@ def test_after_a_failed_sync_the_store_goes_on_with_what_the_disk_has(store, fil
     assert failed.value.outcome_unknown
     assert again[0].duplicate
     assert {one.id for one in lease(store)} == {"a", "b"}
+
+
+# -- memory ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_waiting_job_costs_less_than_300_bytes_of_memory_whatever_its_body(tmp_path):
+    jobs, options = 100_000, PartitionOptions(sync="os", reserve_bytes=0)
+    store = DiskQueues(tmp_path, options)
+    store.declare(QUEUE, QueueSettings())
+    tracemalloc.start()
+    for _ in range(jobs // 1000):
+        store.send(QUEUE, [Message(body=b"x" * 1000, headers={"a": "b"}) for _ in range(1000)])
+    store._journal._recent.clear()  # of what was just written so many bytes are kept, not so many for each job
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    assert store.stats(QUEUE).ready == jobs
+    assert used / jobs < 300
+    store.close()
 
 
 # -- space ----------------------------------------------------------------------------------------------------

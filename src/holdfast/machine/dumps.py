@@ -8,6 +8,7 @@ import msgspec
 
 from holdfast.config import QueueSettings
 from holdfast.delivery import ENDED, WAITING, State
+from holdfast.machine.heads import Sort, unpacked
 from holdfast.machine.moves import Head
 from holdfast.machine.orders import Line
 from holdfast.machine.queue import Machine
@@ -24,6 +25,8 @@ class MachineDump(msgspec.Struct, frozen=True, array_like=True):
     token: int
     floor: int
     heads: list[Head]
+    rows: list[bytes]
+    sorts: list[tuple[str, int, int, State]]
     removed: list[Head]
     slots: list[tuple[str, int]]
     left: list[tuple[int, int]]
@@ -32,18 +35,25 @@ class MachineDump(msgspec.Struct, frozen=True, array_like=True):
 
 def dumped(machine: Machine) -> MachineDump:
     """Return the machine as a value, which shares heads with it: encode it before the machine goes on."""
+    heads, rows, sorts = machine.heads.apart()
     ends = {job_id: end for end, job_id in machine._forgotten_by_end}
     return MachineDump(
         machine.settings,
         machine.paused,
         machine.token,
         machine.floor,
-        list(machine.heads.values()),
+        heads,
+        rows,
+        [(one.kind, one.priority, one.format, one.state) for one in sorts],
         [head for *_, head in sorted(machine._left_slots, key=_place)],
         sorted((key, head.seq) for key, head in machine._slots.items()),
         [(lasts, seq) for lasts, seq, _ in sorted(machine._left_slots, key=_place)],
         sorted((job_id, token, ends[job_id]) for job_id, token in machine._forgotten.items()),
     )
+
+
+def _seq(head: Head) -> int:
+    return head.seq
 
 
 def _place(left: tuple[int, int, Head]) -> tuple[int, int]:
@@ -54,7 +64,10 @@ def loaded(dump: MachineDump) -> Machine:
     """Return a machine that goes on as the one that was dumped would have."""
     machine = Machine(dump.settings, dump.token)
     machine.paused, machine.floor = dump.paused, dump.floor
-    for head in dump.heads:
+    sorts = [Sort(*sort) for sort in dump.sorts]
+    machine.heads.number(sorts)
+    packed = (unpacked(row, sorts) for row in dump.rows)
+    for head in heapq.merge(dump.heads, packed, key=_seq):
         machine.heads[head.id] = head
         machine.counts[head.state] += 1
         _stand(machine, head)

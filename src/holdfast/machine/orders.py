@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
+from holdfast.machine.heads import Heads, Rows, rank
 from holdfast.machine.moves import Head
 
 Rank = tuple[int, ...]
@@ -61,6 +62,11 @@ class Heap:
             return late[0]
         return line[0] if line else None
 
+    def place(self) -> Rank | None:
+        """Return where the first one stands; None when there is none."""
+        entry = self.first()
+        return None if entry is None else entry[0]
+
     def pop(self) -> Head | None:
         line, late, alive = self._line, self._late, self._alive
         while line or late:
@@ -89,6 +95,57 @@ class Heap:
         return self._alive.get(entry[2].id) == entry[1]
 
 
+class Lane:
+    """As a heap, with plain jobs packed: see :mod:`holdfast.machine.heads`. ``prefix`` begins every place in it."""
+
+    __slots__ = ("_heads", "_prefix", "_rest", "_rows")
+
+    def __init__(self, heads: Heads, prefix: Rank = ()) -> None:
+        self._heads, self._prefix = heads, prefix
+        self._rows, self._rest = Rows(heads), Heap()
+
+    def __len__(self) -> int:
+        return len(self._rows) + len(self._rest)
+
+    def push(self, place: Rank, head: Head) -> None:
+        """Let a head stand at its place; a packed one is known by its row from then on, and ``head`` by nobody."""
+        row = self._heads.pack(head)
+        if row is None:
+            self._rest.push(place, head)
+        else:
+            self._rows.push(row)
+
+    def withdraw(self, head: Head) -> None:
+        """Take a head out; if it was packed, its owner removes it, or puts it back among the heads, next."""
+        if self._heads.is_packed(head.id):
+            self._rows.leave()
+        else:
+            self._rest.withdraw(head)
+
+    def place(self) -> Rank | None:
+        """Return where the first one stands; None when there is none."""
+        row, rest = self._rows.first(), self._rest.place()
+        packed = None if row is None else (*self._prefix, *rank(row))
+        return min((place for place in (packed, rest) if place is not None), default=None)
+
+    def pop(self) -> Head | None:
+        """Take the first one out."""
+        if not self._rest:
+            return self._rows.pop()
+        row, rest = self._rows.first(), self._rest.place()
+        is_packed = row is not None and (rest is None or (*self._prefix, *rank(row)) < rest)
+        return self._rows.pop() if is_packed else self._rest.pop()
+
+    def pop_until(self, until: int, limit: int) -> list[Head]:
+        """Pop the heads whose place begins with at most ``until``, at most ``limit`` of them."""
+        popped: list[Head] = []
+        while len(popped) < limit and (place := self.place()) is not None and place[0] <= until:
+            head = self.pop()
+            assert head is not None
+            popped.append(head)
+        return popped
+
+
 class Line:
     """The jobs of one key that are ready, running or waiting for a retry: the head, and those it holds."""
 
@@ -102,12 +159,13 @@ class Line:
 class ReadyOrder:
     """The ready jobs of a queue; ``held`` counts those behind the head of their key."""
 
-    def __init__(self) -> None:
+    def __init__(self, heads: Heads) -> None:
         self.held = 0
-        self._lanes: dict[str, dict[tuple[int, int], Heap]] = {}
+        self._heads = heads
+        self._lanes: dict[str, dict[tuple[int, int], Lane]] = {}
         self._lines: dict[str, Line] = {}
 
-    def lanes(self, kinds: Collection[str], max_format: int) -> list[Heap]:
+    def lanes(self, kinds: Collection[str], max_format: int) -> list[Lane]:
         """Return the lanes of these kinds that are not empty; forget empty ones."""
         found = []
         for kind in kinds:
@@ -176,14 +234,14 @@ class ReadyOrder:
 
     def oldest(self) -> int | None:
         """Return the earliest ms at which a job that stands in a lane became ready."""
-        firsts = (lane.first() for lanes in self._lanes.values() for lane in lanes.values())
-        return min((entry[2].ready for entry in firsts if entry is not None), default=None)
+        places = (lane.place() for lanes in self._lanes.values() for lane in lanes.values())
+        return min((place[1] for place in places if place is not None), default=None)
 
     def _stand(self, head: Head) -> None:
         lanes = self._lanes.setdefault(head.kind, {})
         order = (-head.priority, head.format)
         if order not in lanes:
-            lanes[order] = Heap()
+            lanes[order] = Lane(self._heads, order[:1])
         lanes[order].push(head.place, head)
 
     def _hold(self, line: Line, head: Head) -> None:
@@ -192,7 +250,6 @@ class ReadyOrder:
         line.waiting.push((head.joined, head.seq), head)
 
 
-def first_place(lane: Heap) -> Rank:
+def first_place(lane: Lane) -> Rank:
     """Return where the first of a lane stands; an empty lane sorts last."""
-    entry = lane.first()
-    return (2**63,) if entry is None else entry[0]
+    return lane.place() or (2**63,)

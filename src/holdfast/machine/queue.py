@@ -65,8 +65,8 @@ class Machine(Sends):
             return None
         if self.ready.lanes(kinds, max_format):
             return now
-        entries = (self._scheduled.first(), self._expiring.first())  # an expiry may free a key
-        return min((max(now, entry[0][0]) for entry in entries if entry is not None), default=None)
+        places = (self._scheduled.place(), self._expiring.place())  # an expiry may free a key
+        return min((max(now, place[0]) for place in places if place is not None), default=None)
 
     def lease(
         self, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int, now: int
@@ -159,6 +159,7 @@ class Machine(Sends):
             return None
         if not self._expire_if_over(head, now) and head.state in WAITING:
             self._remove_waiting(head)
+            self.heads[head.id] = head
             head.reason = reason
             self._end("cancel", head, State.CANCELLED, now)
         elif head.state is State.RUNNING and head.cancel is None:
@@ -309,11 +310,11 @@ def next_change(machine: Machine) -> int | None:
         for state, heap in machine._ended.items()
         if (entry := heap.first()) is not None
     ]
-    firsts = (heap.first() for heap in (machine._scheduled, machine._expiring, machine._kept))
-    return min([*ended, *(entry[0][0] for entry in firsts if entry is not None)], default=None)
+    places = (machine._scheduled.place(), machine._expiring.place(), machine._kept.place())
+    return min([*ended, *(place[0] for place in places if place is not None)], default=None)
 
 
 def next_turn(machine: Machine) -> int | None:
     """Return the ms at which the next waiting job is due or expires, or None: before, ``advance`` does nothing."""
-    entries = (machine._scheduled.first(), machine._expiring.first())
-    return min((entry[0][0] for entry in entries if entry is not None), default=None)
+    places = (machine._scheduled.place(), machine._expiring.place())
+    return min((place[0] for place in places if place is not None), default=None)

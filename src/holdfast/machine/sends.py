@@ -6,8 +6,9 @@ import heapq
 from collections.abc import Sequence
 
 from holdfast.delivery import State
+from holdfast.machine.heads import Heads
 from holdfast.machine.moves import MOVES, Head
-from holdfast.machine.orders import Heap, ReadyOrder
+from holdfast.machine.orders import Heap, Lane, ReadyOrder
 from holdfast.machine.slots import Change, Plan, Slot, changed, kept_until, planned
 from holdfast.message import Message, Unique
 
@@ -16,11 +17,11 @@ class Sends:
     """The part of a :class:`~holdfast.machine.queue.Machine` that takes messages and knows the jobs that wait."""
 
     def __init__(self, token: int) -> None:
-        self.heads: dict[str, Head] = {}
+        self.heads = Heads()
         self.counts: dict[State, int] = dict.fromkeys(State, 0)
         self.token = token
-        self.ready = ReadyOrder()
-        self._scheduled = Heap()
+        self.ready = ReadyOrder(self.heads)
+        self._scheduled = Lane(self.heads)
         self._expiring = Heap()
         self._forgotten: dict[str, int] = {}
         self._slots: dict[str, Head] = {}

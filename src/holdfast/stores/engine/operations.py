@@ -48,7 +48,7 @@ class Operations(Face, Inspectable, Cancellable, Replayable, DeadLetters, Flusha
             place, now = self._engine.places.get(queue), self._clock.wall()
             if place is None:
                 return Page((), at=now)
-            newest_first = reversed(place.machine.heads.values())
+            newest_first = place.machine.heads.newest()
             heads = (head for head in newest_first if before is None or head.seq < before)
             jobs: list[JobView] = []
             looked, last = 0, None

@@ -43,8 +43,8 @@ class Outcomes(Face, Results, Progress):
         """Return those of the jobs that have ended, or do not exist."""
         with self._open():
             place, now = self._engine.places.get(queue), self._clock.wall()
-            heads = {} if place is None else place.machine.heads
-            return [job_id for job_id in job_ids if job_id not in heads or seen_state(heads[job_id], now) in ENDED]
+            found = ((job_id, None if place is None else place.machine.heads.get(job_id)) for job_id in job_ids)
+            return [job_id for job_id, head in found if head is None or seen_state(head, now) in ENDED]
 
     def until_expiry(self, queues: Collection[str]) -> float | None:
         """Write down what has expired in these queues; return the seconds until the next expiry, None for never."""

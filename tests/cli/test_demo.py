@@ -12,6 +12,7 @@ from holdfast.demo.checks import attempts_used, check
 from holdfast.demo.plan import bring, make_plan, standard_library
 from holdfast.demo.progress import NAME, PROGRESS
 from holdfast.demo.run import run
+from holdfast.demo.runs import LOG, Run
 from holdfast.demo.survey import QUEUE, Survey, survey, survey_file
 from holdfast.events import Events
 
@@ -91,8 +92,9 @@ def test_the_demo_ends_by_itself_keeps_its_promises_and_leaves_nothing_behind(ho
         "done after two retries          1",
     ]
     assert "dead letters                    2  repaired, replayed: 2" in answer.out
+    assert "events logged and read        112\n" in answer.out
     assert "ticks, one a second " in answer.out
-    assert answer.out.count("kept  ") == 7
+    assert answer.out.count("kept  ") == 9
     assert list(place.iterdir()) == []
 
 
@@ -103,6 +105,7 @@ def test_the_demo_tells_the_same_as_json(holdfast, sources, place):
     assert document["done_in_attempt"] == {"1": 95, "2": 3, "3": 1}
     assert (document["dead"], document["replayed"]) == (2, 2)
     assert len(document["done_at_ticks"]) == document["ticks"]
+    assert document["events"] == 112
     assert document["top_imports"][0] == {"module": "os", "count": 101}
     assert all(check["kept"] for check in document["checks"])
     assert document["url"] is None
@@ -112,8 +115,8 @@ def test_a_kept_database_can_be_looked_at_with_the_commands_that_are_printed(hol
     said = holdfast("demo", "--source", sources, "--dir", place, "--keep").out
 
     commands = [line.split()[1:] for line in said.splitlines() if line.startswith("  holdfast ")]
-    assert len(commands) == 4
-    assert [holdfast(*command).code for command in commands] == [0, 0, 0, 0]
+    assert len(commands) == 6
+    assert [holdfast(*command).code for command in commands] == [0] * 6
 
 
 def test_a_broken_promise_makes_the_demo_fail_and_keeps_the_database(holdfast, monkeypatch, sources, place):
@@ -204,7 +207,12 @@ def test_a_job_too_many_is_noticed(app, course):
     with app.worker([QUEUE]):
         extra.result(timeout=30)
 
-    assert course.against() == [f"{course.plan[0].path} has 2 jobs", "102 jobs are done, of 101 files"]
+    assert course.against() == [
+        f"{course.plan[0].path} has 2 jobs",
+        "102 jobs are done, of 101 files",
+        f"job {extra.id}: the log has done, not nothing",
+        "group audit has 1 messages to read",
+    ]
 
 
 def test_a_job_that_was_never_done_is_noticed(app, course):
@@ -224,7 +232,30 @@ def test_a_lost_job_is_noticed(app, course):
 def test_a_failure_that_was_not_planned_is_noticed(course):
     course.plan[0] = msgspec.structs.replace(course.plan[0], failures=2)
 
-    assert course.against() == [f"{course.plan[0].path} was done in attempt 1, after 0 failures, not 2"]
+    job = course.course.jobs[0].id
+    assert course.against() == [
+        f"{course.plan[0].path} was done in attempt 1, after 0 failures, not 2",
+        f"job {job}: the log has done, not failed, failed, done",
+        f"job {job}: group audit has done, not failed, failed, done",
+    ]
+
+
+def test_an_event_too_many_is_noticed(app, course):
+    job = course.course.jobs[0].id
+    app.log(LOG).append(msgspec.json.encode(Run(job, "failed")), key=job)
+
+    assert course.against() == [
+        f"job {job}: the log has done, failed, not done",
+        "group audit has 1 messages to read",
+    ]
+
+
+def test_an_event_that_was_read_twice_is_noticed(course):
+    audit = course.course.audit
+    message = next(iter(audit.reads))
+    audit.reads[message] = 2
+
+    assert course.against() == [f"message {message} was read 2 times"]
 
 
 def test_a_wrong_result_is_noticed(course):

@@ -35,8 +35,8 @@ def demo(source: Path | None, folder: Path | None, out: Output, *, keep: bool) -
     """Run one job per file of the standard library, and check that nothing was lost.
 
     Each job parses a file and counts lines, names and imports. Some fail in their first attempts on purpose and are
-    tried again; two become dead letters, are repaired and replayed. A schedule records every second how far it is. The
-    store is a SQLite file.
+    tried again; two become dead letters, are repaired and replayed. A schedule records every second how far it is, and
+    a log how each run ends, which a group reads meanwhile. The store is a SQLite file.
     """
     for given, option in ((source, "--source"), (folder, "--dir")):
         if given is not None and not given.is_dir():
@@ -112,6 +112,7 @@ def _document(shown: Shown, url: str | None) -> dict[str, Any]:
         "done_in_attempt": {str(attempt): number for attempt, number in shown.attempts.items()},
         "dead": len(course.dead),
         "replayed": len(course.replayed),
+        "events": len(course.audit.reads),
         "ticks": len(course.progress.ticks),
         "done_at_ticks": list(course.progress.done),
         "seconds": round(course.seconds, 3),
@@ -136,6 +137,7 @@ def _summary(shown: Shown) -> Iterator[str | Table]:
         yield f"{_DONE_IN.get(attempt, f'done in attempt {attempt}'):<25}  {number:>6,}"
     yield f"dead letters               {len(course.dead):>6,}  repaired, replayed: {len(course.replayed)}"
     yield f"ticks, one a second        {len(course.progress.ticks):>6,}{_at_ticks(course.progress.done)}"
+    yield f"events logged and read     {len(course.audit.reads):>6,}"
     yield f"time                       {length(course.seconds):>8}, {len(plan) / course.seconds:,.0f} jobs/s"
     yield ""
     for check in shown.checks:
@@ -157,6 +159,13 @@ _DONE_IN = {1: "done at the first attempt", 2: "done after one retry", 3: "done 
 
 def _ways_to_look(url: str, place: Path, shown: Shown) -> list[str]:
     retried = max(zip(shown.plan, shown.course.jobs, strict=True), key=lambda pair: pair[0].failures)[1]
-    looks = ("queues stats", "jobs list", "jobs list --state done --text Faulty", f"jobs show {retried.id}")
+    looks = (
+        "queues stats",
+        "jobs list",
+        "jobs list --state done --text Faulty",
+        f"jobs show {retried.id}",
+        "logs tail runs",
+        "logs lag runs",
+    )
     commands = [f"  holdfast {look} --url {url}" for look in looks]
     return ["", "The database is kept. Look at it:", *commands, f"  rm -r {place}"]

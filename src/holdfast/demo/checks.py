@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import msgspec
 from holdfast.app import App
 from holdfast.capabilities import JobFilter, TickOutcome
 from holdfast.delivery import JobView, State
+from holdfast.demo import runs
 from holdfast.demo.plan import Planned
 from holdfast.demo.progress import PROGRESS, Progress
 from holdfast.demo.run import Course
@@ -44,6 +45,8 @@ def check(app: App, plan: Sequence[Planned], course: Course, tell: Callable[[int
         ("the store counts as many done jobs as there are files", _counts(plan, place)),
         ("the dead letters were those planned, and all were replayed", _dead(plan, course)),
         ("each tick of the schedule has made exactly one job, and it is done", _ticks(course.progress, app)),
+        ("the log has how each run of each job ended, in order", _appended(plan, course, app)),
+        ("the log's group has read all of it, each message once", _read(plan, course, app)),
         ("the results add up to what counting without a queue finds", _recount(plan, course, tell)),
     ]
     return [Check(promise, tuple(against)) for promise, against in promises]
@@ -122,6 +125,25 @@ def _ticks(progress: Progress, app: App) -> Iterator[str]:
     yield from (f"job {job} is no tick's" for job in jobs.keys() - of_ticks.keys())
     if len({later.tick - earlier.tick for earlier, later in pairwise(progress.ticks)}) > 1:
         yield "a tick was left out"
+
+
+def _appended(plan: Sequence[Planned], course: Course, app: App) -> Iterator[str]:
+    yield from _differ(runs.expected(plan, [job.id for job in course.jobs]), runs.appended(app), "the log")
+
+
+def _read(plan: Sequence[Planned], course: Course, app: App) -> Iterator[str]:
+    audit = course.audit
+    yield from (f"message {message} was read {times} times" for message, times in audit.reads.items() if times > 1)
+    yield from _differ(runs.expected(plan, [job.id for job in course.jobs]), audit.story, f"group {runs.GROUP}")
+    if lag := app.log(runs.LOG).group(runs.GROUP).lag().messages:
+        yield f"group {runs.GROUP} has {lag} messages to read"
+
+
+def _differ(meant: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]], who: str) -> Iterator[str]:
+    for job in dict.fromkeys([*meant, *found]):
+        has, should = (", ".join(story.get(job, [])) or "nothing" for story in (found, meant))
+        if has != should:
+            yield f"job {job}: {who} has {has}, not {should}"
 
 
 def _recount(plan: Sequence[Planned], course: Course, tell: Callable[[int], object]) -> Iterator[str]:

@@ -1,5 +1,5 @@
 """The demo's course: send a job per file, work, wait for every result, repair what failed, and replay it. A schedule
-ticks meanwhile.
+ticks meanwhile, and a group reads the log of how runs end.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import msgspec
 from holdfast.app import App
 from holdfast.capabilities import JobFilter
 from holdfast.delivery import State
-from holdfast.demo import progress
+from holdfast.demo import progress, runs
 from holdfast.demo.plan import Planned, bring
 from holdfast.demo.progress import PROGRESS, Progress
+from holdfast.demo.runs import Audit
 from holdfast.demo.survey import QUEUE, Survey, add_up, declare
 from holdfast.errors import JobError, JobFailed
 from holdfast.queues import Place
@@ -29,13 +30,16 @@ Tell = Callable[[int], object]
 
 
 class Course(msgspec.Struct, frozen=True):
-    """What happened: the jobs in the order of the plan, their results by id, what was replayed, and what ticked."""
+    """What happened: the jobs in the order of the plan, their results by id, what was replayed, what ticked, and what
+    the log's group has read.
+    """
 
     jobs: Sequence[Job[Survey]]
     results: dict[str, Survey]
     dead: Sequence[str]
     replayed: Sequence[str]
     progress: Progress
+    audit: Audit
     seconds: float
 
     @property
@@ -52,9 +56,10 @@ def run(app: App, plan: Sequence[Planned], tell: Tell = lambda more: None, perio
     started = time.monotonic()
     task = declare(app)
     progress.declare(app, period)
+    audit = runs.declare(app)
     app.schedules.register()  # a worker would do it in its own time, and a short demo be over before
     jobs = task.enqueue_many(task.call(str(one.path), fail=one.fail) for one in plan)
-    with app.worker([QUEUE, PROGRESS], concurrency=CONCURRENCY, embedded=False):
+    with app.worker([QUEUE, PROGRESS, f"{runs.LOG}.{runs.GROUP}"], concurrency=CONCURRENCY, embedded=False):
         results = _wait_for(jobs, tell)
         dead = [job for job in jobs if job.id not in results]
         bring(plan)
@@ -62,7 +67,8 @@ def run(app: App, plan: Sequence[Planned], tell: Tell = lambda more: None, perio
         results |= _wait_for([job for job in dead if job.id in replayed], tell)
         seconds = time.monotonic() - started
         ticked = progress.finish(app, PATIENCE)
-    return Course(jobs, results, [job.id for job in dead], replayed, ticked, seconds)
+        audit.wait_for(app.log(runs.LOG).depth(), PATIENCE)  # a run is appended before its result is known
+    return Course(jobs, results, [job.id for job in dead], replayed, ticked, audit, seconds)
 
 
 def _wait_for(jobs: Sequence[Job[Survey]], tell: Tell) -> dict[str, Survey]:

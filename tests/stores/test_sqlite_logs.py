@@ -122,9 +122,13 @@ class TestLogHandle(conformance.LogHandleCases): ...
 class TestLogHandleGroup(conformance.LogHandleGroupCases): ...
 
 
+class TestLogKill(conformance.LogKillCases): ...
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)  # when it fails, the shortest failing life of a log is looked for
-class TestLogModel(conformance.LogModelCases): ...
+class TestLogModel(conformance.LogModelCases):
+    lives = 200
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):

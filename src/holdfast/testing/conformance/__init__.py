@@ -39,6 +39,7 @@ from holdfast.testing.conformance.logs.grouping import LogFinishedCases, LogLeas
 from holdfast.testing.conformance.logs.handles import LogHandleCases, LogHandleGroupCases
 from holdfast.testing.conformance.logs.harness import LogHarness
 from holdfast.testing.conformance.logs.keeping import LogConsumedCases, LogLimitCases, LogRetentionCases
+from holdfast.testing.conformance.logs.killing import LogKillCases
 from holdfast.testing.conformance.logs.lagging import LogGroupCases, LogLagCases
 from holdfast.testing.conformance.logs.model import LogModelCases
 from holdfast.testing.conformance.logs.polling import LogPollCases, LogWakeCases
@@ -130,6 +131,7 @@ __all__ = [
     "LogHandleCases",
     "LogHandleGroupCases",
     "LogHarness",
+    "LogKillCases",
     "LogLagCases",
     "LogLeaseCases",
     "LogLimitCases",

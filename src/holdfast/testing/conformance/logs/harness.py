@@ -19,11 +19,38 @@ and destroys. Further ones read, join, seek and look.
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.contract import LogBackend
 from holdfast.testing.conformance.harness import Disturbed
+
+
+class Child:
+    """A process that is a member of a group, and writes lines."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        self._process, self._output = process, process.stdout
+
+    def lines(self, count: int) -> list[str]:
+        """Wait for so many further lines."""
+        return [self._output.readline().rstrip("\n") for _ in range(count)]
+
+    def kill(self) -> list[str]:
+        """Kill it with SIGKILL, if it lives; return what it wrote besides."""
+        if self._output.closed:
+            return []
+        self._process.send_signal(signal.SIGKILL)
+        with self._output as output:
+            rest = [line.rstrip("\n") for line in output if line.endswith("\n")]
+        self._process.wait()
+        return rest
 
 
 class LogHarness(Disturbed):
@@ -52,3 +79,17 @@ class LogHarness(Disturbed):
     def address(self) -> tuple[str, Path | None]:
         """Return the store's URL, and the file of its ``SharedClock`` if it has one, for a process of its own."""
         raise NotImplementedError(f"{type(self).__name__} says nothing of how another process opens the store")
+
+    @contextmanager
+    def member(self, program: str) -> Iterator[Child]:
+        """Run one of ``logs.programs`` in a process of its own; kill it at the end, if it lives then."""
+        url, clock = self.address()
+        command = [sys.executable, "-m", "holdfast.testing.conformance.logs.programs", program, url]
+        process = subprocess.Popen(
+            [*command, str(clock or ""), "ticking" if self.ticks else "standing"], stdout=subprocess.PIPE, text=True
+        )
+        child = Child(process)
+        try:
+            yield child
+        finally:
+            child.kill()

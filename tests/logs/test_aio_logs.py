@@ -241,7 +241,20 @@ def test_a_member_is_used_in_its_block(memory):
         await member.close()
 
     run(main)
-    assert not [one for one in threading.enumerate() if one.name == "holdfast-log-member" and one.join(PATIENCE)]
+
+
+def test_a_member_that_was_closed_leaves_no_thread(memory):
+    async def main():
+        log = memory.aio.log("orders")
+        await log.append(b"a")
+        before = set(threading.enumerate())
+        async with log.group("billing").member() as member:
+            await member.poll(wait=5)
+            return [one for one in set(threading.enumerate()) - before if one.name == "holdfast-log-member"]
+
+    (thread,) = run(main)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_a_member_whose_join_fails_says_why(memory):

@@ -294,4 +294,5 @@ class AioMember:
     def _joined(self) -> Member:
         if self._member is None:
             raise UsageError(f"{self!r} has not joined: async with group.member() as member")
+        self._member._checked()  # here, where no thread begins for one that was closed
         return self._member

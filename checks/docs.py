@@ -14,6 +14,7 @@ from checks.docs_killed import killed
 from checks.docs_metrics import metrics
 from checks.docs_settings import (
     limits,
+    log_settings,
     queue_settings,
     retry_settings,
     send_options,
@@ -35,6 +36,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "moves": moves,
     "promises": promises,
     "queue settings": queue_settings,
+    "log settings": log_settings,
     "retry settings": retry_settings,
     "send options": send_options,
     "subscriber options": subscriber_options,

@@ -10,7 +10,7 @@ import msgspec
 
 from checks.docs_text import code, number, size, table
 from holdfast import delivery, failures, heartbeat, message, queues
-from holdfast.config import QueueSettings
+from holdfast.config import LogSettings, QueueSettings
 from holdfast.retry import Retry
 from holdfast.tasks.registry import DEFAULT_QUEUE, TaskOptions
 from holdfast.tasks.subscribers import EVENTS_QUEUE, SubscriberOptions
@@ -67,6 +67,25 @@ def queue_settings() -> str:
             "labels": "texts by name, to choose queues by: `app.queues(labels=…)`",
             "group": "a name that queues share: `app.queues(group=…)`",
             "codec": "that of tasks declared for the queue that choose none: `App(queues=…)` knows it",
+        },
+    )
+
+
+def log_settings() -> str:
+    """Return the settings of a log."""
+    return _struct(
+        LogSettings,
+        {
+            "partitions": "how many there are; they may become more, never fewer",
+            "keep_for": "how long messages are kept; `None`: for ever",
+            "keep_bytes": "how many bytes of the newest messages are kept; `None`: all",
+            "keep_most": "how many of the newest messages are kept; `None`: all",
+            "until_consumed": "whether what a group has not read is kept whatever else is said",
+            "limit_bytes": "how many bytes it may hold; beyond, appends raise `QueueFull`; `None`: no limit",
+            "group_expiry": "how long after nobody read for a group it is removed, with its offsets; `None`: never",
+            "compression": '`"none"`, `"lz4"` or `"zstd"` (extra `compression`), of appends from now on',
+            "max_body": "largest body, in bytes; a larger one is refused before anything is written",
+            "labels": "texts by name, to choose logs by: `app.logs(labels=…)`, `app.select(labels=…)`",
         },
     )
 

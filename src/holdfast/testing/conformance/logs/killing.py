@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from holdfast.testing.conformance.cases import PATIENCE, beside
 from holdfast.testing.conformance.logs.cases import GROUP, LOG, LogCases
 
@@ -13,7 +11,6 @@ TAKEN_OVER = 5.0
 """It takes a second at the most; the rest is for a loaded machine."""
 
 
-@pytest.mark.slow
 class LogKillCases(LogCases):
     """A process killed with SIGKILL holds nothing any more, and what it had not committed is delivered again."""
 

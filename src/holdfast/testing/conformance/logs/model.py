@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
@@ -29,8 +28,6 @@ from holdfast.testing.conformance.logs.harness import LogHarness
 from holdfast.testing.conformance.logs.judge import LogJudge, Place
 
 MOST = int(os.environ.get("HOLDFAST_LOG_EXAMPLES", "1000000"))
-LONG_EXAMPLES = 100_000
-EXAMPLES_A_SEED = 1000
 STEPS = 20
 PARTITIONS = 3
 
@@ -255,14 +252,3 @@ class LogModelCases(LogCases):
     def test_groups_do_what_the_model_does(self) -> None:
         """Whatever the commands: the same messages, places, versions that rise, and lost commits."""
         run_log_model(self.harness, self.logs, examples=min(self.lives, MOST))
-
-    @pytest.mark.long
-    def test_groups_do_what_the_model_does_for_long(self, record_property: Callable[[str, object], None]) -> None:
-        """Seed by seed; ``HOLDFAST_SEED`` says where it begins, to repeat what was found."""
-        first = int(os.environ.get("HOLDFAST_SEED", "0"))
-        seeds = range(first, first + LONG_EXAMPLES // EXAMPLES_A_SEED)
-        record_property("examples", LONG_EXAMPLES)
-        record_property("seeds", f"{seeds.start} to {seeds.stop - 1}")
-        for number in seeds:
-            print(f"seed {number}")  # noqa: T201 - shown with a failure
-            run_log_model(self.harness, self.logs, examples=EXAMPLES_A_SEED, of=number)

@@ -53,6 +53,8 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable):
         with self.at_work(log):
             directory = log_directory(self.files, self.root, log)
             directory.declare(settings)
+            if log in self._open:
+                self._open[log].doubt()
             for group in group_directories(directory):  # there may be new partitions to share
                 with suppress(FileNotFoundError):
                     group.ring()
@@ -173,7 +175,9 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable):
                 return LogTidied()
         except UsageError:  # somebody removed it
             return LogTidied()
-        return LogTidied(groups=self.expire(writer.log)) + writer.tidy(limit)
+        done = LogTidied(groups=self.expire(writer.log)) + writer.tidy(limit)
+        self.sweep(writer.log)
+        return done
 
     def tell(self, log: str, partition: int, report: Report) -> None:
         """Let people know what a partition reports."""
@@ -196,5 +200,6 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable):
         for writer in self._writers.values():
             writer.abandon()
         self.abandon_members()
+        closed = self._closed
         super().__init__(self.root, self.clock, self.files)
-        self.upkeep, self._writers = Upkeep(), {}
+        self.upkeep, self._writers, self._closed = Upkeep(), {}, closed

@@ -4,7 +4,7 @@
 
     <data>/logs/<log>/settings                  format, store uuid and LogSettings as JSON, replaced as a whole
                       lock                      held by the process that writes the log, and says which that is
-                      turn                      held while the settings are changed
+                      turn                      held while settings are changed, groups made, messages dropped
                       <partition>/              see the partition's own modules
                       groups/<group>/           see :mod:`holdfast.stores.disk.logs.groups`
 
@@ -60,6 +60,10 @@ class LogDirectory(msgspec.Struct, frozen=True):
         return self.path / "settings"
 
     @property
+    def turn_path(self) -> Path:
+        return self.path / "turn"
+
+    @property
     def groups_path(self) -> Path:
         return self.path / "groups"
 
@@ -84,7 +88,7 @@ class LogDirectory(msgspec.Struct, frozen=True):
         """Make the log, or give it other settings; see ``LogBackend.declare``."""
         if self.files.identity(self.settings_path) is None and self._make(settings):
             return
-        with turn(self.files, self.path / "turn"):
+        with turn(self.files, self.turn_path):
             now = self.load()
             if settings.partitions < now.settings.partitions:
                 raise fewer_partitions(self.name, now.settings.partitions, settings.partitions)

@@ -14,6 +14,7 @@ from holdfast.logged import Assigned, Chunk, Offset, WhenGone
 from holdfast.stores.disk.logs.basket import Basket
 from holdfast.stores.disk.logs.groups import Changes
 from holdfast.stores.disk.logs.held import Held, Reading, take
+from holdfast.stores.disk.logs.offset_file import Place
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.registry import register, roll, unregister
 from holdfast.stores.disk.logs.waking import Waker, new_waker
@@ -47,6 +48,7 @@ class DiskMember(LogMember):
         self._next_look = 0.0
         self._surplus = False  # what is to be let go of as soon as it is not busy
         self._turn = 0
+        self._group.touch(self._store.clock.wall())
         self._group.ring()
         made = self._group.look_for_changes()
         self._made = made.made if made is not None else b""
@@ -65,19 +67,23 @@ class DiskMember(LogMember):
         end, found = time.monotonic() + wait, Basket(limit, max_bytes, min_bytes)
         self._polling = True
         try:
-            while True:
-                before = found.messages
-                with self._lock:
-                    self._refresh(found, busy)
-                    self._gather(found)
-                left = end - time.monotonic()
-                if found.enough() or left <= 0 or self._interrupted:
-                    self._interrupted = False
-                    return found.chunks
-                self._pause(min(left, LOOK_EVERY), fresh=found.messages > before)
+            with self._store.at_work(self._group.log):
+                return self._poll(found, end, busy)
         finally:
             self._polling = False
             self._close_waker()
+
+    def _poll(self, found: Basket, end: float, busy: Collection[int]) -> list[Chunk]:
+        while True:
+            before = found.messages
+            with self._lock:
+                self._refresh(found, busy)
+                self._gather(found)
+            left = end - time.monotonic()
+            if found.enough() or left <= 0 or self._interrupted:
+                self._interrupted = False
+                return found.chunks
+            self._pause(min(left, LOOK_EVERY), fresh=found.messages > before)
 
     def _pause(self, seconds: float, *, fresh: bool) -> None:
         """Wait for a change. The first time there is one at once: what came before the waker was there."""
@@ -110,7 +116,11 @@ class DiskMember(LogMember):
         self._changes, self._next_look = changes, time.monotonic() + LOOK_EVERY
         self._look_for_removal()
         self._look_for_seeks(found)
-        self._share(found, busy)
+        try:
+            self._share(found, busy)
+        except FileNotFoundError:  # the group went in this instant
+            self._next_look = 0.0
+            return
         self._watch()
 
     def _look_for_removal(self) -> None:
@@ -214,29 +224,30 @@ class DiskMember(LogMember):
     # -- commit ---------------------------------------------------------------------------------------------------
 
     def commit(self, offsets: Sequence[Offset], *, durable: bool = False) -> dict[int, int]:
-        with self._lock:
+        with self._lock, self._store.at_work(self._group.log):
             if self._end is Closed:
                 raise Closed(self._why)
             for offset in offsets:
                 self._check_end(offset)
-            now, committed = self._store.clock.wall(), dict[int, int]()
-            for offset in offsets:
-                held = self._held.get(offset.partition)
-                place = held.commit(offset, now) if held is not None and self._is_mine(offset) else None
-                if held is None or place is None:
-                    continue
-                committed[offset.partition] = place.next
-                if not durable:
-                    self._store.syncer.dirty(held.file)
-            if durable:
-                for number in committed:
+            now = self._store.clock.wall()
+            committed = {
+                offset.partition: place.next for offset in offsets if (place := self._commit(offset, now)) is not None
+            }
+            for number in committed:
+                if durable:
                     self._held[number].file.sync()
+                else:
+                    self._store.syncer.dirty(self._held[number].file)
             if lost := [offset.partition for offset in offsets if offset.partition not in committed]:
                 raise self._lease_lost(lost)
             return committed
 
-    def _is_mine(self, offset: Offset) -> bool:
-        return self._end is None and self._held[offset.partition].place.version == offset.version
+    def _commit(self, offset: Offset, now: int) -> Place | None:
+        """Move the place; None when the partition, or its version, is no longer this member's."""
+        held = self._held.get(offset.partition)
+        if held is None or held.place.version != offset.version:
+            return None
+        return held.commit(offset, now)
 
     def _check_end(self, offset: Offset) -> None:
         held = self._held.get(offset.partition)

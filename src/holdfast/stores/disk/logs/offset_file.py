@@ -66,10 +66,13 @@ class OffsetFile:
         except BaseException:
             files.close(self._fd)
             raise
+        if files.size(self._fd) < 2 * SLOT:
+            with suppress(OSError):  # a commit on a full disk then needs no room
+                files.allocate(self._fd, 2 * SLOT)
         self._busy = threading.Lock()
         self._written = 0  # the serial of what was written here last
         self._synced = True  # that is on the disk
-        self._named = files.size(self._fd) > 0  # the file's name is on the disk
+        self._named = False  # the file's name is on the disk: whoever made it may have died before
         self._failed = False
         self._closed = False
 
@@ -95,9 +98,8 @@ class OffsetFile:
 
     def put_owner(self, name: str) -> None:
         """Say who has taken the partition; in the owner's turn."""
-        data = name.encode("utf-8", "surrogatepass")
-        self._files.truncate(self._turn, 0)
-        write_all(self._files, self._turn, data)
+        # In one write, and with an end: it is read without the turn.
+        write_all(self._files, self._turn, name.encode("utf-8", "surrogatepass") + b"\0")
 
     def write(self, found: Slots, place: Place) -> Place:
         """Put ``place`` behind what was found in this turn; return it as it was written. Not synced."""
@@ -159,7 +161,7 @@ def look(files: Files, path: Path) -> tuple[Place, str | None]:
 
 def _owner(files: Files, path: Path) -> str:
     with suppress(FileNotFoundError):
-        return whole(files, _turn_path(path)).decode("utf-8", "surrogatepass")
+        return whole(files, _turn_path(path)).partition(b"\0")[0].decode("utf-8", "surrogatepass")
     return ""
 
 

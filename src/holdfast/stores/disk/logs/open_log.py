@@ -25,7 +25,8 @@ class OpenLog:
 
     def __init__(self, directory: LogDirectory, loaded: SettingsFile, identity: Identity) -> None:
         self.directory, self.store = directory, loaded.store
-        self._loaded, self._identity = loaded, identity
+        self._loaded = loaded
+        self._identity: Identity | None = identity
         self._lock = threading.Lock()
         self._readers: dict[int, PartitionReader] = {}
         self.closed = False
@@ -51,6 +52,10 @@ class OpenLog:
             return False
         self._loaded, self._identity = loaded, identity
         return True
+
+    def doubt(self) -> None:
+        """Let the next look read the settings, whatever the file looks like."""
+        self._identity = None
 
     def check(self, partition: int) -> None:
         """Raise ``UsageError`` when there is no such partition."""

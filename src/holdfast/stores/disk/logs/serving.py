@@ -15,6 +15,7 @@ from holdfast.errors import Closed, LeaseLost
 from holdfast.logged import Crashes, GroupInfo, Lag, Start, WhenGone
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.logs.catalogue import Catalogue
+from holdfast.stores.disk.logs.directory import sweep
 from holdfast.stores.disk.logs.groups import GroupDirectory, group_directories, group_directory, outdate
 from holdfast.stores.disk.logs.held import Reading, safe_place
 from holdfast.stores.disk.logs.member import DiskMember
@@ -22,6 +23,7 @@ from holdfast.stores.disk.logs.offset_file import OffsetFile, Place
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.registry import roll
 from holdfast.stores.disk.logs.retention import pins
+from holdfast.stores.disk.logs.turns import turn
 from holdfast.stores.refused import no_group, offset_gone
 
 
@@ -42,13 +44,18 @@ class DiskGroups(Catalogue, LogGroups):
             its = self.log(log)
             where = group_directory(its.directory, group)
             while True:
-                if not where.exists():
-                    where.make([_begin(its, number, start) for number in range(its.settings.partitions)], self._now())
+                self._make(its, where, start)
                 with suppress(FileNotFoundError):  # somebody forgot it in this instant
                     member = DiskMember(Reading(self, its, where), holder.id, when_gone, self._left)
                     self._members[member] = None
                     return member
                 self.log(log)
+
+    def _make(self, log: OpenLog, group: GroupDirectory, start: Start) -> None:
+        """Make the group if there is none; retention sees it, or it sees what retention has left."""
+        if not group.exists():
+            with turn(self.files, log.directory.turn_path):
+                group.make([_begin(log, number, start) for number in range(log.settings.partitions)], self._now())
 
     def _left(self, member: DiskMember) -> None:
         self._members.pop(member, None)
@@ -107,16 +114,16 @@ class DiskGroups(Catalogue, LogGroups):
     def seek(self, log: str, group: str, offsets: Mapping[int, int]) -> None:
         with self.at_work(log):
             its = self.log(log)
-            for number, offset in offsets.items():
+            for number in offsets:
                 its.check(number)
-                ends = its.ends(number)
-                if not ends.first <= offset <= ends.next:
-                    raise offset_gone(log, ends, offset)
             where = group_directory(its.directory, group)
-            if not where.exists():
-                where.make([_begin(its, number, Start()) for number in range(its.settings.partitions)], self._now())
-            for number, offset in offsets.items():
-                self._seek(where, number, offset)
+            with turn(self.files, its.directory.turn_path):  # retention waits
+                for number, offset in offsets.items():
+                    _check_beside(its, number, offset)
+                if not where.exists():
+                    where.make([_begin(its, number, Start()) for number in range(its.settings.partitions)], self._now())
+                for number, offset in offsets.items():
+                    self._seek(where, number, offset)
             where.pardon(list(offsets))
             where.ring()
 
@@ -223,6 +230,12 @@ class DiskGroups(Catalogue, LogGroups):
                     expired.append((log.name, group.name))
         return tuple(expired)
 
+    def sweep(self, log: OpenLog) -> None:
+        """Remove what crashes left half made and half removed in a log."""
+        groups = [group.path / "members" for group in group_directories(log.directory)]
+        for path in (log.directory.path, log.directory.groups_path, *groups):
+            sweep(self.files, path, self._now())
+
     def wake(self, log: OpenLog) -> None:
         """Let members of this process look again that wait for this log, if nobody else tells them."""
         for member in list(self._members):
@@ -250,9 +263,14 @@ def _begin(log: OpenLog, number: int, start: Start) -> int:
         return ends.next
     if start.at == "earliest":
         return ends.first
-    if not ends.first <= start.value <= ends.next:
-        raise offset_gone(log.name, ends, start.value)
+    _check_beside(log, number, start.value)
     return start.value
+
+
+def _check_beside(log: OpenLog, number: int, offset: int) -> None:
+    ends = log.ends(number)
+    if not ends.first <= offset <= ends.next:
+        raise offset_gone(log.name, ends, offset)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from holdfast.logged import Columns, LogTidied, Producer
 from holdfast.stores.disk.logs.directory import opened, write_all
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.retention import Segments, floors, held_back, is_ripe
+from holdfast.stores.disk.logs.turns import turn
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report
 from holdfast.stores.disk.partition import Partition
 from holdfast.stores.disk.upkeep import Upkeep
@@ -165,39 +166,45 @@ class LogWriter:
     def append(self, number: int, columns: Columns, bodies: int, producer: Producer | None) -> Placed:
         """Add messages, whose bodies have so many bytes; see ``LogBackend.append``."""
         limit = self.log.settings.limit_bytes
-        gained = 0 if limit is None else _stored(columns, bodies)
+        if limit is None:
+            return self._append(number, columns, producer)
+        if producer is not None and self.partition(number).is_repeat(producer, len(columns)):
+            return self._append(number, columns, producer)
+        gained = _stored(columns, bodies)
+        self._make_room(limit, gained)
+        try:
+            return self._append(number, columns, producer)
+        except QueueFull:
+            self._size -= gained
+            raise
+
+    def _append(self, number: int, columns: Columns, producer: Producer | None) -> Placed:
         while True:
-            partition = self.partition(number)
-            if limit is not None and not (producer is not None and partition.is_repeat(producer, len(columns))):
-                self._make_room(limit, gained)
             try:
-                placed = partition.append(columns, producer)
+                return self.partition(number).append(columns, producer)
             except Closed:
                 if self._closed:
-                    raise
-                continue  # it was opened anew, for other settings
-            self._size += gained
-            return placed
+                    raise  # else it was opened anew, for other settings
 
     def _make_room(self, limit: int, gained: int) -> None:
-        """Raise ``QueueFull`` when an append of so many bytes would go beyond the limit, whatever may go first.
+        """Count so many bytes in; ``QueueFull`` when that is beyond the limit, whatever may go first.
 
         What is appended is counted as it comes, and measured when that is too much. A log that is full then stays so
         for a second, whatever comes, so that what is refused costs nothing.
         """
-        if self._size + gained <= limit:
-            return
         with self._lock:
             now = self._lent.clock.boot()
-            if now < self._full_until:
-                raise _full(self.log.name, limit, (self._full_until - now) / 1000)
-            self._measure()
+            if self._size + gained > limit:
+                if now < self._full_until:
+                    raise _full(self.log.name, limit, (self._full_until - now) / 1000)
+                self._measure()
             if self._size + gained > limit:
                 self._drop(limit=1000)
                 self._measure()
             if self._size + gained > limit:
                 self._full_until = now + int(RETRY_AFTER * 1000)
                 raise _full(self.log.name, limit, RETRY_AFTER)
+            self._size += gained
 
     def _measure(self) -> None:
         self._size = sum(_size(partition) for partition in self._partitions.values())
@@ -228,6 +235,10 @@ class LogWriter:
             return tidied
 
     def _drop(self, limit: int) -> LogTidied:
+        with turn(self._files, self.log.directory.turn_path):
+            return self._drop_in_turn(limit)
+
+    def _drop_in_turn(self, limit: int) -> LogTidied:
         settings, now = self._settings, self._lent.clock.wall()
         segments = self._segments()
         found = floors(settings, segments, now)

@@ -20,6 +20,7 @@ from holdfast.stores.disk.logs.forks import abandon_at_fork
 from holdfast.stores.disk.logs.groups import dismantle, group_directories
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.serving import DiskGroups
+from holdfast.stores.disk.logs.tending import expire, sweep_log
 from holdfast.stores.disk.logs.verifying import Progress, repair_log, verify_log
 from holdfast.stores.disk.logs.writing import LogWriter
 from holdfast.stores.disk.options import PartitionOptions, Report
@@ -175,8 +176,9 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable):
                 return LogTidied()
         except UsageError:  # somebody removed it
             return LogTidied()
-        done = LogTidied(groups=self.expire(writer.log)) + writer.tidy(limit)
-        self.sweep(writer.log)
+        now = self.clock.wall()
+        done = LogTidied(groups=expire(writer.log, now)) + writer.tidy(limit)
+        sweep_log(writer.log, now)
         return done
 
     def tell(self, log: str, partition: int, report: Report) -> None:

@@ -39,7 +39,7 @@ from holdfast.stores.disk.logs.directory import (
     whole,
     write_all,
 )
-from holdfast.stores.disk.logs.offset_file import OffsetFile, Place, look
+from holdfast.stores.disk.logs.offset_file import OffsetFile, Place, look, offset_file
 from holdfast.stores.disk.logs.turns import turn
 
 _CHANGES = struct.Struct("<8sq8s")
@@ -106,13 +106,9 @@ class GroupDirectory(msgspec.Struct, frozen=True):
         self.files.sync_directory(self.path.parent)
 
     def _begin(self, path: Path, next_: int, now: int) -> None:
-        file = OffsetFile(self.files, path)
-        try:
-            with file.turn():
-                file.write(file.read(), Place(next=next_, time=now))
-                file.sync_in_turn()
-        finally:
-            file.close()
+        with offset_file(self.files, path) as file, file.turn():
+            file.write(file.read(), Place(next=next_, time=now))
+            file.sync_in_turn()
 
     def remove(self) -> None:
         """Let the group be no more, durably; commits that come later lose. ``FileNotFoundError`` without one."""
@@ -196,11 +192,8 @@ def dismantle(group: GroupDirectory) -> None:
     """Remove the files of a group that was renamed out of place; members that have them open lose everything."""
     for name in group.files.list(group.path):
         if name.isdecimal():
-            file = OffsetFile(group.files, group.path / name)
-            try:
+            with offset_file(group.files, group.path / name) as file:
                 outdate(file)
-            finally:
-                file.close()
     group.ring()
     remove_tree(group.files, group.path)
 

@@ -149,6 +149,16 @@ class OffsetFile:
             self._files.close(self._fd)
 
 
+@contextmanager
+def offset_file(files: Files, path: Path) -> Iterator[OffsetFile]:
+    """Open an offset file for as long as the context."""
+    file = OffsetFile(files, path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
 def look(files: Files, path: Path) -> tuple[Place, str | None]:
     """Return the place in an offset file, and who holds its partition now. Changes nothing, and makes no file."""
     try:

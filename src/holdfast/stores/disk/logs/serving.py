@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from holdfast.clock import Clock
 from holdfast.contract import LogGroups, LogMember
@@ -15,14 +13,14 @@ from holdfast.errors import Closed, LeaseLost
 from holdfast.logged import Crashes, GroupInfo, Lag, Start, WhenGone
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.logs.catalogue import Catalogue
-from holdfast.stores.disk.logs.directory import sweep
 from holdfast.stores.disk.logs.groups import GroupDirectory, group_directories, group_directory, outdate
-from holdfast.stores.disk.logs.held import Reading, safe_place
+from holdfast.stores.disk.logs.held import Reading
 from holdfast.stores.disk.logs.member import DiskMember
-from holdfast.stores.disk.logs.offset_file import OffsetFile, Place
+from holdfast.stores.disk.logs.offset_file import Place, offset_file
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.registry import roll
 from holdfast.stores.disk.logs.retention import pins
+from holdfast.stores.disk.logs.tending import idle, nexts
 from holdfast.stores.disk.logs.turns import turn
 from holdfast.stores.refused import no_group, offset_gone
 
@@ -69,23 +67,15 @@ class DiskGroups(Catalogue, LogGroups):
         with self.at_work(log):
             its = self.log(log)
             groups = group_directories(its.directory)
-            pinned = pins(its.settings, its.segments(), self.nexts(its), self._now())
+            pinned = pins(its.settings, its.segments(), nexts(its), self._now())
             return [info for group in groups if (info := self._info(group, its, pinned.get(group.name, 0))) is not None]
 
     def _info(self, group: GroupDirectory, log: OpenLog, pinned: int) -> GroupInfo | None:
-        idle = self._idle(group, log.settings.partitions)
-        if idle is None:
+        seconds = idle(group, log.settings.partitions, self._now())
+        if seconds is None:
             return None
         holders = tuple(sorted(set(roll(group).live.values())))
-        return GroupInfo(log.name, group.name, holders, 0.0 if holders else idle, pinned)
-
-    def _idle(self, group: GroupDirectory, partitions: int) -> float | None:
-        """Return the seconds since the group was last seen; None when it is gone."""
-        changes = group.look_for_changes()
-        if changes is None:
-            return None
-        seen = max([changes.seen, *(group.place(number).time for number in range(partitions))])
-        return max(0, self._now() - seen) / 1000
+        return GroupInfo(log.name, group.name, holders, 0.0 if holders else seconds, pinned)
 
     def lag(self, log: str, group: str) -> list[Lag]:
         with self.at_work(log):
@@ -128,7 +118,7 @@ class DiskGroups(Catalogue, LogGroups):
             where.ring()
 
     def _seek(self, group: GroupDirectory, number: int, offset: int) -> None:
-        with _offset_file(self.files, group, number) as file, file.turn():
+        with offset_file(self.files, group.partition(number)) as file, file.turn():
             found = file.read()
             file.write(found, Place(offset, found.newest.version + 1, time=self._now()))
             file.sync_in_turn()
@@ -182,59 +172,14 @@ class DiskGroups(Catalogue, LogGroups):
             return 0
         held = [number for number in range(partitions) if group.look(number)[1] == holder]
         for number in held:
-            with _offset_file(self.files, group, number) as file:
+            with offset_file(self.files, group.partition(number)) as file:
                 outdate(file)
         for id_ in theirs:
             self.files.remove(group.path / "members" / id_)
         group.ring()
         return len(held)
 
-    # -- for who writes the log -----------------------------------------------------------------------------------
-
-    def nexts(self, log: OpenLog) -> dict[str, list[int]]:
-        """Return where each group of the log stands."""
-        numbers = range(log.settings.partitions)
-        return {
-            group.name: [group.place(number).next for number in numbers]
-            for group in group_directories(log.directory)
-            if group.exists()
-        }
-
-    def recover_groups(self, log: OpenLog, partition: int, end: int) -> None:
-        """Set back the places of groups that are beyond the end of a partition just opened."""
-        for group in group_directories(log.directory):
-            place = group.place(partition)
-            if place.next <= end and not (place.finished and place.finished[-1] >= end):
-                continue
-            with _offset_file(self.files, group, partition) as file, file.turn():
-                found = file.read()
-                safe = safe_place(self.report, group, partition, found, end)
-                if safe != found.newest:
-                    file.write(found, msgspec.structs.replace(safe, version=safe.version + 1, time=self._now()))
-                    file.sync_in_turn()
-            with suppress(FileNotFoundError):
-                group.ring()
-
-    def expire(self, log: OpenLog) -> tuple[tuple[str, str], ...]:
-        """Remove the groups that nobody has read for longer than they are kept; return them."""
-        expiry, expired = log.settings.group_expiry, []
-        for group in group_directories(log.directory):
-            with suppress(FileNotFoundError):
-                members = roll(group)
-                if members.live or members.dead:
-                    group.touch(self._now())
-                    continue
-                idle = self._idle(group, log.settings.partitions)
-                if expiry is not None and idle is not None and idle > expiry:
-                    group.remove()
-                    expired.append((log.name, group.name))
-        return tuple(expired)
-
-    def sweep(self, log: OpenLog) -> None:
-        """Remove what crashes left half made and half removed in a log."""
-        groups = [group.path / "members" for group in group_directories(log.directory)]
-        for path in (log.directory.path, log.directory.groups_path, *groups):
-            sweep(self.files, path, self._now())
+    # -- the members of this process ------------------------------------------------------------------------------
 
     def wake(self, log: OpenLog) -> None:
         """Let members of this process look again that wait for this log, if nobody else tells them."""
@@ -271,12 +216,3 @@ def _check_beside(log: OpenLog, number: int, offset: int) -> None:
     ends = log.ends(number)
     if not ends.first <= offset <= ends.next:
         raise offset_gone(log.name, ends, offset)
-
-
-@contextmanager
-def _offset_file(files: Files, group: GroupDirectory, number: int) -> Iterator[OffsetFile]:
-    file = OffsetFile(files, group.partition(number))
-    try:
-        yield file
-    finally:
-        file.close()

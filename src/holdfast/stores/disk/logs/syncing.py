@@ -66,8 +66,8 @@ class Syncer:
     def _sync(self, file: OffsetFile) -> None:
         try:
             file.sync()
-        except Closed:
-            pass  # it was synced before it was let go of
+        except (Closed, FileNotFoundError):
+            pass  # it was synced before it was let go of, or its group is no more
         except Exception as error:  # the disk's trouble is not the thread's end: it is tried again with the next round
             self._report(f"{file.path} could not be synced: {error}; after a power cut its messages may come again")
             with self._changed:

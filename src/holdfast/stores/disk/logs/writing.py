@@ -17,6 +17,7 @@ from holdfast.logged import Columns, LogTidied, Producer
 from holdfast.stores.disk.logs.directory import opened, write_all
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.retention import Segments, floors, held_back, is_ripe
+from holdfast.stores.disk.logs.tending import nexts, set_back
 from holdfast.stores.disk.logs.turns import turn
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report
 from holdfast.stores.disk.partition import Partition
@@ -51,11 +52,8 @@ class Lent(Protocol):
     def tell(self, log: str, partition: int, report: Report) -> None:
         """Let people know what a partition reports."""
 
-    def nexts(self, log: OpenLog) -> dict[str, list[int]]:
-        """Return where each group of the log stands."""
-
-    def recover_groups(self, log: OpenLog, partition: int, end: int) -> None:
-        """Set back the places of groups that are beyond the end of a partition just opened."""
+    def report(self, text: str) -> None:
+        """Do the same for what this writer has to tell."""
 
 
 class LogWriter:
@@ -132,7 +130,7 @@ class LogWriter:
             report=lambda report: self._lent.tell(self.log.name, number, report),
         )
         partition.share(self._lent.upkeep)
-        self._lent.recover_groups(self.log, number, partition.next)
+        set_back(self.log, number, partition.next, self._lent.clock.wall(), self._lent.report)
         return partition
 
     def _options(self, settings: LogSettings) -> PartitionOptions:
@@ -243,7 +241,7 @@ class LogWriter:
         segments = self._segments()
         found = floors(settings, segments, now)
         if settings.until_consumed:
-            found = held_back(found, self._lent.nexts(self.log))
+            found = held_back(found, nexts(self.log))
         done = LogTidied()
         for number, floor in found.items():
             partition, last = self._partitions[number], segments[number][-1:]

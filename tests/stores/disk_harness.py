@@ -6,8 +6,19 @@ from holdfast.config import parse_url
 from holdfast.contract import LogBackend
 from holdfast.stores import open_logs
 from holdfast.stores.disk import DiskLogs
+from holdfast.stores.disk.files import Files
 from holdfast.testing.clock import SharedClock
 from holdfast.testing.conformance import LogHarness
+
+
+class Unsynced(Files):
+    """For tests of thousands of small lives, which are not about what a power cut leaves."""
+
+    def sync(self, fd: int) -> None:
+        pass
+
+    def sync_directory(self, path: Path) -> None:
+        pass
 
 
 class DiskLogHarness(LogHarness):
@@ -33,6 +44,11 @@ class DiskLogHarness(LogHarness):
     def close(self) -> None:
         while self._handles:
             self._handles.pop().close()
+
+    def open_unsynced(self) -> DiskLogs:
+        """Return a handle that never waits for the disk."""
+        self._handles.append(DiskLogs(self.root, self.clock, files=Unsynced()))
+        return self._handles[-1]
 
     def reopen(self) -> DiskLogs:
         self.close()

@@ -69,7 +69,13 @@ class TestLogLease(conformance.LogLeaseCases): ...
 class TestLogLimit(conformance.LogLimitCases): ...
 
 
-class TestLogModel(conformance.LogModelCases): ...
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # when it fails, the shortest failing life of a log is looked for
+class TestLogModel(conformance.LogModelCases):
+    @pytest.fixture
+    def harness(self, harness, monkeypatch):
+        monkeypatch.setattr(harness, "open_logs", harness.open_unsynced)
+        return harness
 
 
 class TestLogName(conformance.LogNameCases): ...

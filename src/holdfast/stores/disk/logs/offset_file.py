@@ -198,11 +198,9 @@ def _parsed(data: bytes) -> Slots:
 
 def _place(slot: bytes) -> Place | None:
     """Return what a slot says: None when it is damaged, an empty place when it was never written."""
-    if not slot.strip(b"\0"):
-        return Place()
     found = parse_slot(slot)
     if found is None:
-        return None
+        return None if slot.strip(b"\0") else Place()
     finished = tuple(unpack_finished(found.next, found.finished))
     return Place(found.next, found.group_version, finished, found.time, found.version)
 

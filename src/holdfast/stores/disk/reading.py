@@ -168,7 +168,11 @@ class PartitionReader:
         tail = self._tail.read()
         if tail is not None and tail.boot == this_boot():
             return tail
-        return self._judge()
+        judged = self._judge()
+        tail = (
+            self._tail.read()
+        )  # a writer may have begun meanwhile: what it wrote is not for readers before it says so
+        return tail if tail is not None and tail.boot == this_boot() else judged
 
     def _judge(self) -> Tail:
         """Look at the last segment as an opening would, and change nothing."""

@@ -72,6 +72,8 @@ class TestLogLimit(conformance.LogLimitCases): ...
 @pytest.mark.slow
 @pytest.mark.timeout(400)  # when it fails, the shortest failing life of a log is looked for
 class TestLogModel(conformance.LogModelCases):
+    lives = 300
+
     @pytest.fixture
     def harness(self, harness, monkeypatch):
         monkeypatch.setattr(harness, "open_logs", harness.open_unsynced)
@@ -128,12 +130,6 @@ class TestLogWake(conformance.LogWakeCases): ...
 
 @pytest.mark.slow
 class TestLogKill(conformance.LogKillCases): ...
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)  # when it fails, the shortest failing life of a log is looked for
-class TestLogModel(conformance.LogModelCases):
-    lives = 200
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):

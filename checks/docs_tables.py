@@ -9,7 +9,7 @@ from holdfast import capabilities as powers
 from holdfast import errors as error_module
 from holdfast import events as event_module
 from holdfast.config import parse_url
-from holdfast.contract import Features, QueueBackend
+from holdfast.contract import Features, LogBackend, QueueBackend
 from holdfast.delivery import State
 from holdfast.errors import ConfigError, HoldfastError, Signal
 from holdfast.machine import MOVES
@@ -29,20 +29,42 @@ def stores() -> dict[str, QueueBackend]:
 
 
 def promises() -> str:
-    """Return what each store promises, from its ``Features``."""
-    features = {scheme: store.features for scheme, store in stores().items()}
+    """Return what each store promises, from its ``Features`` and those of its logs."""
+    opened = stores()
+    queues = [store.features for store in opened.values()]
+    logs = [logs.features if (logs := _logs(store)) is not None else None for store in opened.values()]
     weaker = open_store(parse_url("sqlite:///jobs.db?sync=normal")).features.level
     rows = [
-        ["a send, on return, is", *(code(one.level) for one in features.values())],
-        ["jobs survive the end of the process", *(_mark(one.durable) for one in features.values())],
-        ["jobs survive a power cut", *(_mark(_survives(one)) for one in features.values())],
-        ["several processes", *(_mark(one.multi_process) for one in features.values())],
-        ["several machines", *(_mark(one.multi_host) for one in features.values())],
-        ["every optional power", *(_mark(_all_powers(store)) for store in stores().values())],
-        ["largest body the store can hold", *(size(one.max_body) for one in features.values())],
+        ["a send, and an append, on return, is", *(_levels(*both) for both in zip(queues, logs, strict=True))],
+        ["both survive the end of the process", *(_mark(one.durable) for one in queues)],
+        ["both survive a power cut", *(_mark(_survives(one)) for one in queues)],
+        ["queues from several processes", *(_mark(one.multi_process) for one in queues)],
+        ["logs from several processes", *map(_sharing, logs)],
+        ["several machines", *(_mark(one.multi_host) for one in queues)],
+        [
+            "sends and acks in transactions of your own",
+            *(_mark(_has(store, powers.Transactional)) for store in opened.values()),
+        ],
+        ["every other optional power", *(_mark(_all_powers(store)) for store in opened.values())],
+        ["largest body the store can hold", *(size(one.max_body) for one in queues)],
     ]
     note = f"With `?sync=normal` a send to SQLite is {code(weaker)}: {markdown(_LEVELS[weaker])}"
-    return table(["", *(code(URLS[scheme]) for scheme in features)], rows) + f"\n\n{note}"
+    return table(["", *(code(URLS[scheme]) for scheme in opened)], rows) + f"\n\n{note}"
+
+
+def _logs(store: QueueBackend) -> LogBackend | None:
+    return store.open_logs() if isinstance(store, powers.Logs) else None
+
+
+def _levels(queues: Features, logs: Features | None) -> str:
+    levels = dict.fromkeys([queues.level] if logs is None else [queues.level, logs.level])
+    return ", ".join(map(code, levels))
+
+
+def _sharing(logs: Features | None) -> str:
+    if logs is None or not logs.multi_process:
+        return NO
+    return "one appends, all read" if logs.one_writer else YES
 
 
 _LEVELS = {
@@ -65,8 +87,15 @@ def _powers() -> dict[str, type]:
     return {name: power for name, power in found if getattr(power, "_is_runtime_protocol", False)}
 
 
+def _has(store: QueueBackend, power: type) -> bool:
+    """Tell whether the store has this power, or its logs have."""
+    return isinstance(store, power) or isinstance(_logs(store), power)
+
+
 def _all_powers(store: QueueBackend) -> bool:
-    return all(isinstance(store, power) for power in _powers().values())
+    """Tell whether the store has all powers of queues, but for that which has a row of its own."""
+    rare = (powers.Transactional, powers.Verifiable)
+    return all(_has(store, power) for power in _powers().values() if power not in rare)
 
 
 def capabilities() -> str:
@@ -74,9 +103,13 @@ def capabilities() -> str:
     opened = stores()
     rows = [["`QueueBackend`", "A store that holds queues.", _verbs(QueueBackend), *(YES for _ in opened)]]
     for name, power in _powers().items():
-        marks = [_mark(power in type(store).__mro__) for store in opened.values()]
+        marks = [_mark(_inherits(store, power)) for store in opened.values()]
         rows.append([code(name), summary(power), _verbs(power), *marks])
     return table(["power", "", "verbs", *opened], rows)
+
+
+def _inherits(store: QueueBackend, power: type) -> bool:
+    return power in type(store).__mro__ or power in type(_logs(store)).__mro__
 
 
 def _verbs(power: type) -> str:

@@ -43,6 +43,7 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable):
             multi_host=False,
             max_body=BATCH_MOST,
             locks=True,
+            one_writer=True,
         )
         self.upkeep = Upkeep()
         self._writers: dict[str, LogWriter] = {}

@@ -1,5 +1,6 @@
 """Logs in a SQLite file: what only this store does, seen through real files, other connections and other processes."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -62,6 +63,21 @@ def outside(path, logs):
     connection = apsw.Connection(str(path))
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def begin():
+    """Starts a process, and ends it with the test at the latest."""
+    children = []
+
+    def begin(program, *arguments, **options):
+        children.append(subprocess.Popen([sys.executable, "-c", program, *arguments], **options))
+        return children[-1]
+
+    yield begin
+    for child in children:
+        child.kill()
+        child.wait()
 
 
 def append(logs, *bodies, partition=0, producer=None):
@@ -212,12 +228,12 @@ time.sleep(60)
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_held_is_taken_over_within_a_second(path):
+def test_what_a_killed_process_held_is_taken_over_within_a_second(path, begin):
     store = open_sqlite(parse_url(f"sqlite:///{path}"), clock=SYSTEM)
     logs = store.open_logs()
     logs.declare("events", LogSettings())
     append(logs, b"a")
-    child = subprocess.Popen([sys.executable, "-c", PROGRAM, f"sqlite:///{path}"], stdout=subprocess.PIPE)
+    child = begin(PROGRAM, f"sqlite:///{path}", stdout=subprocess.PIPE)
     assert child.stdout.readline() == b"1\n"
     member = join(logs, this_process("stand-by#1"))
     assert polled(member) == []
@@ -235,6 +251,104 @@ def test_what_a_killed_process_held_is_taken_over_within_a_second(path):
     [(bodies, at)] = taken
     assert bodies == [b"a"]
     assert at - killed < 1.0
+
+
+CROWD = """
+import os, sys
+from holdfast.clock import SYSTEM
+from holdfast.config import parse_url
+from holdfast.heartbeat import this_process
+from holdfast.logged import Columns, Offset, Start
+from holdfast.stores import open_store
+
+role, url, name = sys.argv[1:]
+logs = open_store(parse_url(url)).open_logs()
+if role == "write":
+    for number in range(200):
+        logs.append("events", number % 4, Columns([f"{name} {number}".encode()]))
+else:
+    member = logs.join("events", "readers", this_process(f"{name}#1"), start=Start())
+    while True:
+        chunks = member.poll(limit=20, wait=0.5)
+        for chunk in chunks:
+            for message in chunk:
+                os.write(1, f"{chunk.partition} {message.offset} {message.body.decode()}\\n".encode())  # at a stroke
+        member.commit([Offset(chunk.partition, chunk.next, chunk.version) for chunk in chunks])
+"""
+
+
+@pytest.mark.slow
+def test_of_many_processes_that_write_and_read_and_are_killed_every_message_is_handled_in_order(path, begin):
+    url = f"sqlite:///{path}?sync=normal"
+    store = open_sqlite(parse_url(url), clock=SYSTEM)
+    logs = store.open_logs()
+    logs.declare("events", LogSettings(partitions=4))
+    handled = {number: [] for number in range(4)}
+    enough = threading.Event()
+    told, tell = os.pipe()  # one for all, so that lines lie in it in the order in which messages were handled
+
+    def listen():
+        with open(told) as lines:
+            for line in lines:
+                partition, offset, body = line.rstrip("\n").split(" ", 2)
+                handled[int(partition)].append((int(offset), body))
+                if sum(len(set(found)) for found in handled.values()) == 600:
+                    enough.set()
+
+    readers = [begin(CROWD, "read", url, f"reader {number}", stdout=tell) for number in range(3)]
+    writers = [begin(CROWD, "write", url, f"writer {number}", stdout=tell) for number in range(3)]
+    os.close(tell)
+    listener = threading.Thread(target=listen)
+    listener.start()
+    readers[0].kill()
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    readers[1].kill()
+    assert enough.wait(30), {number: len(set(found)) for number, found in handled.items()}
+    readers[2].kill()
+    listener.join(PATIENCE)
+
+    for partition, found in handled.items():
+        chunks = logs.read("events", partition, 0, limit=1000, max_bytes=1 << 20)
+        appended = [(message.offset, message.body.decode()) for chunk in chunks for message in chunk]
+        assert list(dict.fromkeys(found)) == appended  # each for the first time in its order, and nothing else
+        for name in range(3):
+            its = [int(body.rsplit(" ", 1)[1]) for _, body in appended if body.startswith(f"writer {name} ")]
+            assert its == list(range(partition, 200, 4))
+    store.close()
+
+
+FORKED = """
+import os, sys
+from holdfast.config import LogSettings, parse_url
+from holdfast.errors import Closed
+from holdfast.heartbeat import this_process
+from holdfast.logged import Columns, Offset, Start
+from holdfast.stores import open_store
+
+logs = open_store(parse_url(f"sqlite:///{sys.argv[1]}")).open_logs()
+logs.declare("events", LogSettings())
+logs.append("events", 0, Columns([b"a"]))
+member = logs.join("events", "readers", this_process(), start=Start())
+[chunk] = member.poll(limit=10, wait=0)
+child = os.fork()
+if not child:
+    try:
+        member.poll(limit=10, wait=0)
+    except Closed:
+        member.leave()
+        os._exit(0)
+    os._exit(1)
+_, status = os.waitpid(child, 0)
+assert status == 0
+assert member.commit([Offset(0, 1, chunk.version)]) == {0: 1}
+"""
+
+
+@pytest.mark.slow
+def test_a_member_does_not_outlive_a_fork_and_its_parent_goes_on(path):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, path], timeout=60, check=False)
+
+    assert done.returncode == 0
 
 
 # -- damage -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ another, or a member has died, does it read or write more. So a poll that finds 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeVar
@@ -63,6 +64,7 @@ class SqliteMember(LogMember):
         self._rests: dict[int, Chunk] = {}  # of appends that were not polled to their end
         self._looked, self._looked_at = 0.0, 0
         self._turn = 0
+        self._pid = os.getpid()
         self._interrupted = self._left = False
 
     # -- poll -----------------------------------------------------------------------------------------------------
@@ -247,8 +249,10 @@ class SqliteMember(LogMember):
         return dict(self._assigned)
 
     def leave(self) -> None:
-        if not self._left:
-            self._left = True
+        if self._left:
+            return
+        self._left = True
+        if self._pid == os.getpid():  # else it is its parent's, which goes on with it
             self._logs.left(self)
             try:
                 self._logs.write(lambda tx: members.leave(tx, self._member))
@@ -259,3 +263,5 @@ class SqliteMember(LogMember):
         self._logs.reader.check_open()
         if self._left:
             raise Closed(f"this member has left {self._member}")
+        if self._pid != os.getpid():
+            raise Closed("a member does not outlive a fork; join in the new process")

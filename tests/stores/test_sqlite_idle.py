@@ -8,7 +8,7 @@ import pytest
 from benchmarks.ours.statements import Statements
 from holdfast.config import LogSettings, parse_url
 from holdfast.delivery import HolderInfo, Report
-from holdfast.logged import Columns
+from holdfast.logged import Columns, Start
 from holdfast.message import Message
 from holdfast.stores import open_store
 
@@ -124,6 +124,25 @@ def test_appends_of_this_process_cause_no_look(open_handle, statements):
     assert waiter.looks == looks
     store.interrupt()
     assert waiter.woken.result(PATIENCE) is False
+
+
+def test_a_poll_that_waits_asks_nothing_while_nothing_changes(open_handle, statements):
+    logs = open_handle().open_logs()
+    logs.declare("events", LogSettings())
+    members = [logs.join("events", "readers", me(number), start=Start()) for number in (1, 2)]
+    for member in (*members, *members):
+        member.poll(limit=1, wait=0)
+    waiting = Future()
+    thread = threading.Thread(target=lambda: waiting.set_result(members[0].poll(limit=1, wait=PATIENCE)))
+    thread.start()
+    threading.Event().wait(0.2)  # it has looked, and the writer has looked around
+    statements.clear()
+
+    threading.Event().wait(1.0)
+
+    assert statements.count == 0
+    members[0].interrupt()
+    assert waiting.result(PATIENCE) == []
 
 
 def test_a_send_of_another_process_wakes(open_handle, statements):

@@ -288,7 +288,7 @@ def test_of_many_processes_that_write_and_read_and_are_killed_every_message_is_h
     told, tell = os.pipe()  # one for all, so that lines lie in it in the order in which messages were handled
 
     def listen():
-        with open(told) as lines:
+        with os.fdopen(told) as lines:
             for line in lines:
                 partition, offset, body = line.rstrip("\n").split(" ", 2)
                 handled[int(partition)].append((int(offset), body))

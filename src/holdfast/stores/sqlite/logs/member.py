@@ -21,8 +21,7 @@ from holdfast.stores.refused import offset_gone
 from holdfast.stores.sqlite.connection import Connection
 from holdfast.stores.sqlite.file import Reader
 from holdfast.stores.sqlite.logs import members, reading
-from holdfast.stores.sqlite.logs.liveness import Instant, ended
-from holdfast.stores.sqlite.logs.liveness import members as all_members
+from holdfast.stores.sqlite.logs.liveness import Instant, MemberRow, ended
 from holdfast.stores.sqlite.logs.members import Member, Standing
 from holdfast.stores.sqlite.logs.places import PartitionRow
 from holdfast.stores.sqlite.logs.reading import Budget
@@ -62,7 +61,8 @@ class SqliteMember(LogMember):
         self._assigned: dict[int, Assigned] = {}
         self._positions: dict[int, tuple[int, int]] = {}  # the version it was taken at, and what is polled next
         self._rests: dict[int, Chunk] = {}  # of appends that were not polled to their end
-        self._looked, self._looked_at = 0.0, 0
+        self._others: list[MemberRow] = []
+        self._looked = 0.0
         self._turn = 0
         self._pid = os.getpid()
         self._interrupted = self._left = False
@@ -94,7 +94,16 @@ class SqliteMember(LogMember):
             left = end - time.monotonic()
             if left <= 0 or self._interrupted or self._suffices(news, limit, enough):
                 return news
-            self._logs.wakes.wait(self._member.log.number, rings, min(left, LOOK))
+            self._doze(rings, end)
+
+    def _doze(self, rings: int, end: float) -> None:
+        """Wait for the bell, for the end, or until this member has to beat or others may have died."""
+        log, wakes = self._member.log.number, self._logs.wakes
+        while wakes.rings(log) == rings and (left := end - time.monotonic()) > 0:
+            wakes.wait(log, rings, min(left, LOOK))
+            now = self._logs.now()
+            if self._is_beat_due(now) or ended(self._others, now):
+                return
 
     def _look(self, busy: Collection[int]) -> list[PartitionRow]:
         """Share, and return those partitions held in which there is something to read."""
@@ -172,8 +181,6 @@ class SqliteMember(LogMember):
 
     def _share(self, busy: Collection[int]) -> None:
         """See to it that this member lives, and holds its share; stand where the group stands in what is new."""
-        now = self._logs.now()
-        dead = self._dead(now)
         changes = self._logs.reader.read(lambda connection: members.changes(connection, self._member))
         if changes is None:
             raise members.removed(self._member)
@@ -182,6 +189,8 @@ class SqliteMember(LogMember):
         standing = self._standing
         if standing is None:
             raise members.removed(self._member)
+        now = self._logs.now()
+        dead = self._dead(now)
         if dead or not standing.registered or standing.lacking() or standing.surplus(busy):
             self._stand(self._logs.write(lambda tx: members.share(tx, self._member, dead, busy)))
             self._logs.beaten[self._member.holder.id] = now.uptime
@@ -189,17 +198,24 @@ class SqliteMember(LogMember):
             self._beat(now)
 
     def _dead(self, now: Instant) -> set[int]:
-        """Return the other members that have died; looked for every ``LOOK`` seconds."""
-        if time.monotonic() - self._looked < LOOK and abs(now.uptime - self._looked_at) < LOOK * 1000:
+        """Return the other members that have died; processes are looked for every ``LOOK`` seconds.
+
+        Asks the file nothing while those that are known live.
+        """
+        silent = any(row.is_silent(now) for row in self._others)
+        if not silent and time.monotonic() - self._looked < LOOK:
             return set()
-        self._looked, self._looked_at = time.monotonic(), now.uptime
-        rows = self._logs.reader.read(lambda connection: all_members(connection, self._member.reading))
-        return ended([row for row in rows if row.number != self._member.number], now)
+        self._looked = time.monotonic()
+        if not ended(self._others, now):
+            return set()
+        self._others = self._logs.reader.read(lambda connection: members.others(connection, self._member))
+        return ended(self._others, now)
 
     def _stand(self, standing: Standing | None) -> None:
         """Take up what is new, from the group's place on; drop what is no longer held."""
         self._standing = standing
         held = {} if standing is None else standing.held
+        self._others, self._looked = [] if standing is None else standing.others, 0.0
         for index in self._positions.keys() - held:
             del self._positions[index], self._assigned[index]
             self._rests.pop(index, None)

@@ -12,7 +12,7 @@ from holdfast.errors import Closed, LeaseLost
 from holdfast.logged import Ends, Offset, Start
 from holdfast.stores.refused import offset_gone
 from holdfast.stores.sqlite.logs.groups import finished_of, make
-from holdfast.stores.sqlite.logs.liveness import Instant, members
+from holdfast.stores.sqlite.logs.liveness import Instant, MemberRow, members
 from holdfast.stores.sqlite.logs.places import LogRow, Source
 from holdfast.stores.sqlite.orders import json_list
 from holdfast.stores.sqlite.statements import statements
@@ -39,14 +39,14 @@ class Member(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What a member holds, as of ``changes``; and how many members, partitions, and free ones of these there are.
+    """What a member holds, as of ``changes``; the other members, and how many partitions and free ones there are.
 
     It is not ``registered`` when others have taken it for dead.
     """
 
     changes: int
     registered: bool
-    members: int
+    others: list[MemberRow]
     partitions: int
     free: int
     held: dict[int, Offset]
@@ -54,7 +54,7 @@ class Standing(NamedTuple):
     @property
     def share(self) -> int:
         """How many partitions a member holds at the most."""
-        return -(-self.partitions // max(1, self.members))
+        return -(-self.partitions // (len(self.others) + 1))
 
     def surplus(self, busy: Collection[int]) -> list[int]:
         """Return those partitions that are to be let go now, of those that are not busy the last ones."""
@@ -98,9 +98,9 @@ def share(tx: Transaction, member: Member, gone: Collection[int], busy: Collecti
         raise removed(member)
     if not keep_alive(tx, member.holder, member.boot):
         raise retired(member.holder)
-    others = [row for row in members(tx, member.reading) if row.number != member.number]
     now = Instant(tx.now, tx.boot, member.boot)
-    for number in (dead := {row.number for row in others if row.is_silent(now) or row.number in gone}):
+    dead = {row.number for row in others(tx, member) if row.is_silent(now) or row.number in gone}
+    for number in dead:
         dismiss(tx, number)
     found = standing(tx, member)
     was_registered = found is not None and found.registered
@@ -166,8 +166,14 @@ def standing(source: Source, member: Member) -> Standing | None:
         return None
     [(count, free)] = source.execute(_SQL["shares"], (member.reading,))
     held = {row[0]: _offset(*row) for row in source.execute(_SQL["held"], (member.reading, member.number))}
-    numbers = [row.number for row in members(source, member.reading)]
-    return Standing(now, member.number in numbers, len(numbers), count, free, held)
+    rows = members(source, member.reading)
+    registered = any(row.number == member.number for row in rows)
+    return Standing(now, registered, others(source, member), count, free, held)
+
+
+def others(source: Source, member: Member) -> list[MemberRow]:
+    """Return the other members of a member's group."""
+    return [row for row in members(source, member.reading) if row.number != member.number]
 
 
 def _offset(partition: int, next_: int, version: int, finished: str | None) -> Offset:

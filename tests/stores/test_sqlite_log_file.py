@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from itertools import pairwise
+from pathlib import Path
 
 import apsw
 import pytest
@@ -17,7 +18,7 @@ from holdfast.config import LogSettings, parse_url
 from holdfast.delivery import HolderInfo
 from holdfast.errors import BodyTooLarge, CorruptLog, QueueFull
 from holdfast.heartbeat import this_process
-from holdfast.logged import Columns, Offset, Producer, Start
+from holdfast.logged import Columns, Crashes, Offset, Producer, Start
 from holdfast.message import Level, Message
 from holdfast.stores.sqlite import migrate, open_sqlite
 from holdfast.stores.sqlite.logs import appends, retention
@@ -512,6 +513,27 @@ def test_a_file_without_logs_gets_them(open_, path, clock, monkeypatch):
     assert append(logs, b"a").offset == 0
     with apsw.Connection(str(path)) as file:
         assert file.execute("SELECT body FROM holdfast_body").fetchall() == [(b"kept",)]
+
+
+def test_a_log_that_the_first_version_wrote_is_read_and_goes_on(open_, path):
+    file = apsw.Connection(str(path))
+    file.execute((Path(__file__).parent / "fixtures" / "logs-6.sql").read_text())
+    file.close()
+    logs = open_()
+
+    settings = LogSettings(partitions=2, keep_for=None, labels={"team": "a"}, compression="zstd")
+    assert logs.logs() == {"events": settings}
+    first, second = logs.read("events", 0, 0, limit=10, max_bytes=1000)
+    assert [message.body for message in first] == [b"a", b"", b"c"]
+    assert [message.key for message in first] == ["k", None, "näh"]
+    assert [dict(message.headers) for message in first] == [{}, {"x": "y"}, {}]
+    assert (second.time, logs.find("events", 0, second.time)) == (1_700_000_060_000, 3)
+    assert append(logs, b"d", producer=Producer((1 << 64) - 1, 1, 7)).duplicate
+    assert logs.crashes("events", "readers", 0) == {2: Crashes((1,), "SIGKILL")}
+    member = join(logs)
+    assert sorted(polled(member)) == [b"", b"c", b"compressed " * 20, b"compressed " * 20, b"d"]
+    assert member.assigned()[0].place.finished == (3,)
+    assert append(logs, b"e").offset == 4
 
 
 # -- concurrency --------------------------------------------------------------------------------------------------

@@ -252,3 +252,19 @@ def test_a_message_that_killed_three_processes_is_buried_before_it_runs(orders, 
     (letter,) = dead(orders.app)
     assert sorted(heard) == [(0, 0, 1), (2, 1, 2)]
     assert (letter.id, letter.reason, letter.crashes) == ("orders/billing/0/1", "worker died: SIGKILL", 3)
+
+
+def test_a_quiet_worker_lets_others_have_its_partitions(four, worker, heard):
+    @four.app.consume(log="orders", group="billing")
+    def bill(message: LogMessage) -> None:
+        heard.note(message.partition)
+
+    first = worker()
+    wait_until(lambda: four.log.groups() and members(four) == [4])
+    first.quiet()
+    wait_until(lambda: members(four) == [])
+    first.work()
+    wait_until(lambda: members(four) == [4])
+    for partition in range(4):
+        four.append(b"", partition=partition)
+    heard.wait_for(4)

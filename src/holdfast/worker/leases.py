@@ -12,7 +12,7 @@ from holdfast.errors import BackendError, LeaseLost
 from holdfast.events import Events, Leased
 from holdfast.heartbeat import Heartbeat
 from holdfast.message import FORMAT
-from holdfast.worker.consuming.backend import Consuming
+from holdfast.worker.consuming.backend import is_behind
 from holdfast.worker.wanting import Place
 
 LARGEST_LEASE = 1000
@@ -67,7 +67,7 @@ class Leases:
 
     def is_behind(self) -> bool:
         """Tell whether groups of logs have messages left that cannot be leased yet; asks their stores."""
-        return isinstance(self._backend, Consuming) and self._backend.is_behind()
+        return is_behind(self._backend)
 
     def interrupt(self) -> None:
         """End the wait that is going on, or else the next."""

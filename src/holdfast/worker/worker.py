@@ -19,7 +19,7 @@ from holdfast.errors import HoldfastError, UsageError
 from holdfast.events import Events
 from holdfast.heartbeat import Heartbeat, this_process
 from holdfast.transactions import is_done
-from holdfast.worker.consuming.backend import store_behind
+from holdfast.worker.consuming.backend import rest, store_behind
 from holdfast.worker.context import Context
 from holdfast.worker.crew import Crew
 from holdfast.worker.fetcher import Fetcher
@@ -168,6 +168,7 @@ class Worker:
         """Lease nothing more: what has not started goes back unburned, what runs goes on, and the worker stays."""
         if not self._crew.quiet:
             self._crew.quiet = True
+            rest(self._backend, resting=True)
             self._settler.give_back(self._crew.take_back(lambda _: True))
             self._heartbeat.hurry()
 
@@ -175,6 +176,7 @@ class Worker:
         """Lease again after ``quiet``."""
         if self._crew.quiet:
             self._crew.quiet = False
+            rest(self._backend, resting=False)
             self._fetcher.look_again()
             self._heartbeat.hurry()
 
@@ -396,6 +398,7 @@ class Worker:
         self._services.stop()
         self._gatekeeper.stop()
         self._crew.shut()
+        rest(self._backend, resting=True)
         self._tell_of_the_stop()
 
     def _tell_of_the_stop(self) -> list[Context]:

@@ -172,13 +172,6 @@ class Consuming(QueueBackend):
     def holders(self) -> list[HolderInfo]:
         return self.store.holders()
 
-    def is_behind(self) -> bool:
-        """Tell whether there are messages that this worker has to handle before it has drained its groups.
-
-        What another member holds is that one's to handle; a group that is paused, or stopped, has nothing to do.
-        """
-        return any(_is_behind(source, self._logs.store()) for source in self._sources.values())
-
     # -- what is the store's --------------------------------------------------------------------------------------
 
     def declare(self, queue: str, settings: QueueSettings) -> None:
@@ -224,6 +217,23 @@ class _Host:
 def store_behind(backend: QueueBackend) -> QueueBackend:
     """Return the store itself, whose further powers can be asked for."""
     return backend.store if isinstance(backend, Consuming) else backend
+
+
+def is_behind(backend: QueueBackend) -> bool:
+    """Tell whether there are messages that a worker has to handle before it has drained its groups.
+
+    What another member holds is that one's to handle; a group that is paused, or stopped, has nothing to do.
+    """
+    if not isinstance(backend, Consuming):
+        return False
+    return any(_is_behind(source, backend._logs.store()) for source in backend._sources.values())
+
+
+def rest(backend: QueueBackend, *, resting: bool) -> None:
+    """Let other members have the partitions, once nothing runs of them, for as long as this one is ``resting``."""
+    if isinstance(backend, Consuming):
+        for source in backend._sources.values():
+            source.rest(resting=resting)
 
 
 def _has_any(source: Source, kinds: Collection[str]) -> bool:

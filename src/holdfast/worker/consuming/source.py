@@ -66,7 +66,7 @@ class Source:
         self._asked: deque[Future[None]] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._stopping = self._ended = False
+        self._stopping = self._ended = self._resting = False
         self._failures = 0
         self._looked = self._left = float("-inf")
         self._thread: threading.Thread | None = None
@@ -106,6 +106,11 @@ class Source:
         if (member := self._member) is not None:
             member.interrupt()
 
+    def rest(self, *, resting: bool) -> None:
+        """Be no member, as soon as nothing runs, until this is taken back."""
+        self._resting = resting
+        self.call()
+
     def stop(self) -> None:
         """Let the thread end; its last acts are a durable commit, and to leave the group."""
         self._stopping = True
@@ -124,7 +129,10 @@ class Source:
     def _run(self) -> None:
         while not self._stopping:
             try:
-                self._turn(self._joined())
+                if self._resting and not self.window.runs.partitions():
+                    self._leave()
+                else:
+                    self._turn(self._joined())
                 self._failures = 0
             except Closed as error:  # its log or group was removed, and may come again
                 self._let_go()
@@ -190,13 +198,25 @@ class Source:
             with suppress(HoldfastError):
                 member.leave()
 
-    def _end(self) -> None:
+    def _leave(self) -> None:
+        """Have no partition until something happens."""
+        self._wake.clear()
+        self._say_last()
+        self._release()
+        if self._resting:  # read again: it may have been taken back before the wake was cleared
+            self._wake.wait()
+
+    def _say_last(self) -> None:
+        """Commit durably, and let everything go."""
         if self._member is not None:
             try:
                 self._answer(self._member, durable=True)
             except Exception as error:
                 self._logger.warning("consumer %s: its last commit failed: %s", self.reading.queue, error)
         self._let_go()
+
+    def _end(self) -> None:
+        self._say_last()
         with self._lock:
             self._ended = True
         self._release(Closed("the worker has ended"))

@@ -13,12 +13,12 @@ from checks.docs_cli import cli
 from checks.docs_killed import killed
 from checks.docs_metrics import metrics
 from checks.docs_settings import (
+    consumer_options,
     limits,
     log_settings,
     queue_settings,
     retry_settings,
     send_options,
-    consumer_options,
     subscriber_options,
     task_options,
     worker_options,

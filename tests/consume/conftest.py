@@ -10,14 +10,16 @@ from holdfast.capabilities import JobFilter
 from holdfast.config import LogSettings
 from tests.worker.conftest import PATIENCE, Barrier, Ear
 
-STORES = ("memory", pytest.param("sqlite", marks=pytest.mark.slow))
+STORES = ("memory", pytest.param("sqlite", marks=pytest.mark.slow), pytest.param("disk", marks=pytest.mark.slow))
 AT_ONCE = Retry(attempts=3, base=0, jitter="none")
 
 
 @pytest.fixture(params=STORES)
 def url(request, tmp_path):
-    """The URL of a store, and that of its logs."""
-    return {"memory": ("memory:", None), "sqlite": (f"sqlite:///{tmp_path}/jobs.db", None)}[request.param]
+    """The URL of a store, and that of its logs, if they lie elsewhere."""
+    file = f"sqlite:///{tmp_path}/jobs.db"
+    urls = {"memory": ("memory:", None), "sqlite": (file, None), "disk": (file, f"disk:{tmp_path}/data?sync=os")}
+    return urls[request.param]
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def make_app(url):
     made = []
 
     def make(**options):
-        app = App(url[0], **options)
+        app = App(url[0], logs=url[1], **options)
         made.append(app)
         return app
 

@@ -530,3 +530,10 @@ def test_a_consumer_needs_no_declared_queue_in_a_strict_app(make_app):
     def bill(body: bytes) -> None: ...
 
     assert app.queue("orders.billing").name == "orders.billing"
+
+
+def test_a_worker_drains_though_there_is_no_such_log(app, work):
+    @app.consume(log="nowhere", group="billing")
+    def bill(body: bytes) -> None: ...
+
+    assert work().done == 0

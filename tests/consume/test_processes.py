@@ -17,7 +17,9 @@ from tests.consume.program import STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-STORES = ("sqlite",)
+STORES = ("sqlite", "disk")
+ON_SQLITE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+ON_DISK = pytest.mark.parametrize("place", ["disk"], indirect=True)
 COMMAND = str(Path(sys.executable).with_name("holdfast"))
 WORKER = (COMMAND, "worker", "tests.consume.program:app", "--queues", "orders.billing")
 
@@ -25,7 +27,8 @@ WORKER = (COMMAND, "worker", "tests.consume.program:app", "--queues", "orders.bi
 @pytest.fixture(params=STORES)
 def place(request, tmp_path):
     """The environment of programs that work on one store."""
-    return {"HOLDFAST_URL": f"sqlite:///{tmp_path}/jobs.db"}
+    place = {"HOLDFAST_URL": f"sqlite:///{tmp_path}/jobs.db"}
+    return place if request.param == "sqlite" else place | {"HOLDFAST_LOGS_URL": f"disk:{tmp_path}/data?sync=os"}
 
 
 @pytest.fixture
@@ -94,6 +97,7 @@ def test_what_was_not_committed_is_handled_again_in_order(orders, consume, step)
     assert orders.lag()[0].messages == 0
 
 
+@ON_SQLITE
 def test_a_message_that_kills_its_process_is_buried_after_three_and_its_partition_goes_on(orders, consume):
     for number in range(10):
         orders.append(b"kill" if number == 4 else b"", key="a")
@@ -107,6 +111,7 @@ def test_a_message_that_kills_its_process_is_buried_after_three_and_its_partitio
     assert orders.lag()[0].messages == 0
 
 
+@ON_DISK
 def test_a_supervisor_buries_what_kills_its_processes(orders, start):
     orders.log.declare(LogSettings(partitions=2))
     for partition in range(2):
@@ -127,8 +132,10 @@ def test_a_supervisor_buries_what_kills_its_processes(orders, start):
     assert [lag.messages for lag in orders.lag()] == [0, 0]
 
 
+@ON_SQLITE
 def test_an_isolated_message_that_kills_its_process_is_buried_and_its_worker_lives(place, monkeypatch):
-    monkeypatch.setenv("HOLDFAST_URL", place["HOLDFAST_URL"])
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
     import importlib
 
     from tests.consume import program
@@ -149,6 +156,7 @@ def test_an_isolated_message_that_kills_its_process_is_buried_and_its_worker_liv
         program.app.close()
 
 
+@ON_SQLITE
 def test_the_partitions_of_a_killed_worker_are_taken_over_within_a_second(orders, start):
     orders.log.declare(LogSettings(partitions=4))
     first = start(*WORKER, "--processes", "1")

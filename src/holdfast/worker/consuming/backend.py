@@ -12,7 +12,7 @@ from holdfast.clock import Clock
 from holdfast.config import QueueSettings
 from holdfast.contract import LogBackend, QueueBackend
 from holdfast.delivery import Beat, Delivery, GiveBack, HolderInfo, QueueStats, Receipt, Settlement, Tidied
-from holdfast.errors import BackendError, HoldfastError, NotSupported
+from holdfast.errors import BackendError, HoldfastError, NotSupported, UsageError
 from holdfast.events import Events
 from holdfast.logged import Crashes
 from holdfast.logs.opening import OpenLogs
@@ -244,8 +244,10 @@ def _is_behind(source: Source, logs: LogBackend) -> bool:
     reading, stopped = source.reading, source.window.stopped()
     if source.paused or not source.holder:
         return False
-    others = (None, source.holder)
-    return any(
-        lag.messages and lag.member in others and lag.partition not in stopped
-        for lag in logs.lag(reading.log, reading.group)
-    )
+    if not source.joined:
+        return not isinstance(source.error, UsageError)  # such as that there is no such log
+    lags = logs.lag(reading.log, reading.group)
+    # A store may name, for a moment, who held a partition before.
+    living = {holder for group in logs.groups(reading.log) if group.name == reading.group for holder in group.members}
+    others = living - {source.holder}
+    return any(lag.messages and lag.member not in others and lag.partition not in stopped for lag in lags)

@@ -57,6 +57,8 @@ class Source:
         self.window = Window(reading, clock)
         self.paused = False
         """Whether nothing is handed out."""
+        self.error: Exception | None = None
+        """What went wrong last, None while all is well."""
         self._logs = logs
         self._host = host
         self._logger = logger
@@ -76,6 +78,11 @@ class Source:
     def holder(self) -> str:
         """The id it reads under; empty before it was told one."""
         return "" if self._holder is None else self._holder.id
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is a member."""
+        return self._member is not None
 
     def hold(self, holder: HolderInfo) -> None:
         """Read under this holder from now on; what was read under another is lost."""
@@ -133,7 +140,7 @@ class Source:
                     self._leave()
                 else:
                     self._turn(self._joined())
-                self._failures = 0
+                self._failures, self.error = 0, None
             except Closed as error:  # its log or group was removed, and may come again
                 self._let_go()
                 self._back_off(error)
@@ -167,6 +174,7 @@ class Source:
 
     def _back_off(self, error: Exception) -> None:
         self._failures += 1
+        self.error = error
         self._release(error)
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         trace = None if isinstance(error, HoldfastError) else error

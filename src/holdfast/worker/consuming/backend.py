@@ -246,8 +246,12 @@ def _is_behind(source: Source, logs: LogBackend) -> bool:
         return False
     if not source.joined:
         return not isinstance(source.error, UsageError)  # such as that there is no such log
-    lags = logs.lag(reading.log, reading.group)
+    try:
+        lags = logs.lag(reading.log, reading.group)
+        groups = [group for group in logs.groups(reading.log) if group.name == reading.group]
+    except UsageError:  # it has just been removed, which its member will see
+        return True
     # A store may name, for a moment, who held a partition before.
-    living = {holder for group in logs.groups(reading.log) if group.name == reading.group for holder in group.members}
+    living = {holder for group in groups for holder in group.members}
     others = living - {source.holder}
     return any(lag.messages and lag.member not in others and lag.partition not in stopped for lag in lags)

@@ -14,7 +14,7 @@ from typing import Protocol
 from holdfast.clock import Clock
 from holdfast.contract import LogMember
 from holdfast.delivery import HolderInfo
-from holdfast.errors import Closed, HoldfastError, LeaseLost
+from holdfast.errors import BackendError, Closed, HoldfastError, LeaseLost
 from holdfast.logged import Crashes, Offset
 from holdfast.logs.opening import OpenLogs
 from holdfast.worker.consuming.reading import Reading
@@ -96,13 +96,11 @@ class Source:
             self.call()
 
     def commit(self) -> None:
-        """Commit what has ended, and wait for that: what is lost by then is marked so. Raises what the store raises,
-        ``Closed`` after the end.
-        """
+        """Commit what has ended, and wait for that: what is lost by then is marked so. Raises ``BackendError``."""
         asked = Future[None]()
         with self._lock:
             if self._ended or self._thread is None:
-                raise Closed(f"the worker reads group {self.reading.group!r} of log {self.reading.log!r} no more")
+                return  # all is lost
             self._asked.append(asked)
         self.call()
         asked.result()
@@ -143,6 +141,7 @@ class Source:
                 self._failures, self.error = 0, None
             except Closed as error:  # its log or group was removed, and may come again
                 self._let_go()
+                self._release()
                 self._back_off(error)
             except Exception as error:
                 self._back_off(error)
@@ -175,7 +174,6 @@ class Source:
     def _back_off(self, error: Exception) -> None:
         self._failures += 1
         self.error = error
-        self._release(error)
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         trace = None if isinstance(error, HoldfastError) else error
         queue = self.reading.queue
@@ -227,17 +225,29 @@ class Source:
         self._say_last()
         with self._lock:
             self._ended = True
-        self._release(Closed("the worker has ended"))
+        self._release()
 
     # -- commits --------------------------------------------------------------------------------------------------
 
     def _answer(self, member: LogMember, *, durable: bool = False) -> None:
         """Commit what has ended, and tell those who asked for it before."""
         asked = len(self._asked)
-        if offsets := self.window.commits():
-            self._commit(member, offsets, durable=durable)
+        try:
+            if offsets := self.window.commits():
+                self._commit(member, offsets, durable=durable)
+        except Closed:  # whoever asked hears that all is lost
+            raise
+        except Exception as error:
+            self._refuse(asked, error)
+            raise
         for _ in range(asked):
             self._asked.popleft().set_result(None)
+
+    def _refuse(self, asked: int, error: Exception) -> None:
+        if not isinstance(error, BackendError):  # what was to be committed is not at fault
+            error = BackendError(f"the commit failed: {error!r}", retryable=True, outcome_unknown=True)
+        for _ in range(asked):
+            self._asked.popleft().set_exception(error)
 
     def _commit(self, member: LogMember, offsets: Sequence[Offset], *, durable: bool) -> None:
         try:
@@ -251,13 +261,10 @@ class Source:
         else:
             self.window.committed(offsets)
 
-    def _release(self, error: Exception | None = None) -> None:
+    def _release(self) -> None:
+        """Let those go on who wait for a commit: what they asked for is lost."""
         while self._asked:
-            asked = self._asked.popleft()
-            if error is None:
-                asked.set_result(None)
-            else:
-                asked.set_exception(error)
+            self._asked.popleft().set_result(None)
 
     # -- what is handed out ---------------------------------------------------------------------------------------
 

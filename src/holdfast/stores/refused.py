@@ -48,9 +48,9 @@ def offset_gone(log: str, ends: Ends, offset: int) -> OffsetGone:
     )
 
 
-def log_full(log: str, limit: int, what: str = "limit_bytes") -> QueueFull:
-    """An append would go beyond a limit in bytes."""
-    return QueueFull(f"log {log!r} is at its {what} of {limit} bytes; let its groups read on, or let it keep less")
+def log_full(log: str, limit: int) -> QueueFull:
+    """An append would go beyond the log's limit in bytes."""
+    return QueueFull(f"log {log!r} is at its limit_bytes of {limit}; let its groups read on, or let it keep less")
 
 
 def check_columns(log: str, settings: LogSettings, columns: Columns) -> int:

@@ -91,8 +91,8 @@ class MemoryGroup:
         return Offset(partition, place.next, place.version, place.finished)
 
     def idle(self, boot: int) -> int:
-        """Return the ms since a member was seen or anything was committed."""
-        return max(0, boot - self.seen)
+        """Return the ms since a member was seen or anything was committed; a member that waits is seen now."""
+        return 0 if any(member.left(boot) == inf for member in self._members) else max(0, boot - self.seen)
 
     # -- who reads what -------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.config import LogSettings
+from holdfast.errors import QueueFull
 from holdfast.logged import Columns, GroupInfo, Lag, LogTidied, Producer, Start
 from holdfast.stores.memory.logs.group import MemoryGroup
 from holdfast.stores.memory.logs.partition import MemoryPartition, kept
@@ -71,7 +72,7 @@ class MemoryLog:
         if limit is not None and self.size + new.size > limit:
             raise log_full(self.name, limit)
         if new.size > room:
-            raise log_full(self.name, room, "store's max_log_bytes, of which are left")
+            raise QueueFull(f"log {self.name!r}: the memory store has {room} bytes left of its max_log_bytes")
         self._appends += 1
         offset = partition.append(new, self._appends, now, producer)
         for group in self.groups.values():

@@ -95,7 +95,7 @@ class Platter:
         """Yield how lost blocks are filled, and how likely contents and names are kept."""
         yield from product(FILLS[:1], (1.0, 0.0), (1.0, 0.0))
         loose = any(self._loose.values()) or any(self._loose_names.values())
-        for _ in range(3 * most if loose else 0):
+        for _ in range(2 * most if loose else 0):
             yield draw.choice(FILLS), draw.choice((0.25, 0.5, 0.75)), draw.choice((1.0, 1.0, 0.5))
 
     def _image(self, draw: random.Random, fill: Fill, content_kept: float, names_kept: float) -> Image:
@@ -104,23 +104,26 @@ class Platter:
             for step in steps:
                 if draw.random() < names_kept:
                     _apply(names, step)
-        files, directories = {}, set()
+        files, directories, ghosts = {}, set(), {}
         for path, node in names.items():
-            if any(names.get(parent, self) is not None for parent in _parents(path)):
+            if self._loose_names and any(names.get(parent, self) is not None for parent in _parents(path)):
                 continue  # it hung below a directory whose own name was lost
             if node is None:
                 directories.add(path)
             else:
                 files[path] = self._content(node, draw, fill, content_kept)
-        return Image(files, frozenset(directories))
+                if node in self._loose:
+                    ghosts[path] = _after(self._safe[node], self._loose[node])
+        return Image(files, frozenset(directories), ghosts)
 
     def _content(self, node: Node, draw: random.Random, fill: Fill, kept: float) -> bytes:
         safe, loose = self._safe[node], self._loose.get(node, ())
         if not loose or kept == 0:
             return safe
-        if kept == 1:
-            return _after(safe, loose)
-        return _torn(safe, loose, draw, fill, kept)
+        versions = [safe]
+        for step in loose:
+            versions.append(_after(versions[-1], [step]))
+        return versions[-1] if kept == 1 else _torn(versions, draw, fill, kept, node.ghost or safe)
 
 
 def crashes(
@@ -136,11 +139,8 @@ def crashes(
                 yield Crash(at, image, list(facts))
 
 
-def _torn(safe: bytes, loose: Sequence[Write | Truncate], draw: random.Random, fill: Fill, kept: float) -> bytes:
-    """Return a file of which each block is as it was after some of the writes, and the size too."""
-    versions = [safe]
-    for step in loose:
-        versions.append(_after(versions[-1], [step]))
+def _torn(versions: Sequence[bytes], draw: random.Random, fill: Fill, kept: float, old: bytes) -> bytes:
+    """Return a file of which each block is as it was in one of the versions, oldest first, and the size too."""
     newest, block = versions[-1], draw.choice((PAGE, PAGE, SECTOR))
     length = max(map(len, versions))
     torn, first_lost = bytearray(), None
@@ -149,21 +149,21 @@ def _torn(safe: bytes, loose: Sequence[Write | Truncate], draw: random.Random, f
         piece, whole = version[at : at + block], min(block, length - at)
         if len(piece) < whole:
             first_lost = at + len(piece) if first_lost is None else first_lost
-            piece += _leftover(draw, fill, at + len(piece), whole - len(piece), safe)
+            piece += _leftover(draw, fill, at + len(piece), whole - len(piece), old)
         torn += piece
     if fill == "short" and first_lost is not None:
         return bytes(torn[: max(first_lost, min(map(len, versions)))])
     return bytes(torn[: len(draw.choice([newest, newest, torn]))])
 
 
-def _leftover(draw: random.Random, fill: Fill, at: int, size: int, safe: bytes) -> bytes:
-    """Return what a block that was never written holds: zeros, noise, or a piece of the same file from elsewhere."""
+def _leftover(draw: random.Random, fill: Fill, at: int, size: int, old: bytes) -> bytes:
+    """Return what a block that was never written holds: zeros, noise, or old bytes from here or from elsewhere."""
     if fill != "old":
         return bytes(size)
-    if draw.random() < 0.5 or len(safe) < size:
+    if draw.random() < 0.3 or len(old) < size:
         return draw.randbytes(size)
-    begin = draw.randrange(0, len(safe) - size + 1) & ~7
-    return safe[begin : begin + size].ljust(size, b"\0")
+    begin = at if draw.random() < 0.7 else draw.randrange(0, len(old) - size + 1) & ~7
+    return old[begin : begin + size].ljust(size, b"\0")
 
 
 def _after(content: bytes, steps: Iterable[Write | Truncate]) -> bytes:

@@ -22,12 +22,25 @@ FOLDER = Path("/disk/0")
 
 
 def opened(
-    files: Files, folder: Path = FOLDER, *, epoch: int = 1, clock: Any = None, upkeep: Any = None, **options: Any
+    files: Files,
+    folder: Path = FOLDER,
+    *,
+    epoch: int = 1,
+    clock: Any = None,
+    upkeep: Any = None,
+    report: Any = None,
+    **options: Any,
 ) -> Partition:
     """Open a partition for writing, after recovery."""
     chosen = PartitionOptions(**{"segment_bytes": 1 << 14, "reserve_bytes": 0} | options)
     partition = Partition.open(
-        folder, files, chosen, store=STORE, epoch=epoch, clock=clock or MovableClock(), report=lambda _: None
+        folder,
+        files,
+        chosen,
+        store=STORE,
+        epoch=epoch,
+        clock=clock or MovableClock(),
+        report=report or (lambda _: None),
     )
     if upkeep is not None:
         partition.share(upkeep)

@@ -19,12 +19,16 @@ from holdfast.stores.disk.files import Buffer, Files
 
 
 class Node:
-    """What is in a file, whatever its name."""
+    """What is in a file, whatever its name. ``ghost`` is what an earlier power cut left on its blocks, at the same
+    places, behind its end too: no read returns it, but a block that is not written again may show it when the file
+    grows.
+    """
 
-    __slots__ = ("content", "holder")
+    __slots__ = ("content", "ghost", "holder")
 
-    def __init__(self, content: bytes = b"") -> None:
+    def __init__(self, content: bytes = b"", ghost: bytes = b"") -> None:
         self.content = bytearray(content)
+        self.ghost = ghost
         self.holder: int | None = None
 
 
@@ -80,18 +84,19 @@ Step = Write | Truncate | Sync | LoseSync | Create | Remove | Rename | SyncDirec
 
 
 class Image(NamedTuple):
-    """What is on a disk: the bytes of each file, and the directories."""
+    """What is on a disk: the bytes of each file, and the directories; and the ghosts of some files, see ``Node``."""
 
     files: dict[str, bytes]
     directories: frozenset[str]
+    ghosts: dict[str, bytes] = {}  # noqa: RUF012 - never changed
 
 
 class SimulatedDisk(Files):
     """The methods of :class:`Files` on memory. Errors are those of the operating system; any thread may call."""
 
     def __init__(self, image: Image | None = None, root: str = "/disk") -> None:
-        files, directories = image or ({}, frozenset({root}))
-        self.names = {path: Node(content) for path, content in files.items()}
+        files, directories, ghosts = image or Image({}, frozenset({root}))
+        self.names = {path: Node(content, ghosts.get(path, b"")) for path, content in files.items()}
         self.directories = set(directories)
         self.trace: list[Step] = []
         self.room = 1 << 40

@@ -7,11 +7,13 @@ import pytest
 
 from holdfast.errors import BackendError, CorruptLog
 from holdfast.logged import Columns
-from holdfast.stores.disk.format import HEADER
+from holdfast.stores.disk.format import FOOTER_MAGIC, HEADER
 from tests.disk.conftest import Disk
 from tests.disk.failing import FailingDisk, Failure
 from tests.disk.partitions import FOLDER, found, opened
-from tests.disk.simulated import SimulatedDisk
+from tests.disk.simulated import Node, SimulatedDisk, Sync, Write
+
+FOOTER = FOOTER_MAGIC.to_bytes(8, "little")
 
 
 def test_the_end_of_a_log_whose_torn_end_was_cut_off_is_behind_its_last_message(disk: Disk) -> None:
@@ -73,3 +75,49 @@ def test_a_partition_that_cannot_be_opened_leaves_no_file_open(call: str) -> Non
         with suppress(BackendError):
             opened(disk).close()
         assert disk.descriptors == 0
+
+
+def test_a_footer_is_written_only_when_what_it_vouches_for_is_synced() -> None:
+    """A power cut kept the footer and lost a page before it: what had not been synced was called damage."""
+    disk = SimulatedDisk()
+    partition = opened(disk, sync="os")
+    partition.append(Columns([b"a" * 5000]))
+    partition.roll()
+    partition.append(Columns([b"b" * 5000]))
+    disk.abandon()
+    opened(disk, epoch=2).close()
+
+    written: set[Node] = set()
+    for step in disk.trace:
+        if isinstance(step, Write) and len(step.data) == HEADER and step.data.startswith(FOOTER):
+            assert step.node not in written
+        elif isinstance(step, Write):
+            written.add(step.node)
+        elif isinstance(step, Sync):
+            written.discard(step.node)
+    assert sum(content.count(FOOTER) for content in disk.image().files.values()) == 2
+
+
+def test_a_segment_that_was_opened_again_is_not_gone_on_with_after_a_crash() -> None:
+    """Its file may look as it did when it was closed, with bytes of lost appends behind its end, which came back."""
+    disk = SimulatedDisk()
+    opened(disk).close()
+    again = opened(disk, epoch=2, sync="os")
+    (before,) = logs_of(disk)
+
+    again.append(Columns([b"lost"]))
+
+    steps = [step for step in disk.trace if isinstance(step, Write | Sync) and step.node is disk.names[before]]
+    mark, sync, lost = steps[-3:]
+    assert isinstance(mark, Write)
+    assert isinstance(lost, Write)
+    assert (len(mark.data), type(sync), b"lost" in lost.data) == (HEADER, Sync, True)
+    disk.abandon()
+    disk.names[before].content[lost.at :] = b""
+    salt = disk.names[before].content[32:40]
+    opened(disk, epoch=3).append(Columns([b"new"]))
+    assert [disk.names[name].content[32:40] == salt for name in logs_of(disk)] == [False]
+
+
+def logs_of(disk: SimulatedDisk) -> list[str]:
+    return [name for name in disk.names if name.endswith(".log")]

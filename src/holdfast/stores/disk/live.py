@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ class Live:
         """Behind the last offset that nobody waits for: see ``Partition.write``."""
         self._beyond = 0
         """Behind the last offset that was lost with a failed sync, and must not come back."""
-        self._is_full = False
+        self._is_full = self._reopened = False
         self._showing = threading.Lock()
         self._reserve = Reserve(files, directory, options.reserve_bytes)
 
@@ -83,16 +84,16 @@ class Live:
             before = seen.read()
         finally:
             seen.close()
-        found = opening.run()
-        self._sealed, self.windows, self._time = found.sealed, found.windows, found.time
-        self._tail = TailWriter(files, directory)
         # Nobody is to meet an offset a second time, not even one that was shown, but not synced, before a power cut.
         self._beyond = 0 if before is None else before.next
+        self._tail, found = TailWriter(files, directory), None
         try:
+            found = opening.run()
+            self._sealed, self.windows, self._time = found.sealed, found.windows, found.time
             self._begin_again(found)
         except BaseException:
             self._tail.close()
-            if found.live is not None:
+            if found is not None and found.live is not None:
                 found.live.close()
             raise
         self._reserve.keep()
@@ -102,7 +103,7 @@ class Live:
         if found.live is None:
             self._begin(found.chain, max(found.next, self._beyond))
             return
-        self.segment = found.live
+        self.segment, self._reopened = found.live, True
         if self._beyond > found.next:
             self.segment.seal()
             self._succeed()
@@ -219,6 +220,21 @@ class Live:
             self._abandon()
         elif self.segment.sealed:
             self._succeed()
+        elif self._reopened:
+            self._say_opened()
+
+    def _say_opened(self) -> None:
+        """Put a mark behind that of the close, and sync it, before anything else is written.
+
+        An opening after a crash then sees that a writer was here, and begins a new segment. A power cut that takes an
+        append back may leave its bytes on the disk, behind the end of the file: whole, and with this segment's salt.
+        When the file grows over them, and is not synced, they would come back.
+        """
+        draft = Draft(self.segment)
+        draft.add(MARK, self.now())
+        self.write(draft)
+        self.sync(self.place)
+        self._reopened = False
 
     def _abandon(self) -> None:
         old = self.segment
@@ -263,7 +279,7 @@ class Live:
                 segment.close()
                 self._files.remove(segment.path)
                 raise
-        self.segment, self._fresh = segment, segment.position
+        self.segment, self._fresh, self._reopened = segment, segment.position, False
 
     def drop_until(self, offset: int) -> tuple[int, int]:
         """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
@@ -282,11 +298,14 @@ class Live:
         return Place(self.segment, self.shown.position, self.shown.next)
 
     def close(self) -> None:
-        """End in good order: what is written is synced, then a mark says so. ``OSError`` when it cannot be synced."""
+        """End in good order: what is written is synced, then a mark says so. ``OSError`` when it cannot be synced.
+
+        Without the mark, for which there may be no room, the next opening reads the segment through.
+        """
         segment = self.segment
         try:
             if not segment.poisoned and not segment.sealed:
-                self._with_room(self._end)
+                self._end()
         except OSError:
             if self.options.sync != "always" or self._loose > self.shown.next:
                 raise
@@ -298,12 +317,17 @@ class Live:
         segment = self.segment
         if segment.position > segment.stable:
             self.sync(self.place)
+        self.show(self.place)
         last = segment.tally.last
         if last is None or not last.attributes & CLOSED:
-            draft = Draft(self.segment)
-            draft.add(CLOSING, self.now())
-            segment.write(draft)
-            self.sync(self.place)
+            with suppress(OSError):
+                self._with_room(self._say_closed)
+
+    def _say_closed(self) -> None:
+        draft = Draft(self.segment)
+        draft.add(CLOSING, self.now())
+        self.segment.write(draft)
+        self.sync(self.place)
         self.show(self.place)
 
     # -- a full disk -----------------------------------------------------------------------------------------

@@ -152,6 +152,7 @@ class Opening:
         base, tally, header = segment.base, found.tally, segment.edges.header
         size = segment.edges.size
         if header is not None:  # without its salt no footer would be found: then every opening looks again
+            self._files.sync(fd)  # what died here may have synced nothing: the footer must not be there before it
             at = aligned(segment.edges.size) if keep else found.end
             write_all(self._files, fd, [footer_of(tally, found.end, header.salt)], at)
             self._files.sync(fd)

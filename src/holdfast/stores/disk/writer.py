@@ -171,7 +171,12 @@ class SegmentWriter:
         self.stable = max(self.stable, end)
 
     def seal(self) -> None:
-        """Write the footer and sync the file: it never changes again."""
+        """Write the footer and sync the file: it never changes again.
+
+        What it vouches for is synced before it is written: a power cut may keep the footer, and lose the rest.
+        """
+        if self.position > self.stable:
+            self.sync()
         data = self._footer(self.position)
         try:
             write_all(self.files, self._fd, [data], self.position)

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks import machine, report
 from benchmarks.envs import ROOT, ProgramFailed
 from benchmarks.killed import command as killed
+from benchmarks.log import command as log
 from benchmarks.measure import measure
 from benchmarks.rows import LIMITS, ROWS, Limit, Row
 
@@ -19,6 +20,8 @@ LEAST_ROUNDS = 5
 def main() -> int:
     if sys.argv[1:2] == ["killed"]:
         return killed.main(sys.argv[2:], say)
+    if sys.argv[1:2] == ["log"]:
+        return log.main(sys.argv[2:], say)
     given = arguments().parse_args()
     rows = [row for row in ROWS if wanted(row.name, given.only)]
     limits = [limit for limit in LIMITS if wanted(limit.name, given.only)]

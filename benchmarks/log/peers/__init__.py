@@ -1,0 +1,1 @@
+"""What else a Python program can append to, each through its documented interface."""

@@ -3,7 +3,9 @@ is moved.
 """
 
 import sqlite3
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
@@ -32,11 +34,28 @@ class SqliteCaller(Caller):
         self.connection.execute("ROLLBACK")
 
 
+@cache
+def template() -> bytes:
+    """Return a file that has all its tables: making them takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "template.db"
+        store = open_store(parse_url(f"sqlite:///{path}"))
+        store.queues()
+        store.close()
+        return path.read_bytes()
+
+
+def _put_template(path: Path) -> None:
+    path.touch(0o600)
+    path.write_bytes(template())
+
+
 class SqliteHarness(Harness):
     """Every handle is a backend of its own on the same file, as another process would have it."""
 
     def __init__(self, folder: Path, options: str = "") -> None:
         self._url = f"sqlite:///{folder}/jobs.db{options}"
+        _put_template(folder / "jobs.db")
         self._clock_file = folder / "clock"
         self.clock = SharedClock(self._clock_file, ticking=False)
         self._handles: list[SqliteBackend] = []
@@ -73,6 +92,7 @@ class SqliteLogHarness(LogHarness):
 
     def __init__(self, folder: Path, options: str = "") -> None:
         self._url = f"sqlite:///{folder}/logs.db{options}"
+        _put_template(folder / "logs.db")
         self._clock_file = folder / "clock"
         self.clock = SharedClock(self._clock_file, ticking=False)
         self._stores: list[SqliteBackend] = []

@@ -5,6 +5,8 @@ import pytest
 from holdfast.testing import conformance
 from tests.stores.disk_harness import DiskLogHarness
 
+pytestmark = pytest.mark.slow  # `make quick` is for memory and SQLite
+
 
 @pytest.fixture
 def harness(tmp_path):

@@ -7,6 +7,8 @@ from holdfast.testing import conformance
 from tests.stores import test_disk_logs
 from tests.stores.disk_queue_harness import DiskHarness, Reopened, Replayed
 
+pytestmark = pytest.mark.slow  # `make quick` is for memory and SQLite
+
 
 @pytest.fixture(
     params=[DiskQueues, pytest.param(Reopened, marks=pytest.mark.slow), pytest.param(Replayed, marks=pytest.mark.slow)]

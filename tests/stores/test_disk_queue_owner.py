@@ -23,6 +23,8 @@ from tests.stores.disk_queue_harness import DiskHarness
 
 QUEUE = "work"
 
+pytestmark = pytest.mark.slow  # `make quick` is for memory and SQLite
+
 
 class KilledHarness(DiskHarness):
     """Its other processes tell the time by the system's clock, and so does the store here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from holdfast.errors import ConfigError
 from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Sync
 from holdfast.stores.disk.queue import DiskQueues
+from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
 
 __all__ = ["DiskLogs", "DiskQueues", "disk_options", "open_disk", "open_disk_logs"]
 
@@ -42,7 +44,15 @@ def disk_root(url: StoreURL) -> Path:
     """Return the data directory that a URL names; ``ConfigError`` for none."""
     if url.host or not url.path:
         raise ConfigError(f"{url.text}: write disk:directory or disk:/absolute/directory")
-    return Path(url.path).absolute()
+    path = Path(url.path).absolute()
+    if (kind := file_system(path)) in NETWORK_FILE_SYSTEMS:
+        warnings.warn(
+            f"{path} lies on {kind}: what one host writes there another sees late, and locks may not hold; use a local "
+            "disk, or another store",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return path
 
 
 def disk_options(url: StoreURL) -> PartitionOptions:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import msgspec
 
 from holdfast.errors import BackendError, ConfigError, HoldfastError, NotSupported
+from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
 
 Row = tuple[Any, ...]
 Params = Sequence[object] | Mapping[str, object]
@@ -34,7 +35,6 @@ OLDEST_SQLITE = (3, 38, 0)
 WAL_RESET_FIXED = (3, 51, 3)
 """The first SQLite without the WAL-reset race, which can corrupt a file that several processes write."""
 CHECKPOINT_PAGES = 4000
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"})
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -301,17 +301,3 @@ def _make_directories(directory: Path) -> None:
     if not directory.exists():
         _make_directories(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
-
-
-def file_system(path: Path) -> str:
-    """Return the type of the file system that ``path`` lies on, empty where the platform does not tell."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:
-        return ""
-    place, best, kind = path.resolve(), "", ""
-    for mount in mounts:
-        _, point, fs_type, *_ = mount.split(" ")
-        if len(point) >= len(best) and place.is_relative_to(point.replace("\\040", " ")):
-            best, kind = point, fs_type
-    return kind

@@ -15,15 +15,10 @@ from holdfast.config import QueueSettings
 from holdfast.contract import LogBackend
 from holdfast.delivery import HolderInfo, QueueStats
 from holdfast.errors import BackendError, NotSupported
+from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
 from holdfast.stores.log_findings import log_findings
 from holdfast.stores.queue_findings import queue_findings
-from holdfast.stores.sqlite.connection import (
-    NETWORK_FILE_SYSTEMS,
-    WAL_RESET_FIXED,
-    Connection,
-    Location,
-    file_system,
-)
+from holdfast.stores.sqlite.connection import WAL_RESET_FIXED, Connection, Location
 from holdfast.stores.sqlite.file import Reader
 from holdfast.stores.sqlite.migrate import applied, known
 from holdfast.stores.sqlite.statements import statements

@@ -16,6 +16,7 @@ from holdfast.logged import Chunk, Columns, Ends, LogTidied, Producer, StoredAt,
 from holdfast.message import Level
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.logs.directory import log_directory, remove_tree, sweep
+from holdfast.stores.disk.logs.doctor import LITTLE_ROOM, DiskLogDoctor
 from holdfast.stores.disk.logs.forks import abandon_at_fork
 from holdfast.stores.disk.logs.groups import dismantle, group_directories
 from holdfast.stores.disk.logs.open_log import OpenLog
@@ -28,7 +29,7 @@ from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.refused import check_columns
 
 
-class DiskLogs(DiskGroups, LogBackend, Verifiable):
+class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
     """Logs under ``<root>/logs``. Nothing is opened, locked or made before it is needed."""
 
     def __init__(
@@ -47,6 +48,7 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable):
         )
         self.upkeep = Upkeep()
         self._writers: dict[str, LogWriter] = {}
+        self._told_of_room = False
         abandon_at_fork(self)
 
     # -- logs -----------------------------------------------------------------------------------------------------
@@ -169,7 +171,15 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable):
                 done += self._tidy(writer, limit)
             if self._writers:
                 sweep(self.files, self.root, self.clock.wall())
+                self._watch_room()
         return done
+
+    def _watch_room(self) -> None:
+        """Tell once that the disk gets full, and again when it has been better in between."""
+        free = self.files.free(self.root)
+        if free < LITTLE_ROOM and not self._told_of_room:
+            self.report(f"{self.root}: {free >> 20} MiB are left on its disk; when it is full, appends are refused")
+        self._told_of_room = free < (2 * LITTLE_ROOM if self._told_of_room else LITTLE_ROOM)
 
     def _tidy(self, writer: LogWriter, limit: int) -> LogTidied:
         try:

@@ -29,11 +29,15 @@ class Catalogue:
         self._open: dict[str, OpenLog] = {}
         self._closed = False
 
+    def check_open(self) -> None:
+        """Raise ``Closed`` after close."""
+        if self._closed:
+            raise Closed("the store is closed")
+
     @contextmanager
     def at_work(self, log: str = "") -> Iterator[None]:
         """Let the disk's errors be this store's, and name the log; ``Closed`` after close."""
-        if self._closed:
-            raise Closed("the store is closed")
+        self.check_open()
         try:
             yield
         except OSError as error:
@@ -48,8 +52,7 @@ class Catalogue:
         if known is not None and known.refresh():
             return known
         with self._lock:
-            if self._closed:
-                raise Closed("the store is closed")
+            self.check_open()
             known = self._open.get(name)
             if known is not None:
                 if known.refresh():  # another thread was here first

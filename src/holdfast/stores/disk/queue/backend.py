@@ -24,7 +24,6 @@ from holdfast.stores.disk.writer import NO_ROOM
 from holdfast.stores.engine import Engine, EngineBackend, commands, dumps
 from holdfast.stores.engine.commands import At
 from holdfast.stores.engine.face import C, T
-from holdfast.stores.log_findings import log_findings
 from holdfast.stores.queue_findings import queue_findings
 
 MAX_BODY = BATCH_MOST - (1 << 20)
@@ -239,4 +238,4 @@ class DiskQueues(EngineBackend, Doctor, Logs):
             else Finding("ok", f"the disk has {free} bytes left")
         )
         stats = [self.stats(queue) for queue in self.queues()]
-        return [Finding("ok", what), room, *queue_findings(stats), *log_findings(self._logs)]
+        return [Finding("ok", what), room, *queue_findings(stats), *self._logs.examine()]

@@ -1,0 +1,115 @@
+"""What an examination of a data directory finds."""
+
+import pytest
+
+from holdfast.config import LogSettings, parse_url
+from holdfast.errors import Closed
+from holdfast.logged import Columns
+from holdfast.stores import disk, open_logs
+from holdfast.stores.disk.logs import doctor
+from tests.stores.disk_harness import DiskLogHarness
+
+LOG = "events"
+
+
+@pytest.fixture
+def harness(tmp_path):
+    with DiskLogHarness(tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture
+def logs(harness):
+    logs = harness.open_logs()
+    logs.declare(LOG, LogSettings())
+    logs.append(LOG, 0, Columns([b"a", b"b"]))
+    return logs
+
+
+def found(logs, text):
+    [finding] = [finding for finding in logs.examine() if text in finding.what]
+    return finding
+
+
+def test_a_healthy_directory_has_no_trouble(logs):
+    assert {finding.level for finding in logs.examine()} == {"ok"}
+
+
+def test_a_directory_that_is_not_there_is_no_trouble(harness):
+    assert found(harness.open_logs(), "not there yet").level == "ok"
+
+
+def test_it_says_who_writes_from_any_process(harness, logs):
+    assert "is written by process" in found(harness.open_logs(), "is written by").what
+
+
+def test_a_log_that_was_closed_is_written_by_nobody(harness, logs):
+    other = harness.open_logs()
+    logs.close()
+
+    assert not [one for one in other.examine() if "is written by" in one.what or "was not closed" in one.what]
+
+
+def test_a_torn_end_is_told_before_and_after_it_is_cut_off(harness, logs):
+    logs.close()
+    [path] = (harness.root / "logs" / LOG / "0").glob("*.log")
+    path.write_bytes(path.read_bytes() + b"torn!" * 20)
+
+    logs = harness.open_logs()
+    assert "100 torn bytes" in found(logs, "was not closed").what
+    logs.append(LOG, 0, Columns([b"c"]))
+    assert found(logs, "torn ends were cut off").level == "ok"
+
+
+def test_damage_at_the_end_is_an_error(harness, logs):
+    logs.close()
+    [path] = (harness.root / "logs" / LOG / "0").glob("*.log")
+    data = bytearray(path.read_bytes())
+    data[130] ^= 1
+    path.write_bytes(data)
+
+    assert found(harness.open_logs(), "damaged").level == "error"
+
+
+def test_a_network_file_system_is_an_error(logs, monkeypatch):
+    monkeypatch.setattr(doctor, "file_system", lambda path: "nfs4")
+
+    assert found(logs, "lies on nfs4").level == "error"
+
+
+def test_permissions_for_others_are_a_warning(harness, logs):
+    (harness.root / "logs").chmod(0o755)
+
+    assert found(logs, "its permissions are").level == "warn"
+
+
+@pytest.mark.parametrize(("free", "level"), [(1 << 40, "ok"), (100 << 20, "warn"), (1 << 20, "error")])
+def test_a_disk_that_is_nearly_full_is_told(logs, monkeypatch, free, level):
+    monkeypatch.setattr(logs.files, "free", lambda path: free)
+
+    assert found(logs, "free on its disk").level == level
+
+
+def test_a_disk_that_gets_full_is_told_once_until_there_is_room_again(logs, monkeypatch, caplog):
+    free = iter([100 << 20, 90 << 20, 300 << 20, 80 << 20, 1 << 40, 70 << 20])
+    monkeypatch.setattr(logs.files, "free", lambda path: next(free))
+
+    for _ in range(6):
+        logs.tidy()
+
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.partition(" MiB")[0].rpartition(" ")[2] for text in told] == ["100", "70"]
+
+
+def test_opening_a_directory_on_a_network_warns(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "file_system", lambda path: "nfs4")
+
+    with pytest.warns(RuntimeWarning, match="lies on nfs4"):
+        open_logs(parse_url(f"disk:{tmp_path}/data"))
+
+
+def test_a_closed_store_cannot_be_examined(logs):
+    logs.close()
+
+    with pytest.raises(Closed):
+        logs.examine()

@@ -10,9 +10,10 @@ import tracemalloc
 
 import pytest
 
+from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
 from holdfast.delivery import Ack, HolderInfo, Receipt, State
-from holdfast.errors import BackendError, QueueFull
+from holdfast.errors import BackendError, QueueFull, UsageError
 from holdfast.message import Message
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.options import PartitionOptions
@@ -109,29 +110,66 @@ def test_what_a_killed_worker_was_told_is_done_is_done(harness):
 
 OWN = """
 import sys
+import holdfast.message
 import tracemalloc
 from holdfast.config import parse_url
 from holdfast.stores import open_store
 store = open_store(parse_url(sys.argv[1]))
 store.queues()
 print("owned", flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    print(eval(line), flush=True)
 """
 
 
-@pytest.mark.slow
-def test_a_second_process_is_told_which_one_owns_the_queues(harness):
+@pytest.fixture
+def owner(harness):
+    """Another process that owns the queues; it prints what each line that it is sent comes to."""
     url, _ = harness.address()
-    owner = subprocess.Popen([sys.executable, "-c", OWN, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with owner:
-        assert owner.stdout.readline() == b"owned\n"
-        store = harness.open()
-        with pytest.raises(BackendError, match=f"process {owner.pid} on"):
-            store.send(QUEUE, messages("job"))
-        owner.send_signal(signal.SIGKILL)
-        owner.wait()
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWN, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    with process:
+        assert process.stdout.readline() == "owned\n"
+        yield process
+        process.kill()
 
-        assert not store.send(QUEUE, messages("job"))[0].duplicate
+
+def told(owner, line):
+    owner.stdin.write(line + "\n")
+    return owner.stdout.readline().strip()
+
+
+@pytest.mark.slow
+def test_operators_commands_go_through_the_owner(harness, owner):
+    told(owner, "store.send('work', [holdfast.message.Message(id=i, body=b'') for i in ('a', 'b', 'c')])")
+    store = harness.open()
+
+    store.pause(QUEUE)
+    cancelled = store.cancel(QUEUE, ["a"], reason="not needed")
+    page = store.browse(QUEUE, JobFilter(states=(State.READY,)), limit=1)
+
+    assert cancelled == {"a": State.CANCELLED}
+    assert [one.id for one in page.jobs] == ["c"]
+    assert store.get(QUEUE, "a").reason == "not needed"
+    assert store.replay(QUEUE, ["a"]).moved == ("a",)
+    assert store.flush(QUEUE, State.READY) == 3
+    assert store.stats(QUEUE).paused
+    assert told(owner, "store.stats('work').paused, store.stats('work').ready") == "(True, 0)"
+    with pytest.raises(UsageError, match="cannot be removed"):
+        store.flush(QUEUE, State.RUNNING)
+    assert [one.level for one in store.examine()] == ["ok", "ok", "warn", "ok"]
+
+
+@pytest.mark.slow
+def test_a_second_process_is_told_which_one_owns_the_queues(harness, owner):
+    store = harness.open()
+    with pytest.raises(BackendError, match=f"process {owner.pid} on"):
+        store.send(QUEUE, messages("job"))
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+
+    assert not store.send(QUEUE, messages("job"))[0].duplicate
 
 
 @pytest.mark.slow

@@ -87,6 +87,9 @@ def worker_of(app: App, orders: Orders, **more: Any) -> Worker:
     return app.worker(orders.queues or known_queues(app), **options)
 
 
+LIVES_INSIDE = "lives inside this process"
+
+
 def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
     """Warn of what is allowed and most likely a mistake."""
     for queue in queues:
@@ -94,9 +97,13 @@ def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
             hint = nearest(queue, known)
             click.echo(f"holdfast: no task names queue {queue!r}{hint}; its jobs run if their kind is known", err=True)
     features = app.backend.features
-    if not features.multi_process and not features.durable:
-        where = f"holdfast: {app.url.text} lives inside this process: nobody else can send to this worker"
-        click.echo(f"{where}; use one that processes share, such as sqlite:///jobs.db", err=True)
+    if not features.multi_process:
+        where = "is this process's alone, which works without children" if features.durable else LIVES_INSIDE
+        click.echo(
+            f"holdfast: {app.url.text} {where}: nobody else can send to this worker; use one that processes share, "
+            "such as sqlite:///jobs.db",
+            err=True,
+        )
 
 
 def _settle_queues(app: App, project: Project, known: Sequence[str]) -> None:

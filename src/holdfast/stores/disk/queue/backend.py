@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from holdfast.capabilities import Doctor, Finding, Logs
 from holdfast.clock import SYSTEM, Clock, boot_id
@@ -16,10 +19,12 @@ from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Report
 from holdfast.stores.disk.queue import records, snapshots
 from holdfast.stores.disk.queue.forks import abandon_at_fork
+from holdfast.stores.disk.queue.guests import forwards
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.owner import OwnerLock
 from holdfast.stores.disk.queue.papers import JournalPapers
 from holdfast.stores.disk.queue.replaying import lowest, replay
+from holdfast.stores.disk.queue.sockets import Answering
 from holdfast.stores.disk.writer import NO_ROOM
 from holdfast.stores.engine import Engine, EngineBackend, commands, dumps
 from holdfast.stores.engine.commands import At
@@ -34,6 +39,7 @@ ROOM = 32 << 20
 """While the disk has less left for us, nothing is sent: what is there can still be worked off."""
 
 
+@forwards
 class DiskQueues(EngineBackend, Doctor, Logs):
     """Queues under ``<root>/queues``, which one process has to itself, opened at the first call that needs them.
 
@@ -54,13 +60,14 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         self.features = Features(
             level=options.level, durable=True, multi_process=False, multi_host=False, max_body=MAX_BODY
         )
-        self._directory, self._options, self._files, self._report = root / "queues", options, files or Files(), report
+        self.directory, self._options, self._files, self._report = root / "queues", options, files or Files(), report
         self._logs = DiskLogs(root, clock, options, self._files)
         self._papers = JournalPapers()
-        self._snapshots = snapshots.Snapshots(self._directory, self._files)
+        self._snapshots = snapshots.Snapshots(self.directory, self._files)
         self._snapshot_bytes = 0
         self._owner: OwnerLock | None = None
         self._journal: Journal | None = None
+        self._answering: Answering | None = None
         self._broken = False
         super().__init__(Engine(self._papers, lambda queue, job_ids: None), clock, "disk store")
         abandon_at_fork(self)
@@ -76,7 +83,7 @@ class DiskQueues(EngineBackend, Doctor, Logs):
                 self._load()
             except OSError as error:
                 self._let_go()
-                raise BackendError(f"{self._directory} cannot be opened: {error}", retryable=True) from error
+                raise BackendError(f"{self.directory} cannot be opened: {error}", retryable=True) from error
             except BaseException:
                 self._let_go()
                 raise
@@ -85,11 +92,11 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         """Take the directory, and make the engine again from the newest snapshot and what follows it."""
         self._make_directories()
         if self._owner is None:
-            self._owner = OwnerLock(self._directory, self._files)
+            self._owner = OwnerLock(self.directory, self._files)
         self._snapshots.remove_temporary()
         owner = self._owner.owner
         self._journal = self._papers.journal = Journal(
-            self._directory / "journal",
+            self.directory / "journal",
             self._files,
             self._options,
             store=bytes.fromhex(owner.store),
@@ -100,9 +107,18 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         in_order = self._rebuild(self._engine, self._journal)
         self._broken = False
         self._do(self._engine.open, commands.Open(boot_id(), jumps=not in_order))
+        with suppress(OSError):  # a system without such sockets: others are told who owns the queues, and no more
+            self._answering = Answering(self.directory, self._answer)
+
+    def _answer(self, verb: str, arguments: tuple[Any, ...]) -> object:
+        """Carry out what another process asks for."""
+        bound = inspect.signature(getattr(self, verb)).parameters
+        named = [name for name, one in bound.items() if one.kind is one.KEYWORD_ONLY]
+        plain = arguments[: len(arguments) - len(named)]
+        return getattr(self, verb)(*plain, **dict(zip(named, arguments[len(plain) :], strict=True)))
 
     def _make_directories(self) -> None:
-        for directory in (self._directory.parent, self._directory, self._directory / "journal"):
+        for directory in (self.directory.parent, self.directory, self.directory / "journal"):
             if not directory.is_dir():
                 self._files.make_directory(directory)
                 self._files.sync_directory(directory.parent)
@@ -119,6 +135,9 @@ class DiskQueues(EngineBackend, Doctor, Logs):
 
     def _let_go(self) -> None:
         """Close everything, whatever state it is in; the next call opens it again."""
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            answering.stop()
         journal, self._journal = self._journal, None
         owner, self._owner = self._owner, None
         try:
@@ -150,8 +169,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         return carry_out(command, At(wall, boot, number + 1))
 
     def _check_disk(self, size: int) -> None:
-        if self._files.free(self._directory) < ROOM + size:
-            raise QueueFull(f"the disk of {self._directory} is full; nothing was stored, and what is there goes on")
+        if self._files.free(self.directory) < ROOM + size:
+            raise QueueFull(f"the disk of {self.directory} is full; nothing was stored, and what is there goes on")
 
     def _opened(self) -> Journal:
         assert self._journal is not None
@@ -186,7 +205,7 @@ class DiskQueues(EngineBackend, Doctor, Logs):
             self._snapshot_bytes = self._snapshots.write(number, body)
         except OSError as error:
             if error.errno not in NO_ROOM:
-                raise BackendError(f"no snapshot of {self._directory} could be written: {error}") from error
+                raise BackendError(f"no snapshot of {self.directory} could be written: {error}") from error
             return
         older = self._snapshots.numbers()[0]
         journal.drop_until(min(older, lowest(self._engine, number)))
@@ -200,7 +219,10 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         self._lock.release()
 
     def abandon(self) -> None:
+        answering, self._answering = self._answering, None
         owner, self._owner, self._journal = self._owner, None, None
+        if answering is not None:
+            answering.abandon()
         self._engine.clear()
         if owner is not None:
             owner.release()
@@ -229,8 +251,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         with self._open():
             segments = self._opened().segments()
             size = sum(one.bytes for one in segments)
-            what = f"{self._directory}: a journal of {size} bytes in {len(segments)} segments"
-            free = self._files.free(self._directory)
+            what = f"{self.directory}: a journal of {size} bytes in {len(segments)} segments"
+            free = self._files.free(self.directory)
         low = free < 2 * ROOM
         room = (
             Finding("error", f"the disk has {free} bytes left", "nothing can be sent", "make room")

@@ -1,0 +1,96 @@
+"""The socket in the queues' directory: where the owner answers what other processes ask."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.errors import HoldfastError
+from holdfast.stores.disk.queue import wire
+
+NAME = "socket"
+PATH_MOST = 100
+"""Bytes of a path that every system takes for a socket."""
+
+
+class Answering:
+    """The owner's side: a thread that answers one request after the other until it is stopped."""
+
+    def __init__(self, directory: Path, carry_out: Callable[[str, tuple[Any, ...]], object]) -> None:
+        """Begin to answer; ``carry_out`` gets each verb with its arguments. ``OSError`` where there can be none."""
+        self._path, self._carry_out = directory / NAME, carry_out
+        self._path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with _short(directory) as short:
+                self._socket.bind(short)
+            self._path.chmod(0o600)
+            self._socket.listen()
+        except OSError:
+            self._socket.close()
+            raise
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="holdfast-queues", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.settimeout(wire.TIMEOUT)
+                wire.send(connection, self._answer(wire.receive(connection)))
+
+    def _answer(self, data: bytes) -> bytes:
+        try:
+            verb, arguments = wire.read_request(data)
+            return wire.answer(self._carry_out(verb, arguments))
+        except (HoldfastError, msgspec.DecodeError) as error:
+            return wire.answer(error)
+
+    def stop(self) -> None:
+        """Answer nobody from now on; a request that is being carried out ends by itself."""
+        self._stopped = True
+        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def abandon(self) -> None:
+        """Let go of the socket in a child of a fork; the parent goes on."""
+        self._stopped = True
+        self._socket.close()
+
+
+def ask(directory: Path, verb: str, arguments: tuple[Any, ...]) -> Any:
+    """Ask the owner of the queues; return the result, or raise the error it came to. ``OSError``: nobody answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(wire.TIMEOUT)
+        with _short(directory) as short:
+            connection.connect(short)
+        wire.send(connection, wire.request(verb, arguments))
+        data = wire.receive(connection)
+    return wire.read_answer(verb, data)
+
+
+@contextmanager
+def _short(directory: Path) -> Iterator[str]:
+    """Give the path of the socket, by way of the open directory when it is too long for one."""
+    path = str(directory / NAME)
+    if len(os.fsencode(path)) <= PATH_MOST:
+        yield path
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{NAME}"
+    finally:
+        os.close(fd)

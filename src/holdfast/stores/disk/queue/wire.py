@@ -1,0 +1,111 @@
+"""What another process may ask of the one that owns the queues, and how it is said.
+
+A connection carries one request and one answer, each a u32 length, big-endian, and msgpack: a request is the verb and
+its arguments, an answer the name of an error, or nothing, and the result or the error's text. What only a process that
+works or sends needs is not among the verbs: that one owns the queues itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any, NamedTuple
+
+import msgspec
+
+from holdfast import errors
+from holdfast.capabilities import Finding, JobFilter, Schedule, Tick
+from holdfast.config import QueueSettings
+from holdfast.delivery import Command, HolderInfo, JobView, Outcome, Page, QueueStats, Replayed, State
+from holdfast.errors import BackendError, HoldfastError
+
+MOST = 1 << 30
+TIMEOUT = 30.0
+"""Seconds for which either side waits for the other's next bytes."""
+_LENGTH = struct.Struct(">I")
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Verb(NamedTuple):
+    """The types of a verb's arguments, in order, and of its result."""
+
+    arguments: Any
+    result: Any
+
+
+VERBS = {
+    "browse": Verb(tuple[str, JobFilter, int, str | None, bool], Page),
+    "cancel": Verb(tuple[str, list[str], str], dict[str, State]),
+    "command": Verb(tuple[str, Command], bool),
+    "declare": Verb(tuple[str, QueueSettings], None),
+    "destroy": Verb(tuple[str], int),
+    "examine": Verb(tuple[()], list[Finding]),
+    "find_schedules": Verb(tuple[str | None, str | None, int, tuple[str, str]], list[Schedule]),
+    "flush": Verb(tuple[str, State], int),
+    "get": Verb(tuple[str, str], JobView | None),
+    "holders": Verb(tuple[()], list[HolderInfo]),
+    "outcomes": Verb(tuple[str, list[str]], dict[str, Outcome]),
+    "pause": Verb(tuple[str], None),
+    "queues": Verb(tuple[()], dict[str, QueueSettings]),
+    "reload": Verb(tuple[str, list[str]], list[str]),
+    "remove": Verb(tuple[str, list[str], list[State]], list[str]),
+    "remove_schedule": Verb(tuple[str, str], bool),
+    "replay": Verb(tuple[str, list[str]], Replayed),
+    "resume": Verb(tuple[str], None),
+    "save_schedule": Verb(tuple[Schedule, int], Schedule | None),
+    "stats": Verb(tuple[str], QueueStats),
+    "ticks": Verb(tuple[str, str, int, int | None], list[Tick]),
+}
+
+
+def request(verb: str, arguments: tuple[Any, ...]) -> bytes:
+    """Return a request."""
+    return _encode((verb, arguments))
+
+
+def read_request(data: bytes) -> tuple[str, tuple[Any, ...]]:
+    """Return the verb of a request and its arguments; ``msgspec.DecodeError`` when it is none."""
+    verb, arguments = msgspec.msgpack.decode(data, type=tuple[str, msgspec.Raw])
+    if verb not in VERBS:
+        raise msgspec.DecodeError(f"{verb!r} is not for other processes")
+    return verb, msgspec.msgpack.decode(arguments, type=VERBS[verb].arguments)
+
+
+def answer(result: object) -> bytes:
+    """Return the answer to a request: its result, or the error that it came to."""
+    if isinstance(result, Exception):
+        return _encode((type(result).__name__, str(result)))
+    return _encode((None, result))
+
+
+def read_answer(verb: str, data: bytes) -> Any:
+    """Return the result that an answer has, or raise the error."""
+    error, result = msgspec.msgpack.decode(data, type=tuple[str | None, msgspec.Raw])
+    if error is None:
+        return msgspec.msgpack.decode(result, type=VERBS[verb].result)
+    kind = getattr(errors, error, BackendError)
+    text = msgspec.msgpack.decode(result, type=str)
+    raise kind(text) if issubclass(kind, HoldfastError) else BackendError(f"{error}: {text}")
+
+
+def send(connection: socket.socket, data: bytes) -> None:
+    """Send a request or an answer."""
+    connection.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """Return what the other side sent; ``ConnectionError`` when it hung up."""
+    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    if length > MOST:
+        raise ConnectionError(f"{length} bytes are no request and no answer")
+    return _exactly(connection, length)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        more = connection.recv(min(size - len(data), 1 << 20))
+        if not more:
+            raise ConnectionError("the other side hung up")
+        data += more
+    return bytes(data)

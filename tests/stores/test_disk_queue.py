@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow  # `make quick` is for memory and SQLite
 
 
 @pytest.fixture(
-    params=[DiskQueues, pytest.param(Reopened, marks=pytest.mark.slow), pytest.param(Replayed, marks=pytest.mark.slow)]
+    params=[DiskQueues, pytest.param(Reopened, marks=pytest.mark.long), pytest.param(Replayed, marks=pytest.mark.slow)]
 )
 def harness(tmp_path, request):
     with DiskHarness(tmp_path, request.param) as harness:
@@ -226,7 +226,11 @@ class TestTick(conformance.TickCases): ...
 
 
 @pytest.mark.timeout(400)  # when it fails, the shortest failing life of a queue is looked for
-class TestModel(conformance.ModelCases): ...
+class TestModel(conformance.ModelCases):
+    @pytest.fixture
+    def harness(self, tmp_path):
+        with DiskHarness(tmp_path) as harness:
+            yield harness
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):

@@ -75,13 +75,13 @@ class Plan(msgspec.Struct):
     """What a batch comes to: the messages that become jobs, the jobs that change, and for each message its answer.
 
     An answer is the id of the job and whether it is a duplicate. A message that becomes a job may have been changed by
-    later ones of the batch, and ``sources`` has the last of them, by the id of the job.
+    later ones of the batch: then, by the id of the job, ``sources`` has it as it was sent, and the last that changed it.
     """
 
     new: dict[str, Message] = msgspec.field(default_factory=dict)
     changes: list[Change] = msgspec.field(default_factory=list)
     answers: list[tuple[str, bool]] = msgspec.field(default_factory=list)
-    sources: dict[str, Message] = msgspec.field(default_factory=dict)
+    sources: dict[str, tuple[Message, Message]] = msgspec.field(default_factory=dict)
 
 
 def planned(messages: Sequence[Message], known: set[str], slots: Mapping[str, Slot], now: int) -> Plan:
@@ -112,8 +112,9 @@ def planned(messages: Sequence[Message], known: set[str], slots: Mapping[str, Sl
 def _change(plan: Plan, job_id: str, message: Message, verb: OnConflict) -> None:
     """Change a job of this very batch before it is stored, or else plan to change it where it is."""
     if job_id in plan.new:
-        plan.new[job_id] = merged(plan.new[job_id], message, verb)
-        plan.sources[job_id] = message
+        was = plan.new[job_id]
+        plan.new[job_id] = merged(was, message, verb)
+        plan.sources[job_id] = plan.sources.get(job_id, (was, was))[0], message
     else:
         plan.changes.append(Change(verb, job_id, message))
 

@@ -43,15 +43,14 @@ class Place(Filed):
 
     def _send_unique(self, messages: Sequence[Message], number: int, now: int) -> list[tuple[str, bool]]:
         plan = self.machine.plan(messages, now)
-        numbers = {id(message): seq for seq, message in enumerate(messages, number)}
-        first = {message.id: seq for seq, message in reversed(list(enumerate(messages, number)))}
+        numbers = {id(message): seq for seq, message in reversed(list(enumerate(messages, number)))}
         for change in plan.changes:
             self._change(self.machine.change(change, now), change, numbers[id(change.message)])
         for message in plan.new.values():
-            seq = first[message.id]
+            sent, last = plan.sources.get(message.id, (message, message))
+            seq = numbers[id(sent)]
             self.machine.send(message, seq, now)
-            source = plan.sources.get(message.id)
-            self.keep(message, seq, seq if source is None else numbers[id(source)])
+            self.keep(message, seq, numbers[id(last)])
         return plan.answers
 
     def _change(self, head: Head, change: Change, number: int) -> None:

@@ -158,7 +158,7 @@ def test_operators_commands_go_through_the_owner(harness, owner):
     assert told(owner, "store.stats('work').paused, store.stats('work').ready") == "(True, 0)"
     with pytest.raises(UsageError, match="cannot be removed"):
         store.flush(QUEUE, State.RUNNING)
-    assert [one.level for one in store.examine()] == ["ok", "ok", "warn", "ok"]
+    assert any("is paused" in one.what for one in store.examine())
 
 
 @pytest.mark.slow

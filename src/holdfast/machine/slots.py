@@ -75,7 +75,7 @@ class Plan(msgspec.Struct):
     """What a batch comes to: the messages that become jobs, the jobs that change, and for each message its answer.
 
     An answer is the id of the job and whether it is a duplicate. A message that becomes a job may have been changed by
-    later ones of the batch: then, by the id of the job, ``sources`` has it as it was sent, and the last that changed it.
+    later ones of the batch: ``sources`` then has, by the id of the job, it as it was sent and the last that changed it.
     """
 
     new: dict[str, Message] = msgspec.field(default_factory=dict)

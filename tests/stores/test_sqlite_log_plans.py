@@ -41,7 +41,7 @@ PLANS = {
     "members_of": (GROUPS["members_of"], 1, ["INDEX holdfast_member_holder (holder=?)"]),
     "free": (GROUPS["free"], 1, ["INDEX holdfast_place_member (member=?)"]),
     "held": (GROUPS["held"], 2, ["SEARCH holdfast_place USING"]),
-    "take": (GROUPS["take"], 3, [f"{PLACE} AND partition=?)", f"{PLACE})"]),
+    "take": (GROUPS["take"], 4, [f"{PLACE} AND partition=?)", f"{PLACE})"]),
     "place": (GROUPS["place"], 3, ["(reading=? AND partition=?)", f"SEARCH part {PARTITION} AND partition=?)"]),
     "move": (GROUPS["move"], 4, [f"{PLACE} AND partition=?)"]),
     "seek": (GROUPS["seek"], 3, [f"{PLACE} AND partition=?)"]),

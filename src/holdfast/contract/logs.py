@@ -40,7 +40,8 @@ class LogGroups(Protocol):
         """Return a new member of the group, which holds no partition yet; its owner leaves or closes.
 
         ``start`` is for a group that does not exist: it is made, and its offset in every partition is fixed and
-        durable on return. One holder may have several members, of the same group too.
+        durable on return. Its versions are above those of an earlier group of its name. One holder may have several
+        members, of the same group too.
         """
 
     def groups(self, log: str) -> list[GroupInfo]:

@@ -4,12 +4,12 @@
 
     queue   <log>.<group>
     id      <log>/<group>/<partition>/<offset>
-    token   (version + 1) << 32 | grant
+    token   1 << 62 | version << 20 | grant
 
 Queue and id together tell where the log's name ends, whatever it is: it is where they differ. The version of a group's
-place rises with every change of owner and every seek, and within one owner each grant counts, so a later run of a
-message has a higher token than an earlier one; and no job of a queue has one as high, not even a replayed dead letter,
-which has the id of its message.
+place rises with every change of owner and every seek, is about the ms (UTC) of the last of those, and within
+one owner each grant counts, so a later run of a message has a higher token than an earlier one; and no job of a queue
+has one as high, not even a replayed dead letter, which has the id of its message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from holdfast.errors import UsageError
 
 LONGEST = 255
 _NUMBERS = len("/4095/9223372036854775807")
-_GRANTS = 32
+_OF_LOG = 1 << 62
+_GRANTS = 20
 
 
 class Place(NamedTuple):
@@ -63,9 +64,9 @@ def place_of(queue: str, job_id: str) -> Place | None:
 
 def token_of(version: int, grant: int) -> int:
     """Return the token of a run."""
-    return (version + 1) << _GRANTS | grant
+    return _OF_LOG + (version << _GRANTS) + grant
 
 
 def is_of_log(receipt: Receipt) -> bool:
     """Tell whether a receipt is of a message of a log, and not of a job."""
-    return receipt.token >> _GRANTS > 0
+    return receipt.token >= _OF_LOG

@@ -67,7 +67,6 @@ class Runs:
         self._finished: list[Held] = []
         self._later: list[tuple[int, int, Held]] = []
         self._order = itertools.count()
-        self._grants = itertools.count(1)  # for all messages: the versions of a group that was forgotten begin anew
 
     # -- handed out -----------------------------------------------------------------------------------------------
 
@@ -85,7 +84,7 @@ class Runs:
     def grant(self, held: Held, lease_id: str) -> Delivery:
         """Return the delivery of its next run."""
         with self.lock:
-            held.grant = next(self._grants)
+            held.grant += 1
             held.attempt += 1
             held.lease_id = lease_id
             return self.delivery(held)

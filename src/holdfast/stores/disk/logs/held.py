@@ -76,7 +76,9 @@ def take(reading: Reading, number: int, holder: str) -> Held | None:
         with file.turn():
             found = file.read()
             place = safe_place(store.report, group, number, found, end)
-            place = msgspec.structs.replace(place, version=found.newest.version + 1, time=store.clock.wall())
+            now = store.clock.wall()
+            version = max(found.newest.version + 1, now)  # above those of an earlier group of this name
+            place = msgspec.structs.replace(place, version=version, time=now)
             written = file.write(found, place)
             file.put_owner(holder)
     except BaseException:

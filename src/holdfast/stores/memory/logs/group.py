@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from math import inf
 from typing import Protocol
@@ -11,6 +12,7 @@ from holdfast.stores.memory.logs.partition import MemoryPartition
 
 MOST_FINISHED = 4096
 """How many offsets finished beyond its place a group remembers in a partition, the lowest."""
+_versions = itertools.count(1)  # of all places: that of a group made again is above those it had before
 
 
 class Reader(Protocol):
@@ -44,7 +46,7 @@ class Place:
 
     def __init__(self, next_: int) -> None:
         self.next = next_
-        self.version = 1
+        self.version = next(_versions)
         self.finished: tuple[int, ...] = ()
         self.crashes: dict[int, Crashes] = {}
         self.owner: Reader | None = None
@@ -67,7 +69,12 @@ class Place:
     def seek(self, next_: int) -> None:
         """Begin anew at ``next_``: what was polled before can no longer be committed."""
         self.next, self.finished, self.crashes = next_, (), {}
-        self.version += 1
+        self.version = next(_versions)
+
+    def begin(self, owner: Reader) -> None:
+        """Be read by another from now on."""
+        self.owner = owner
+        self.version = next(_versions)
 
 
 class MemoryGroup:
@@ -154,8 +161,7 @@ class MemoryGroup:
     def _take(self, member: Reader, partition: int) -> None:
         self._free.discard(partition)
         self._members[member].add(partition)
-        self.places[partition].owner = member
-        self.places[partition].version += 1
+        self.places[partition].begin(member)
 
     def _let_go(self, mine: set[int], partitions: Sequence[int]) -> None:
         for partition in partitions:

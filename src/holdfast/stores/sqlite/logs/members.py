@@ -112,7 +112,7 @@ def share(tx: Transaction, member: Member, gone: Collection[int], busy: Collecti
     if surplus:
         tx.execute(_SQL["let_go"], (member.reading, member.number, json_list(surplus)))
     if lacking:
-        tx.execute(_SQL["take"], (member.reading, member.number, lacking))
+        tx.execute(_SQL["take"], (member.reading, member.number, lacking, tx.now))
     if dead or surplus or lacking or not was_registered:
         tx.execute(_SQL["change"], (member.reading,))
     return standing(tx, member) or found

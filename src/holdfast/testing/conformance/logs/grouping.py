@@ -260,6 +260,22 @@ class LogLeaseCases(LogCases):
         assert versions == sorted(set(versions))
         assert min(versions) > 0
 
+    def test_a_version_is_above_those_of_earlier_groups_of_its_name(self) -> None:
+        """What was polled for a group that was forgotten is never committed for the one made later."""
+        self.append("a", "b")
+        first = self.join()
+        for _ in range(3):
+            self.logs.seek(LOG, GROUP, {0: 0})
+        old = self.poll(first)
+        self.logs.forget(LOG, GROUP)
+        self.elapse(1)
+        second = self.join(holder=OTHER)
+        [new] = self.poll(second, 1)
+
+        assert new.version > old[0].version
+        with pytest.raises(LeaseLost):
+            self.commit(second, old)
+
 
 class LogFinishedCases(LogCases):
     """What was finished beyond the place is remembered."""

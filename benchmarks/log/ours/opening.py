@@ -10,13 +10,16 @@ from holdfast.logged import Columns
 
 BODY = b"m" * 1000
 COLUMNS = Columns([BODY] * 1000)
-SEALED, TAIL = 1 << 30, 250 << 20
+SEALED = 4 * 267 + 1
+"""Appends that fill four segments of 256 MiB, and begin a fifth."""
+TAIL = 260
+"""Appends that nearly fill one."""
 
 
-def fill(asked: Request, name: str, size: int, *, die: bool) -> None:
-    """Append so many bytes in a process that closes the log, or does not."""
+def fill(asked: Request, name: str, appends: int, *, die: bool) -> None:
+    """Append so many times in a process that closes the log, or does not."""
     logs = log_in(asked, "os", name)
-    for _ in range(size // 1_000_000):
+    for _ in range(appends):
         logs.append(LOG, 0, COLUMNS)
     if die:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -37,12 +40,12 @@ def main() -> None:
     asked = request()
     spawn = multiprocessing.get_context("spawn")
     figures = {}
-    for name, size, die in (("sealed", SEALED, False), ("tail", TAIL, True)):
-        filling = spawn.Process(target=fill, args=(asked, name, size), kwargs={"die": die})
+    for name, appends, die in (("sealed", SEALED, False), ("tail", TAIL, True)):
+        filling = spawn.Process(target=fill, args=(asked, name, appends), kwargs={"die": die})
         filling.start()
         filling.join()
         figures[f"{name}_ms"] = opened(asked, name) * 1e3
-    emit(VERSION, {"sealed bytes": SEALED, "tail bytes": TAIL, "cache": "warm"}, figures)
+    emit(VERSION, {"sealed appends of 1 MB": SEALED, "torn-off appends of 1 MB": TAIL, "cache": "warm"}, figures)
 
 
 if __name__ == "__main__":

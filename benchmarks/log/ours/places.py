@@ -16,8 +16,8 @@ SYNCS = {
 }
 
 
-def log_in(asked: Request, sync: str = "always", name: str = "data", **settings: int) -> LogBackend:
+def log_in(asked: Request, sync: str = "always", name: str = "data") -> LogBackend:
     """A store of logs in a directory of this name, with one log in it."""
     logs = open_logs(parse_url(f"disk:{asked.directory}/{name}-{sync}?sync={sync}"))
-    logs.declare(LOG, LogSettings(keep_for=None, **settings))
+    logs.declare(LOG, LogSettings(keep_for=None))
     return logs

@@ -32,9 +32,9 @@ def raw(asked: Request) -> Callable[[], None]:
 
 def sqlite(asked: Request) -> Callable[[], None]:
     connection = apsw.Connection(str(asked.directory / "single.db"))
-    connection.execute(
-        "pragma journal_mode = wal; pragma synchronous = full; create table m (id integer primary key, b)"
-    )
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    connection.execute("create table m (id integer primary key, b blob)")
 
     def append() -> None:
         connection.execute("insert into m (b) values (?)", (BODY,))

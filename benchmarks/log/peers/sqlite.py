@@ -17,7 +17,9 @@ SINGLES = 3_000
 def opened(asked: Request, level: str) -> apsw.Connection:
     connection = apsw.Connection(str(asked.directory / f"{level}.db"))
     connection.set_busy_timeout(60_000)
-    connection.execute(f"pragma journal_mode = wal; pragma synchronous = {level}")
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", level)
+    assert connection.pragma("synchronous") == {"full": 2, "normal": 1}[level]
     connection.execute("create table if not exists messages (id integer primary key, body blob)")
     return connection
 

@@ -35,6 +35,7 @@ def register(group: GroupDirectory, holder: str) -> Registered:
     files, id_ = group.files, secrets.token_hex(8)
     members = group.path / "members"
     made = members / f".{id_}"
+    files.make_directory(members)  # a copy of the data may lack what was empty
     fd = files.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
         files.lock(fd)

@@ -1,5 +1,6 @@
 """Ten groups on one log: what reading it ten times writes, commits apart, as the kernel counts it."""
 
+import time
 from pathlib import Path
 
 from benchmarks.job import Stopwatch, emit, request
@@ -9,6 +10,8 @@ from holdfast.delivery import HolderInfo
 from holdfast.logged import Columns, Start
 
 GROUPS = 10
+QUIET = 1.0
+"""Seconds until the writer has marked what it appended as idle, which is a write of its own."""
 
 
 def writes() -> int:
@@ -26,6 +29,7 @@ def main() -> None:
     members = [logs.join(LOG, f"g{number}", holder, start=Start()) for number in range(GROUPS)]
     for member in members:
         member.poll(limit=1, wait=1.0)  # takes the partition
+    time.sleep(QUIET)
     before, watch, seen = writes(), Stopwatch(), 0
     for member in members:
         while chunks := member.poll(limit=BATCH, wait=0.0):

@@ -1,12 +1,14 @@
 """Appending to a partition and reading it, with everything in good order."""
 
 import threading
+from itertools import pairwise
 
 import pytest
 
 from holdfast.errors import BodyTooLarge, Closed, OffsetGone, UsageError
 from holdfast.logged import Columns, Producer
 from holdfast.message import Level
+from holdfast.stores.disk import readable, unpacked
 from tests.disk.conftest import Disk
 
 
@@ -180,3 +182,33 @@ def test_a_mark_is_written_once_when_idle(disk: Disk) -> None:
         assert partition.upkeep() is None
     assert disk.logs()[0].stat().st_size == size + 64
     assert disk.bodies() == [b"a"]
+
+
+def test_an_append_that_is_read_a_message_at_a_time_is_unpacked_once(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk.open(compression="lz4").append(Columns([b"%d" % number for number in range(100)]))
+    unpackings, unpack = [], readable.unpack
+    monkeypatch.setattr(readable, "unpack", lambda *given: unpackings.append(1) or unpack(*given))
+    reader = disk.reader()
+
+    for first, second in pairwise(range(100)):  # two groups, side by side
+        for offset in (second, first):
+            (chunk,) = reader.read(offset, limit=1, max_bytes=100)
+            assert (chunk.base, list(chunk.bodies)) == (offset, [b"%d" % offset])
+
+    assert len(unpackings) == 1
+
+
+def test_what_is_kept_of_appends_is_bounded_and_read_on_from(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacked, "_MOST_BYTES", 50)
+    partition = disk.open()
+    partition.append(Columns([b"large" * 20, b"a"]))
+    partition.append(Columns([b"b", b"c"]))
+    partition.append(Columns([b"d" * 30, b"e" * 19]))
+    reader = disk.reader()
+
+    bodies = [reader.read(offset, limit=1, max_bytes=200)[0].bodies[0] for offset in range(6)]
+    assert [body[:1] for body in bodies] == [b"l", b"a", b"b", b"c", b"d", b"e"]
+    assert [one.base for one in reader.read(1, limit=9, max_bytes=200)] == [1, 2, 4]
+    assert sum(map(len, reader.read(3, limit=2, max_bytes=200))) == 2

@@ -25,6 +25,7 @@ from holdfast.stores.disk.readable import Readable
 from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import Tally, guess_salt, opened, read_edges
 from holdfast.stores.disk.tail import TailReader, this_boot
+from holdfast.stores.disk.unpacked import Unpacked
 
 _OPEN = 16
 _TRIES = 5
@@ -45,13 +46,18 @@ class PartitionReader:
         self._oldest: tuple[int, int | None] = (-1, None)
         self._judged: tuple[tuple[int, int], Tail] | None = None
         self._seen: Tail | None = None
+        self._unpacked = Unpacked()
 
     def close(self) -> None:
         """Let go of all files. May be repeated."""
         with self._lock:
-            while self._open:
-                self._open.popitem()[1].close()
+            self._close_segments()
             self._tail.close()
+
+    def _close_segments(self) -> None:
+        self._unpacked.clear()
+        while self._open:
+            self._open.popitem()[1].close()
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -96,8 +102,16 @@ class PartitionReader:
 
     def _collect(self, segment: Readable, wanted: _Wanted, tail: Tail) -> None:
         """Take what is wanted from one segment. ``CorruptLog`` at damage, with what lies before it taken."""
+        kept = self._unpacked.find(segment, wanted.offset)
+        if kept is not None:
+            wanted.take(kept, tail.next)
+            if wanted.is_done:
+                return
         for header in segment.from_offset(wanted.offset):
-            wanted.take(segment.chunk(header, self.partition).between(wanted.offset, tail.next))
+            chunk = segment.chunk(header, self.partition)
+            wanted.take(chunk, tail.next)
+            if wanted.offset < chunk.next:  # whoever reads on comes for the rest
+                self._unpacked.keep(segment, chunk)
             if wanted.is_done:
                 return
 
@@ -206,8 +220,7 @@ class PartitionReader:
         if self._view() == tail:
             return False
         self._bases = []
-        while self._open:
-            self._open.popitem()[1].close()
+        self._close_segments()
         return True
 
     # -- segments ----------------------------------------------------------------------------------------------
@@ -308,8 +321,9 @@ class _Wanted:
         self._limit, self._max_bytes = limit, max_bytes
         self.is_done = limit <= 0
 
-    def take(self, chunk: Chunk) -> None:
-        """Take of a chunk what there is room for; of the first, one message at least."""
+    def take(self, chunk: Chunk, end: int) -> None:
+        """Take of a chunk what is wanted, below ``end``, and there is room for; of the first, one message at least."""
+        chunk = chunk.between(self.offset, min(end, self.offset + self._limit))
         size = sum(map(len, chunk.bodies))
         if len(chunk) < self._limit and size < self._max_bytes:
             self.chunks.append(chunk)

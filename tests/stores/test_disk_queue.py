@@ -225,6 +225,9 @@ class TestSchedule(conformance.ScheduleCases): ...
 class TestTick(conformance.TickCases): ...
 
 
+class TestLogsOfStore(conformance.LogsOfStoreCases): ...
+
+
 @pytest.mark.timeout(400)  # when it fails, the shortest failing life of a queue is looked for
 class TestModel(conformance.ModelCases):
     @pytest.fixture

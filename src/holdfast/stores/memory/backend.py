@@ -101,13 +101,13 @@ class MemoryBackend(EngineBackend, Doctor, Logs):
         max_log_bytes: int = DEFAULT_MAX_LOG_BYTES,
     ) -> None:
         super().__init__(self.engine_class(max_jobs, max_bytes), clock, "memory store")
-        self._logs = MemoryLogs(clock, max_bytes=max_log_bytes)
+        self._logs = MemoryLogs(clock, max_bytes=max_log_bytes, close_store=self.close)
 
     def open_logs(self) -> MemoryLogs:
         return self._logs
 
     def close(self) -> int:
-        self._logs.close()
+        self._logs.end()
         return super().close()
 
     def examine(self) -> list[Finding]:

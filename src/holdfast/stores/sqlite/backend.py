@@ -54,7 +54,7 @@ class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, Logs, Queu
         self._looker = Reader(place)
         self._chances = Chances(self._looker, self._writer, clock)
         self._lender = Lender(place, self._reader, clock)
-        self._logs = SqliteLogs(place, self._writer, clock, self._boot_id)
+        self._logs = SqliteLogs(place, self._writer, clock, self._boot_id, self.close)
 
     def _listened(self) -> bool:
         return self._waiting.has_waiters() or self._logs.wakes.has_listeners()
@@ -178,7 +178,7 @@ class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, Logs, Queu
         self._waiting.close()
         for watch in list(self._watches):
             watch.close()
-        self._logs.close()
+        self._logs.end()
         self._writer.close()
         self._reader.close()
         self._looker.close()

@@ -23,6 +23,7 @@ from holdfast.testing.conformance.firing import FireCases, OverlapCases, TickCas
 from holdfast.testing.conformance.flushing import FlushCases, RemoveCases
 from holdfast.testing.conformance.harness import Caller, Harness
 from holdfast.testing.conformance.holding import ChargeCases, HolderCases, RetireCases
+from holdfast.testing.conformance.holding_logs import LogsOfStoreCases
 from holdfast.testing.conformance.inheritance import check_inheritance
 from holdfast.testing.conformance.inspecting import BrowseCases, GetCases, RunCases
 from holdfast.testing.conformance.keeping import RetentionCases, TidyCases
@@ -153,6 +154,7 @@ __all__ = [
     "LogTimeCases",
     "LogVersionCases",
     "LogWakeCases",
+    "LogsOfStoreCases",
     "ModelCases",
     "OrderCases",
     "OutcomeCases",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -24,18 +25,28 @@ from holdfast.stores.disk.logs.serving import DiskGroups
 from holdfast.stores.disk.logs.tending import expire, sweep_log
 from holdfast.stores.disk.logs.verifying import Progress, repair_log, verify_log
 from holdfast.stores.disk.logs.writing import LogWriter
-from holdfast.stores.disk.options import PartitionOptions, Report
+from holdfast.stores.disk.options import PartitionOptions
 from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.refused import check_columns
 
 
 class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
-    """Logs under ``<root>/logs``. Nothing is opened, locked or made before it is needed."""
+    """Logs under ``<root>/logs``. Nothing is opened, locked or made before it is needed.
+
+    ``close_store`` closes the store that holds these logs, which ends them; without one they are a store of their own.
+    """
 
     def __init__(
-        self, root: Path, clock: Clock = SYSTEM, options: PartitionOptions | None = None, files: Files | None = None
+        self,
+        root: Path,
+        clock: Clock = SYSTEM,
+        options: PartitionOptions | None = None,
+        files: Files | None = None,
+        *,
+        close_store: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(root / "logs", clock, files or Files())
+        self._close_store = close_store or self.end
         self.options = options or PartitionOptions()
         self.features = Features(
             level=self.options.level,
@@ -192,11 +203,11 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
         sweep_log(writer.log, now)
         return done
 
-    def tell(self, log: str, partition: int, report: Report) -> None:
-        """Let people know what a partition reports."""
-        self.report(f"log {log!r}, partition {partition}: {report.text}")
-
     def close(self) -> None:
+        self._close_store()
+
+    def end(self) -> None:
+        """Let go of everything of the logs; the store is closing. May be repeated."""
         with self._lock:
             if self._closed:
                 return

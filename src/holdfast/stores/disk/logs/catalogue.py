@@ -14,6 +14,7 @@ from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.logs.directory import log_directories, log_directory
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.syncing import Syncer
+from holdfast.stores.disk.options import Report
 from holdfast.stores.disk.writer import NO_ROOM
 from holdfast.stores.refused import no_log
 
@@ -81,3 +82,7 @@ class Catalogue:
     def report(self, text: str) -> None:
         """Let people know of something that should not have been."""
         self._logger.warning("%s", text)
+
+    def tell(self, log: str, partition: int, report: Report) -> None:
+        """Let people know what a partition reports."""
+        self.report(f"log {log!r}, partition {partition}: {report.text}")

@@ -61,7 +61,7 @@ class DiskQueues(EngineBackend, Doctor, Logs):
             level=options.level, durable=True, multi_process=False, multi_host=False, max_body=MAX_BODY
         )
         self.directory, self._options, self._files, self._report = root / "queues", options, files or Files(), report
-        self._logs = DiskLogs(root, clock, options, self._files)
+        self._logs = DiskLogs(root, clock, options, self._files, close_store=self.close)
         self._papers = JournalPapers()
         self._snapshots = snapshots.Snapshots(self.directory, self._files)
         self._snapshot_bytes = 0
@@ -233,7 +233,7 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         return self._logs
 
     def close(self) -> int:
-        self._logs.close()
+        self._logs.end()
         with self._lock:
             if self._journal is None:
                 self._closed = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.clock import SYSTEM, Clock
 from holdfast.config import BATCH_MOST, LogSettings
 from holdfast.contract import Features, LogBackend
@@ -18,13 +20,21 @@ DEFAULT_MAX_LOG_BYTES = 1 << 30
 class MemoryLogs(MemoryGroups, LogBackend):
     """Logs behind one lock. ``max_bytes`` bounds what all of them keep together: ``QueueFull``.
 
-    Whoever waits is woken by what he waits for; nothing is polled.
+    Whoever waits is woken by what he waits for; nothing is polled. ``close_store`` closes the store that holds these
+    logs, which ends them; without one they are a store of their own.
     """
 
     features = Features(level=Level.MEMORY, durable=False, multi_process=False, multi_host=False, max_body=BATCH_MOST)
 
-    def __init__(self, clock: Clock = SYSTEM, *, max_bytes: int = DEFAULT_MAX_LOG_BYTES) -> None:
+    def __init__(
+        self,
+        clock: Clock = SYSTEM,
+        *,
+        max_bytes: int = DEFAULT_MAX_LOG_BYTES,
+        close_store: Callable[[], object] | None = None,
+    ) -> None:
         super().__init__(clock)
+        self._close_store = close_store or self.end
         self._max_bytes = max_bytes
         self._bytes = 0
 
@@ -87,6 +97,10 @@ class MemoryLogs(MemoryGroups, LogBackend):
             return done
 
     def close(self) -> None:
+        self._close_store()
+
+    def end(self) -> None:
+        """Let go of everything of the logs; the store is closing."""
         with self.lock:
             self._closed = True
             members = [member for holder in self._holders.values() for member in holder.members]

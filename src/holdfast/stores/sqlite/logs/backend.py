@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -27,8 +28,11 @@ CLEAR_STEP = 10_000
 class SqliteLogs(SqliteGroups, LogBackend):
     """Logs in a SQLite file in WAL mode. Any number of processes of one machine may append and read."""
 
-    def __init__(self, place: Location, writer: Writer, clock: Clock, boot: str) -> None:
+    def __init__(
+        self, place: Location, writer: Writer, clock: Clock, boot: str, close_store: Callable[[], object]
+    ) -> None:
         super().__init__(Reader(place), writer, clock, boot)
+        self._close_store = close_store
         level = Level.SYNCED if place.sync == "full" else Level.WRITTEN
         self.features = Features(level=level, durable=True, multi_process=True, multi_host=False, max_body=BATCH_MOST)
         self._level = level
@@ -149,6 +153,10 @@ class SqliteLogs(SqliteGroups, LogBackend):
                 return done
 
     def close(self) -> None:
+        self._close_store()
+
+    def end(self) -> None:
+        """Let go of everything of the logs; the store is closing."""
         for member in list(self._members):
             member.leave()
         self.reader.close()

@@ -148,7 +148,7 @@ def parse_url(text: str) -> StoreURL:
     """
     scheme, colon, rest = text.partition(":")
     if not colon or not scheme.replace("+", "").replace("-", "").isalnum():
-        raise ConfigError(f"{text!r} is not a store URL; write for example sqlite:///jobs.db or memory:")
+        raise ConfigError(f"{text!r} is not a store URL; write for example sqlite:///jobs.db, disk:data or memory:")
     rest, _, query = rest.partition("?")
     host, path = ("", rest) if not rest.startswith("//") else rest[2:].partition("/")[::2]
     return StoreURL(

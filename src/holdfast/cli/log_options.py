@@ -40,6 +40,15 @@ def log_name(store: LogBackend, name: str) -> str:
     return name
 
 
+def group_name(store: LogBackend, log: str, name: str) -> str:
+    """Return the name of a group that the log has; ``UsageError`` suggests the nearest."""
+    known = sorted(one.name for one in store.groups(log))
+    if name not in known:
+        listed = f"known: {', '.join(known)}" if known else "nobody reads it yet"
+        raise UsageError(f"log {log!r} has no group {name!r}{nearest(name, known)}; {listed}")
+    return name
+
+
 class Where(msgspec.Struct, frozen=True):
     """A place in a log that a command names: an offset, or the first message from a time (ms) on, or neither."""
 
@@ -50,9 +59,10 @@ class Where(msgspec.Struct, frozen=True):
     def partitions(self, ends: Sequence[Ends], log: str) -> Sequence[Ends]:
         """Return the partitions that are meant; an offset is one of a single partition."""
         if self.partition is not None:
+            count = len(ends)
             ends = [one for one in ends if one.partition == self.partition]
             if not ends:
-                raise UsageError(f"log {log!r} has no partition {self.partition}")
+                raise UsageError(f"log {log!r} has no partition {self.partition}; it has {count}, from 0 on")
         elif self.offset is not None and len(ends) > 1:
             raise click.UsageError(f"{log} has {len(ends)} partitions: say which with --partition.")
         return ends

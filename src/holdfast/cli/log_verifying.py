@@ -35,7 +35,7 @@ def verify(store: LogBackend, out: Output, names: Sequence[str]) -> None:
 
 @click.command()
 @log_argument
-@click.option("--skip", is_flag=True, required=True, help="Go on behind what is damaged.")
+@click.option("--skip", is_flag=True, help="Go on behind what is damaged; without it nothing is done.")
 @yes_option
 @on_logs
 def repair(store: LogBackend, out: Output, log: str, *, skip: bool, yes: bool) -> None:
@@ -43,6 +43,11 @@ def repair(store: LogBackend, out: Output, log: str, *, skip: bool, yes: bool) -
 
     The damaged bytes are kept in files beside the log's; their offsets stay empty. No program may be appending.
     """
+    if not skip:
+        raise click.UsageError(
+            "Say --skip to give up what is damaged. If there is a copy of the file, restore that instead; "
+            "holdfast logs verify names it."
+        )
     verifiable = _verifiable(store)
     seen = _through(verifiable.verify, store, log_name(store, log))
     if seen.damages:

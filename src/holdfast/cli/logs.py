@@ -10,13 +10,14 @@ import msgspec
 
 from holdfast.cli.groups import NounGroup
 from holdfast.cli.log_messages import Tail, entries_of, message_document, message_row
-from holdfast.cli.log_options import Where, group_argument, log_argument, log_name, on_logs, placing
+from holdfast.cli.log_options import Where, group_argument, group_name, log_argument, log_name, on_logs, placing
 from holdfast.cli.log_verifying import repair, verify
 from holdfast.cli.options import read_headers, yes_option
 from holdfast.cli.output import Output, Table, ago, count, iso, length, progress
 from holdfast.cli.sizes import size
 from holdfast.config import LogSettings
 from holdfast.contract import LogBackend
+from holdfast.errors import nearest
 from holdfast.logged import Ends, Lag
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ def list_groups(store: LogBackend, out: Output, log: str) -> None:
 @on_logs
 def lag(store: LogBackend, out: Output, log: str, group: str | None, more_than: int | None) -> None:
     """Show how far a group is behind in each partition, or all groups."""
-    names = [one.name for one in store.groups(log_name(store, log))] if group is None else [group]
+    names = (
+        [one.name for one in store.groups(log_name(store, log))] if group is None else [group_name(store, log, group)]
+    )
     found = {name: store.lag(log, name) for name in names}
     headings = ["group", "partition", "next", "behind", "oldest", "member"]
     rows = [[name, *_lag_row(one)] for name, lags in found.items() for one in lags]
@@ -172,11 +175,6 @@ def lag(store: LogBackend, out: Output, log: str, group: str | None, more_than: 
     out.answer({"groups": documents}, Table(headings, rows) if rows else f"nobody reads {log}")
     if more_than is not None and any(_behind(lags) > more_than for lags in found.values()):
         click.get_current_context().exit(1)
-
-
-def _lag_document(lags: Sequence[Lag]) -> dict[str, Any]:
-    partitions = [msgspec.structs.asdict(one) for one in lags]
-    return {"messages": _behind(lags), "age": _age(lags), "partitions": partitions}
 
 
 def _lag_row(one: Lag) -> list[object]:
@@ -208,6 +206,8 @@ def seek(store: LogBackend, out: Output, log: str, group: str, *, to: str | None
         for ends in where.partitions(store.ends(log_name(store, log)), log)
     }
     known = {one.name for one in store.groups(log)}
+    if group not in known:
+        out.confirm(f"{log} has no group {group!r}{nearest(group, known)}; this makes it", yes=yes)
     before = {one.partition: one.next for one in store.lag(log, group)} if group in known else {}
     skipped = sum(max(0, place - before.get(partition, place)) for partition, place in places.items())
     if skipped:
@@ -224,8 +224,9 @@ def seek(store: LogBackend, out: Output, log: str, group: str, *, to: str | None
 @on_logs
 def forget(store: LogBackend, out: Output, log: str, group: str, *, yes: bool) -> None:
     """Remove a group with its offsets; the messages stay. Nothing is kept for it any more."""
+    group_name(store, log_name(store, log), group)
     out.confirm(f"this removes group {group} of {log}, and with it how far it is", yes=yes)
-    gone = store.forget(log_name(store, log), group)
+    gone = store.forget(log, group)
     out.answer({"count": int(gone)}, f"{group} of {log} is forgotten" if gone else f"{log} has no group {group}")
 
 

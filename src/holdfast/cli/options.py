@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -183,10 +183,10 @@ def opened_logs(url: str | None, app: str | None) -> Iterator[LogBackend]:
     """Open the logs of the store that is named so, or by ``$HOLDFAST_LOGS_URL``."""
     if url is None and app is None:
         url = os.environ.get(LOGS_VARIABLE)
-    parsed, found = _named(url, app)
+    parsed, found = _named(url, app, logs=True)
     if found is not None:
-        with found:
-            yield _shared(found.log_backend, found.logs_url or found.url)
+        with closing(found):
+            yield _shared(found.log_backend, parsed)
         return
     from holdfast.stores import open_logs
 
@@ -197,9 +197,9 @@ def opened_logs(url: str | None, app: str | None) -> Iterator[LogBackend]:
         store.close()
 
 
-def _named(url: str | None, app: str | None) -> tuple[StoreURL, App | None]:
-    """Return the URL of the store that is meant, and the App whose it is, if one was named; what is not there is
-    refused.
+def _named(url: str | None, app: str | None, *, logs: bool = False) -> tuple[StoreURL, App | None]:
+    """Return the URL of the store that is meant, or that of its ``logs``, and the App whose it is, if one was named;
+    what is not there is refused.
     """
     if url is not None and app is not None:
         raise click.UsageError("Give --url or --app, not both.")
@@ -212,8 +212,9 @@ def _named(url: str | None, app: str | None) -> tuple[StoreURL, App | None]:
         from holdfast.cli.application import find_app
 
         found = find_app(app, folder)
-        _check_place(found.url)
-        return found.url, found
+        place = found.logs_url or found.url if logs else found.url
+        _check_place(place)
+        return place, found
     parsed = parsed or parse_url(DEFAULT_URL)
     _check_place(parsed, by_default=by_default)
     return parsed, None
@@ -239,13 +240,13 @@ def _check_place(url: StoreURL, *, by_default: bool = False) -> None:
         raise ConfigError(f"which store? Give --url or --app, or set {URL_VARIABLE} ({url.path} is not here)")
     path = Path(url.path).absolute()
     others = [str(other.name) for other in path.parent.glob(f"*{path.suffix}")] if path.parent.is_dir() else []
-    near, (what, hint) = nearest(path.name, others), _PLACES[url.scheme]
-    raise ConfigError(f"{url.text}: there is no {what} {path}{near}; it is made when a program first sends{hint}")
+    near, (what, does, hint) = nearest(path.name, others), _PLACES[url.scheme]
+    raise ConfigError(f"{url.text}: there is no {what} {path}{near}; it is made when a program first {does}{hint}")
 
 
 _PLACES = {
-    "sqlite": ("file", " (three slashes for a relative path, four for an absolute one)"),
-    "disk": ("directory", ""),
+    "sqlite": ("file", "sends", " (three slashes for a relative path, four for an absolute one)"),
+    "disk": ("directory", "appends or sends", ""),
 }
 
 

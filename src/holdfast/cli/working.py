@@ -59,6 +59,8 @@ def prepare(app: App, named: Named, orders: Orders, out: Output) -> dict[str, An
     file says of its queues.
     """
     known = known_queues(app)
+    if app._consumers.readings():
+        app._logs.store()  # a URL that names none is told before anything works, and once
     queues = orders.queues or known
     policy = policy_of(app, named.name, orders, queues) | {"project": named.project and str(named.project.file)}
     show(policy, orders, out)

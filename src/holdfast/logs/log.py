@@ -186,10 +186,11 @@ class Log:
                 return Batch(store.read(self.name, partition, first, limit=limit, max_bytes=max_bytes))
 
     def _ends_of(self, store: LogBackend, partition: int) -> Ends:
-        for ends in store.ends(self.name):
+        every = store.ends(self.name)
+        for ends in every:
             if ends.partition == partition:
                 return ends
-        raise UsageError(f"log {self.name!r} has no partition {partition!r}")
+        raise UsageError(f"log {self.name!r} has no partition {partition!r}; it has {len(every)}, from 0 on")
 
     def find(self, time: datetime) -> dict[int, int]:
         """Return, by partition, the offset of the first message appended at ``time`` or later, the end if none was."""

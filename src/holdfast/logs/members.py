@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from holdfast.contract import LogMember
-from holdfast.errors import Closed
+from holdfast.errors import Closed, UsageError
 from holdfast.logged import Assigned, Offset
 from holdfast.logs.batch import Batch, NextOffsets
 from holdfast.message import Seconds, check_whole, seconds
@@ -64,6 +64,8 @@ class Member:
         return self._checked().commit(places, durable=durable)
 
     def _places(self, offsets: Mapping[int, int]) -> list[Offset]:
+        if not isinstance(offsets, Mapping):
+            raise UsageError(f"{self!r}: commit(batch.next_offsets), or an offset by partition, not {offsets!r:.80}")
         assigned, places = self.assigned, list[Offset]()
         for partition, following in offsets.items():
             version = self._versions.get(partition)

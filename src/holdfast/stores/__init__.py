@@ -85,6 +85,11 @@ def holds_logs_alone(url: StoreURL) -> bool:
     )
 
 
+def known_schemes() -> list[str]:
+    """Return the schemes of all stores that are installed, by name."""
+    return sorted({*BUILT_IN, *LOGS_BUILT_IN, *_others(ENTRY_POINTS), *_others(LOGS_ENTRY_POINTS)})
+
+
 def _opener(url: StoreURL) -> Opener:
     opener = _registered(url.scheme, BUILT_IN, ENTRY_POINTS)
     if opener is not None:

@@ -40,7 +40,7 @@ def offset_gone(log: str, ends: Ends, offset: int) -> OffsetGone:
     first, next_ = ends.first, ends.next
     return OffsetGone(
         f"log {log!r}, partition {ends.partition}: offset {offset} is not there, "
-        f"those from {first} on and below {next_} are; seek the group, or join it with when_gone='earliest'",
+        f"{_there(first, next_)}; in a group, seek it there, or join it with when_gone='earliest'",
         partition=ends.partition,
         offset=offset,
         first=first,
@@ -48,9 +48,16 @@ def offset_gone(log: str, ends: Ends, offset: int) -> OffsetGone:
     )
 
 
+def _there(first: int, next_: int) -> str:
+    return f"those from {first} to {next_ - 1} are, and {next_} comes next" if first < next_ else f"{next_} comes next"
+
+
 def log_full(log: str, limit: int) -> QueueFull:
     """An append would go beyond the log's limit in bytes."""
-    return QueueFull(f"log {log!r} is at its limit_bytes of {limit}; let its groups read on, or let it keep less")
+    return QueueFull(
+        f"log {log!r} is at its limit_bytes of {limit}; let its groups read on, forget those that nobody "
+        "reads, or raise the limit: holdfast logs groups shows how far they are"
+    )
 
 
 def check_columns(log: str, settings: LogSettings, columns: Columns) -> int:

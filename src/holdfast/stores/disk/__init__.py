@@ -45,6 +45,8 @@ def disk_root(url: StoreURL) -> Path:
     if url.host or not url.path:
         raise ConfigError(f"{url.text}: write disk:directory or disk:/absolute/directory")
     path = Path(url.path).absolute()
+    if path.is_file():
+        raise ConfigError(f"{url.text}: {path} is a file; name a directory, which is made if need be")
     if (kind := file_system(path)) in NETWORK_FILE_SYSTEMS:
         warnings.warn(
             f"{path} lies on {kind}: what one host writes there another sees late, and locks may not hold; use a local "

@@ -6,6 +6,7 @@ handled where their meaning is known.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -21,6 +22,13 @@ _LOCKED = getattr(fcntl, "F_OFD_GETLK", None)
 _LOCK_TYPE = struct.Struct("h")
 _WHOLE_FILE = struct.pack("hhqqhh", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0, 0)
 _NOTHING = struct.pack("hhqqhh", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0, 0)
+
+
+def in_words(error: OSError) -> str:
+    """Return what the disk refused, and what to do about it where it is a matter of rights."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error}; let this user write there, or name another directory"
+    return str(error)
 
 
 class Directories:

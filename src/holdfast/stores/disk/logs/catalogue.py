@@ -10,7 +10,7 @@ from pathlib import Path
 from holdfast.clock import Clock
 from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
 from holdfast.events import LOGGER
-from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.files import Files, in_words
 from holdfast.stores.disk.logs.directory import log_directories, log_directory
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.syncing import Syncer
@@ -42,7 +42,8 @@ class Catalogue:
         try:
             yield
         except OSError as error:
-            text = f"log {log!r}: {error}" if log else f"{self.root}: {error}"
+            said = in_words(error)
+            text = f"log {log!r}: {said}" if log else f"{self.root}: {said}"
             if error.errno in NO_ROOM:
                 raise QueueFull(text) from error
             raise BackendError(text, retryable=True) from error

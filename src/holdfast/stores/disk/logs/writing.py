@@ -306,10 +306,12 @@ def current_writer(log: OpenLog) -> WriterNote | None:
 def _another(log: str, note: WriterNote | None) -> BackendError:
     who = "another process"
     if note is not None:
-        who = f"process {note.pid} on {note.host}, since {moment(note.since):%Y-%m-%d %H:%M:%S} UTC,"
+        ours = (note.pid, note.host) == (os.getpid(), socket.gethostname())
+        who = "another App of this process" if ours else f"process {note.pid} on {note.host}"
+        who += f", since {moment(note.since):%Y-%m-%d %H:%M:%S} UTC,"
     return BackendError(
-        f"log {log!r} is written by {who} and a log of this store has one writing process at a time: append there, "
-        "or stop it; whatever reads may run anywhere on this host",
+        f"log {log!r} is written by {who} and a log of this store has one writer at a time: append there, "
+        "or close it; whatever reads may run anywhere on this host",
         retryable=True,
     )
 

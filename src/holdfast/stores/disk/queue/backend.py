@@ -14,7 +14,7 @@ from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.config import BATCH_MOST
 from holdfast.contract import Features
 from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
-from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.files import Files, in_words
 from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Report
 from holdfast.stores.disk.queue import records, snapshots
@@ -83,7 +83,7 @@ class DiskQueues(EngineBackend, Doctor, Logs):
                 self._load()
             except OSError as error:
                 self._let_go()
-                raise BackendError(f"{self.directory} cannot be opened: {error}", retryable=True) from error
+                raise BackendError(f"{self.directory} cannot be opened: {in_words(error)}", retryable=True) from error
             except BaseException:
                 self._let_go()
                 raise
@@ -248,6 +248,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         self._let_go()
 
     def examine(self) -> list[Finding]:
+        if self._files.identity(self.directory) is None:  # nobody has made a queue here; looking makes none
+            return self._logs.examine()
         with self._open():
             segments = self._opened().segments()
             size = sum(one.bytes for one in segments)

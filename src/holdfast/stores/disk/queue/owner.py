@@ -60,13 +60,20 @@ class Owned(BackendError):
     """Another process has the lock."""
 
     def __init__(self, directory: Path, owner: Owner | None) -> None:
-        who = "another process" if owner is None else f"process {owner.pid} on {owner.host}"
         super().__init__(
-            f"{who} owns the queues in {directory}, and one process has them to itself: send and work there, or use a "
+            f"{_who(owner)} owns the queues in {directory}, and has them to itself: send and work there, or use a "
             "store that processes share, such as sqlite:///jobs.db",
             retryable=True,
         )
         self.owner = owner
+
+
+def _who(owner: Owner | None) -> str:
+    if owner is None:
+        return "another process"
+    if (owner.pid, owner.host) == (os.getpid(), socket.gethostname()):
+        return "another App of this process"
+    return f"process {owner.pid} on {owner.host}"
 
 
 def _read(files: Files, fd: int) -> Owner | None:

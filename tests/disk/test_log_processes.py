@@ -57,7 +57,7 @@ def bodies(chunks):
 def test_a_second_writer_is_told_who_the_first_is(logs, other):
     other.call("append", LOG, 0, "a")
 
-    with pytest.raises(BackendError, match=f"process {other.pid} on .*append there, or stop it") as caught:
+    with pytest.raises(BackendError, match=f"process {other.pid} on .*append there, or close it") as caught:
         append(logs, "b")
 
     assert caught.value.retryable

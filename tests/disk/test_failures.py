@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackendError, QueueFull
+from holdfast.errors import BackendError, Closed, QueueFull
 from holdfast.logged import Columns, Producer
+from holdfast.stores.disk.appends import Append, Wish
 from holdfast.stores.disk.files import Buffer, Files
 from tests.disk.conftest import Disk
+from tests.disk.partitions import ByHand
 
 
 class FaultyFiles(Files):
@@ -256,3 +258,144 @@ def test_readers_see_only_what_is_durable_and_all_of_it_while_it_grows(disk: Dis
         partition.append(Columns([b"%d" % (2 * number), b"%d" % (2 * number + 1)]))
     thread.join(10)
     assert seen == list(range(500))
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_who_waits_with_one_that_is_interrupted_is_not_told_that_all_is_done(disk: Disk) -> None:
+    """A flush in the group of an append that a signal ended returned as if it had synced."""
+    files = FaultyFiles()
+    partition = disk.open(files, sync="os")
+    partition.append(Columns([b"a"]))
+    partition._commit._carry_out = interrupted  # as a signal in the thread of the one who carries it out
+    told: list[BaseException] = []
+
+    def call(act: Callable[[], object]) -> None:
+        try:
+            act()
+        except BaseException as error:
+            told.append(error)
+
+    partition._commit._leader = -1  # somebody is at the disk
+    threads = [threading.Thread(target=call, args=(partition.flush,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while partition._commit._next is None or len(partition._commit._next.items) < 3:
+        threading.Event().wait(0.001)
+    partition._commit._hand_over(None)
+    for thread in threads:
+        thread.join(10)
+    partition._commit._carry_out = partition._carry_out
+    assert sorted(type(error).__name__ for error in told) == ["BackendError", "BackendError", "KeyboardInterrupt"]
+
+
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_a_loss_that_the_upkeep_meets_first_is_still_told(disk: Disk, sync: str) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files, sync=sync, interval=60.0)
+    partition.share(ByHand())
+    partition.write(Columns([b"a"]))
+    files.on_sync = failing()
+    disk.clock.move(100)
+    partition.upkeep()
+    partition._touched += 1_000_000
+    disk.clock.move(1000)
+    partition._submit(Wish(partition._mark))
+    with pytest.raises(BackendError, match="sync") as told:
+        partition.flush()
+    assert told.value.outcome_unknown
+    partition.flush()
+    assert partition.append(Columns([b"b"])).offset == 1
+
+
+def test_a_write_says_what_was_lost_before_also_when_the_upkeep_met_it(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.write(Columns([b"a"]))
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.flush()
+    partition._submit(Wish(partition._mark))
+    with pytest.raises(BackendError, match="lost"):
+        partition.write(Columns([b"b"]))
+    assert partition.lost_until == 1
+    assert partition.write(Columns([b"b"])) == 1
+
+
+def test_a_close_says_that_what_was_appended_could_not_be_synced(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files, sync="interval", interval=60.0)
+    partition.append(Columns([b"a"]))
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.flush()
+    with pytest.raises(BackendError):
+        partition.close()
+    partition.close()
+
+
+def test_what_is_stored_is_not_refused_because_the_next_segment_has_no_room(disk: Disk) -> None:
+    """The appends of a group that lie in the segment that ended are safe, and said to be: else they came twice."""
+    for footer in (False, True):
+        files = FaultyFiles()
+        partition = disk.open(files, segment_bytes=4096)
+        partition.roll()
+        before, segments = partition.next, len(disk.logs())
+        first, second = (Append(Columns([bytes(2500)]), Producer(7, footer, at), "none") for at in (0, 1))
+        size = partition._live.segment.position
+
+        def full(_: int, at: int, begin: int = size, footer: bool = footer) -> None:
+            if at == 0 or (footer and at >= begin + 2500):
+                raise OSError(errno.ENOSPC, "full")
+
+        files.on_write = full
+        partition._carry_out([first, second])
+        files.on_write = None
+
+        assert first.error is None
+        assert first.result is not None
+        assert first.result.offset == before
+        assert isinstance(second.error, QueueFull)
+        assert partition.durable == before + 1
+        assert partition.append(Columns([bytes(2500)]), Producer(7, footer, 0)).duplicate
+        assert partition.append(Columns([bytes(2500)]), Producer(7, footer, 1)).offset == before + 1
+        assert len(disk.logs()) == segments + 1
+        partition.close()
+
+
+def test_a_producer_is_known_by_what_a_failed_sync_left_readable(disk: Disk) -> None:
+    """With an interval it stays, for readers had it before: its repeat was stored a second time."""
+    files = FaultyFiles()
+    partition = disk.open(files, sync="interval", interval=60.0, interval_bytes=1)
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"a"]), Producer(1, 0, 0))
+    assert partition.append(Columns([b"a"]), Producer(1, 0, 0)).duplicate
+    assert disk.bodies() == [b"a"]
+    with pytest.raises(BackendError, match="power cut"):
+        partition.flush()
+
+
+def test_a_failed_sync_of_a_segment_that_has_nothing_else_forgets_no_producers(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]), Producer(1, 0, 0))
+    partition.roll()
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"b"]), Producer(1, 0, 1))
+    assert partition.append(Columns([b"a"]), Producer(1, 0, 0)).duplicate
+    assert not partition.append(Columns([b"b"]), Producer(1, 0, 1)).duplicate
+
+
+def test_nothing_is_dropped_once_it_is_closed(disk: Disk) -> None:
+    """It wrote to the descriptor of a file that was closed, which may by then be that of another."""
+    partition = disk.open()
+    partition.append(Columns([b"a"]))
+    partition.roll()
+    partition.close()
+    with pytest.raises(Closed):
+        partition.drop_until(1)
+    assert disk.bodies() == [b"a"]

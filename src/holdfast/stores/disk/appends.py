@@ -24,13 +24,14 @@ _SMALL_BYTES = 64 << 10
 
 
 class Wish:
-    """Something one caller waits for; when it was carried out, ``result`` or ``error`` is there."""
+    """Something one caller waits for: it is ``done``, or ``error`` tells why not, or who was at it was interrupted."""
 
-    __slots__ = ("act", "error")
+    __slots__ = ("act", "done", "error")
 
     def __init__(self, act: Callable[[], None] | None = None) -> None:
         self.act = act
         self.error: HoldfastError | None = None
+        self.done = False
 
 
 class Append(Wish):

@@ -27,7 +27,7 @@ from holdfast.stores.disk.opening import Found, Opening
 from holdfast.stores.disk.options import Happening, PartitionOptions, Report, SegmentInfo
 from holdfast.stores.disk.producers import Windows
 from holdfast.stores.disk.reserve import Reserve
-from holdfast.stores.disk.segment import Tally, walk
+from holdfast.stores.disk.segment import Tally, remember, walk
 from holdfast.stores.disk.tail import TailReader, TailWriter, this_boot
 from holdfast.stores.disk.writer import CLOSING, MARK, NO_ROOM, Draft, Packed, SegmentWriter
 
@@ -40,6 +40,31 @@ class Place(NamedTuple):
     segment: SegmentWriter
     position: int
     next: int
+
+
+class Losses:
+    """What failed syncs took, and who met them was not told: each is told once, to whoever calls next."""
+
+    def __init__(self) -> None:
+        self.until = 0
+        """Behind the last offset that nobody waited for and that is lost."""
+        self._lost = self._doubted = ""
+
+    def lose(self, path: Path, until: int) -> None:
+        """Note that what was written to a segment without waiting for a sync is lost, up to an offset."""
+        self.until = until
+        self._lost = f"a sync of {path} failed: what was written without waiting for it is lost"
+
+    def doubt(self, path: Path) -> None:
+        """Note that what readers see in a segment may not be on the disk."""
+        self._doubted = f"a sync of {path} failed: a power cut may take what was written before it"
+
+    def tell(self, *, doubted: bool) -> None:
+        """Raise ``BackendError`` when there is anything to tell; of what is only ``doubted`` if that is asked for."""
+        text = self._lost or (self._doubted if doubted else "")
+        self._lost, self._doubted = "", "" if doubted else self._doubted
+        if text:
+            raise BackendError(text, retryable=True, outcome_unknown=True)
 
 
 class Live:
@@ -69,6 +94,7 @@ class Live:
         """Behind the last offset that nobody waits for: see ``Partition.write``."""
         self._beyond = 0
         """Behind the last offset that was lost with a failed sync, and must not come back."""
+        self.losses = Losses()
         self._is_full = self._reopened = False
         self._showing = threading.Lock()
         self._reserve = Reserve(files, directory, options.reserve_bytes)
@@ -213,8 +239,7 @@ class Live:
     def mend(self) -> None:
         """Begin a new segment if the old one cannot be written to any more.
 
-        ``BackendError`` when what was stable in it cannot be read back, and when writes that nobody waited for are
-        lost; the latter once.
+        ``BackendError`` when what was stable in it cannot be read back.
         """
         if self.segment.poisoned:
             self._abandon()
@@ -239,21 +264,23 @@ class Live:
     def _abandon(self) -> None:
         old = self.segment
         end = old.stable if self.options.sync == "always" else old.position
-        tally = Tally(old.header.base)
-        for header, _ in walk(self._files, old.fd, old.header.mark, HEADER, end):
+        tally, windows = Tally(old.header.base), Windows()
+        for header, body in walk(self._files, old.fd, old.header.mark, HEADER, end):
             tally.add(header)
+            windows = remember(windows, header, body)
         reached = HEADER if tally.last is None else tally.last.end
         if reached < old.stable:
             text = f"{old.path}: what was on the disk before a sync failed cannot be read back beyond byte {reached}"
             raise BackendError(text, retryable=True)
         self._beyond = max(self._beyond, old.tally.next)
-        old.abandon(reached, tally)
-        lost = self._loose > tally.next
-        self._succeed()
-        if lost:
+        if self._loose > tally.next:
+            self.losses.lose(old.path, self._loose)
             self._loose = 0
-            text = f"a sync of {old.path.name} failed: what was written without waiting for it is lost"
-            raise BackendError(text, retryable=True, outcome_unknown=True)
+        if reached > old.stable:
+            self.losses.doubt(old.path)
+            self.windows = windows  # also of appends whose callers were told that nobody knows
+        old.abandon(reached, tally)
+        self._succeed()
 
     def _succeed(self) -> None:
         """Begin the segment behind the one that ended, above every offset that was ever given away."""
@@ -304,14 +331,17 @@ class Live:
         """
         segment = self.segment
         try:
-            if not segment.poisoned and not segment.sealed:
+            if not segment.is_over:
                 self._end()
+            elif segment.position > segment.stable:
+                segment.sync()  # which is refused: what was written since the last one may be lost
         except OSError:
             if self.options.sync != "always" or self._loose > self.shown.next:
                 raise
         finally:
             segment.close()
             self._tail.close()
+        self.losses.tell(doubted=True)
 
     def _end(self) -> None:
         segment = self.segment

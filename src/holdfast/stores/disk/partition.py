@@ -22,7 +22,7 @@ from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.live import Live, Place
 from holdfast.stores.disk.opening import Opening
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report, SegmentInfo
-from holdfast.stores.disk.producers import check_producer
+from holdfast.stores.disk.producers import Before, check_producer
 from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.disk.writer import NO_ROOM, Draft
 
@@ -81,22 +81,20 @@ class Partition:
             check_producer(producer)
         append = Append(columns, producer, self.options.compression)
         self._submit(append)
-        if append.result is None:
-            raise BackendError(
-                f"the append to {self._live.directory} was interrupted: {_UNKNOWN}", outcome_unknown=True
-            )
+        assert append.result is not None
         return append.result
 
     def write(self, columns: Columns) -> int:
         """Add the messages and return their offset without waiting for a sync; the next one covers them.
 
         They are in order with all other appends, and survive the end of this process. If that sync fails they are
-        lost, and the next append or write says so: ``BackendError(outcome_unknown=True)``.
+        lost, and the next append, write or flush says so: ``BackendError(outcome_unknown=True)``; see ``lost_until``.
         """
         body = packed(columns, self.options.compression)
         with self._writing:
             if self._closed:
                 raise Closed(f"{self._live.directory} is closed")
+            self._live.losses.tell(doubted=False)
             try:
                 # Another segment is begun by who has the turn alone: he may be syncing this one.
                 offset = None if self._live.segment.is_over else self._live.write_one(body)
@@ -108,8 +106,11 @@ class Partition:
         return offset
 
     def flush(self) -> None:
-        """Return when everything written before is on the disk; ``BackendError`` when that cannot be known."""
-        self._submit(Wish(self._sync))
+        """Return when everything written before is on the disk; ``BackendError`` when that cannot be known.
+
+        Of a sync that failed before, in whatever thread, the next flush tells, once.
+        """
+        self._submit(Wish(self._flush))
 
     def roll(self) -> None:
         """End the segment and begin another, unless it has nothing."""
@@ -117,13 +118,17 @@ class Partition:
 
     def close(self) -> None:
         """Sync everything, say in the segment that it ends in good order, let go of the files. May be repeated."""
-        self._submit(Wish(self._close))
-        self._own_upkeep.stop()
+        try:
+            self._submit(Wish(self._close))
+        finally:
+            self._own_upkeep.stop()
 
     def _submit(self, wish: Wish) -> None:
         self._commit.submit(wish)
         if wish.error is not None:
             raise wish.error
+        if not wish.done:  # it was in the group of one whose thread a signal ended
+            raise BackendError(f"{self._live.directory}: this was interrupted: {_UNKNOWN}", outcome_unknown=True)
 
     def share(self, upkeep: Upkeep) -> None:
         """Be looked after by this thread, which serves others too, and not by one of its own; before any append."""
@@ -156,10 +161,15 @@ class Partition:
         """Return the segments, oldest first; the last one is being written."""
         return self._live.segments()
 
+    @property
+    def lost_until(self) -> int:
+        """Behind the last offset that ``write`` returned and a failed sync lost; 0 when there is none."""
+        return self._live.losses.until
+
     def drop_until(self, offset: int) -> tuple[int, int]:
         """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
         dropped: list[tuple[int, int]] = []
-        self._submit(Wish(lambda: dropped.append(self._live.drop_until(offset))))
+        self._submit(Wish(lambda: dropped.append(self._drop_until(offset))))
         return dropped[0]
 
     # -- by the one whose turn it is -------------------------------------------------------------------------
@@ -173,6 +183,7 @@ class Partition:
                 continue
             try:
                 wish.act()
+                wish.done = True
             except HoldfastError as error:
                 wish.error = error
             except OSError as error:
@@ -183,6 +194,7 @@ class Partition:
         try:
             with self._writing:
                 self._ready()
+                self._live.losses.tell(doubted=False)
                 group.write(appends)
                 place = self._live.place
             if group.wrote:
@@ -195,7 +207,7 @@ class Partition:
         except (OSError, HoldfastError) as error:
             group.undo()
             for append in appends:
-                if append.result is None and append.error is None:
+                if not append.done and append.error is None:
                     append.error = self._explained(error)
         except BaseException:
             group.undo()
@@ -231,6 +243,15 @@ class Partition:
             self._live.sync(place)
         self._synced = self._clock.boot()
         self._live.show(place)
+
+    def _flush(self) -> None:
+        self._sync()
+        self._live.losses.tell(doubted=True)
+
+    def _drop_until(self, offset: int) -> tuple[int, int]:
+        if self._closed:
+            raise Closed(f"{self._live.directory} is closed")
+        return self._live.drop_until(offset)
 
     def _roll(self) -> None:
         with self._writing:
@@ -307,20 +328,20 @@ class _Group:
     def __init__(self, live: Live, options: PartitionOptions) -> None:
         self._live, self._options = live, options
         self._waiting: list[tuple[Append, Placed]] = []
-        self._producers = live.windows.begin()
+        self._producers: Before = []
         self.wrote = False
 
     def write(self, appends: Sequence[Append]) -> None:
         """Write them; those in a segment that was sealed meanwhile are answered."""
         live, level = self._live, self._options.level
+        self._producers = live.windows.begin()
         draft = Draft(live.segment)
         for batch in batches(appends, self._options.compression):
             if self._is_settled(batch):
                 continue
             if not live.fits(draft, batch.packed):
                 live.write(draft)
-                live.roll()
-                self.answer()
+                self._roll()
                 draft = Draft(live.segment)
             producer = batch.appends[0].producer
             offset = draft.add(batch.packed, live.now(), producer)
@@ -332,6 +353,19 @@ class _Group:
         if draft.headers:
             live.write(draft)
             self.wrote = True
+
+    def _roll(self) -> None:
+        """Go on in another segment; those in this one are answered also when there is no room for another."""
+        segment, place = self._live.segment, self._live.place
+        try:
+            self._live.roll()
+        except OSError:
+            if not segment.sealed:
+                self._live.sync(place)
+            self._live.show(place)
+            self.answer()
+            raise
+        self.answer()
 
     def _is_settled(self, batch: Batch) -> bool:
         """Tell whether its producer made this append before, or must not make it."""
@@ -351,7 +385,7 @@ class _Group:
     def answer(self) -> None:
         """Give those who wait what they wait for: what was written is safe."""
         for append, placed in self._waiting:
-            append.result = placed
+            append.result, append.done = placed, True
         self._waiting.clear()
         self._producers = self._live.windows.begin()
 

@@ -49,7 +49,7 @@ class Windows:
 
     def __init__(self, windows: OrderedDict[int, Window] | None = None) -> None:
         self._windows: OrderedDict[int, Window] = OrderedDict() if windows is None else windows
-        self._before: Before = []
+        self._before: Before | None = None
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -82,7 +82,8 @@ class Windows:
     def add(self, producer: Producer, count: int, offset: int) -> None:
         """Remember an append that was made."""
         window = self._windows.pop(producer.id, None)
-        self._before.append((producer.id, window))
+        if self._before is not None:
+            self._before.append((producer.id, window))
         if window is not None and producer.epoch < window.epoch:
             self._windows[producer.id] = window
             return

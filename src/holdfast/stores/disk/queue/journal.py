@@ -72,9 +72,14 @@ class Journal:
         return number
 
     def make_durable(self, until: int) -> None:
-        """Return when everything below this number is as safe as the partition promises."""
+        """Return when everything below this number is as safe as the partition promises.
+
+        ``BackendError`` from a failed sync on, whoever met it: what others wrote is lost with it.
+        """
         if self._waits and self._partition.durable < until:
             self._partition.flush()
+        if self._partition.lost_until:
+            raise BackendError("a sync of the journal of the queues failed", retryable=True, outcome_unknown=True)
 
     def messages(self, begin: int) -> Iterator[tuple[int, bytes]]:
         """Return all messages from ``begin`` on, entries and papers, each with its number."""

@@ -90,11 +90,13 @@ class Undecodable(HoldfastError):
 class CorruptLog(HoldfastError):
     """Bytes of a log that were durable are damaged; names the file and the byte and offset range.
 
-    Offsets from ``first`` on and below ``next`` are concerned: whoever can do without them goes on at ``next``.
+    Offsets of the ``partition`` from ``first`` on and below ``next`` are concerned: whoever can do without them goes on
+    at ``next``.
     """
 
-    def __init__(self, message: str, *, first: int, next: int) -> None:
+    def __init__(self, message: str, *, partition: int = 0, first: int, next: int) -> None:
         super().__init__(message)
+        self.partition = partition
         self.first, self.next = first, next
 
 

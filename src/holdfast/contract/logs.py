@@ -157,15 +157,19 @@ class LogMember(Protocol):
         max_bytes: int = 16 << 20,
         min_bytes: int = 1,
         busy: Collection[int] = (),
+        without: Collection[int] = (),
     ) -> list[Chunk]:
         """Return messages of the partitions held that this member has not returned yet, in order for each.
 
         Takes free partitions, and lets go of those it has too many of, but none that is ``busy``; what was polled
         before from partitions that are not is taken to be over. Blocks at most ``wait`` seconds, until there are
         ``min_bytes``; ``limit`` and ``max_bytes`` bound the answer, but it has one message at least if there is one.
-        A partition that is taken over, or sought, is returned from its group's place on. Raises ``OffsetGone`` as
-        ``when_gone`` says, ``CorruptLog`` where bytes are damaged, ``Closed`` when the log or the group was removed,
-        ``LeaseLost`` when its holder was retired.
+        A partition that is taken over, or sought, is returned from its group's place on. Of partitions ``without``
+        which it is to be, nothing is returned, raised or waited for.
+
+        Raises ``OffsetGone`` as ``when_gone`` says, and ``CorruptLog`` where bytes are damaged, both naming the
+        partition, at once when the others have nothing; ``Closed`` when the log or the group was removed, ``LeaseLost``
+        when its holder was retired.
         """
 
     def interrupt(self) -> None:

@@ -93,10 +93,11 @@ class PartitionReader:
                 if wanted.chunks and segment.next > wanted.offset:  # damage: the next read begins with it
                     break
                 wanted.offset = max(wanted.offset, following)
-        except CorruptLog:
+        except CorruptLog as error:
             if not wanted.chunks:
                 if again and self._moved(tail):
                     return self._read(offset, limit, max_bytes, again=False)
+                error.partition = self.partition
                 raise
         return wanted.chunks
 

@@ -63,22 +63,23 @@ class DiskMember(LogMember):
         max_bytes: int = 16 << 20,
         min_bytes: int = 1,
         busy: Collection[int] = (),
+        without: Collection[int] = (),
     ) -> list[Chunk]:
         end, found = time.monotonic() + wait, Basket(limit, max_bytes, min_bytes)
         self._polling = True
         try:
             with self._store.at_work(self._group.log):
-                return self._poll(found, end, busy)
+                return self._poll(found, end, busy, without)
         finally:
             self._polling = False
             self._close_waker()
 
-    def _poll(self, found: Basket, end: float, busy: Collection[int]) -> list[Chunk]:
+    def _poll(self, found: Basket, end: float, busy: Collection[int], without: Collection[int]) -> list[Chunk]:
         while True:
             before = found.messages
             with self._lock:
                 self._refresh(found, busy)
-                self._gather(found)
+                self._gather(found, without)
             left = end - time.monotonic()
             if found.enough() or left <= 0 or self._interrupted:
                 self._interrupted = False
@@ -181,9 +182,9 @@ class DiskMember(LogMember):
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def _gather(self, found: Basket) -> None:
+    def _gather(self, found: Basket, without: Collection[int]) -> None:
         """Take what there is, partition after partition, each time from another one on."""
-        numbers = sorted(self._held)
+        numbers, wrong = sorted(self._held.keys() - without), None
         self._turn += 1
         first = self._turn % len(numbers) if numbers else 0
         for number in numbers[first:] + numbers[:first]:
@@ -191,10 +192,10 @@ class DiskMember(LogMember):
                 return
             try:
                 self._read(found, self._held[number])
-            except Exception:
-                if found.messages:
-                    return  # what there is goes first; the error comes again
-                raise
+            except Exception as error:  # what there is goes first; the error comes again
+                wrong = error
+        if wrong is not None and not found.messages:
+            raise wrong
 
     def _read(self, found: Basket, held: Held) -> None:
         try:

@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from holdfast.contract import LogMember
-from holdfast.errors import Closed, LeaseLost
+from holdfast.errors import Closed, LeaseLost, OffsetGone
 from holdfast.logged import Assigned, Chunk, Offset, WhenGone
 from holdfast.stores.memory.logs.group import MemoryGroup
 from holdfast.stores.memory.logs.holders import Alive, Lender
@@ -62,22 +62,28 @@ class MemoryMember(LogMember):
         max_bytes: int = 16 << 20,
         min_bytes: int = 1,
         busy: Collection[int] = (),
+        without: Collection[int] = (),
     ) -> list[Chunk]:
         with self._store.opened():
             self._refresh(busy)
             self._polling = True
             try:
-                self._waiting.wait(partial(self._look, busy, limit, min(min_bytes, max_bytes)), wait)
+                self._waiting.wait(partial(self._look, busy, without, limit, min(min_bytes, max_bytes)), wait)
             finally:
                 self._polling = False
             self._refresh(busy)
-            return self._take(limit, max_bytes)
+            return self._take(self._readable(without), limit, max_bytes)
 
-    def _look(self, busy: Collection[int], limit: int, min_bytes: int) -> float | None:
-        """Return 0 when there is enough, else how long it takes until another member may have fallen silent."""
+    def _look(self, busy: Collection[int], without: Collection[int], limit: int, min_bytes: int) -> float | None:
+        """Return 0 when there is enough or what is next is gone, else how long it takes until another member may have
+        fallen silent.
+        """
         self._refresh(busy)
         partitions, messages, size = self._group.log.partitions, 0, 0
-        for number, (_, position) in self._positions.items():
+        for number in self._readable(without):
+            _, position = self._positions[number]
+            if self._gone(number) is not None:
+                return 0
             messages += partitions[number].next - position
             if messages and min_bytes > 1:
                 size += partitions[number].bodies_from(position)
@@ -103,28 +109,34 @@ class MemoryMember(LogMember):
             if known is None or known[0] != offset.version:
                 self._positions[number] = (offset.version, offset.next)
                 self._assigned[number] = Assigned(offset)
-            self._check(number)
 
     def _left_or_removed(self) -> str:
         name = f"group {self._group.name!r} of log {self._group.log.name!r}"
         return f"this member has left {name}" if self._left else f"{name} was removed; join again to begin anew"
 
-    def _check(self, number: int) -> None:
-        """Jump, or raise ``OffsetGone``, when what is to be polled next is not there."""
+    def _readable(self, without: Collection[int]) -> list[int]:
+        return sorted(self._positions.keys() - without)
+
+    def _gone(self, number: int) -> OffsetGone | None:
+        """Return what is wrong when that is not there which is to be polled next, unless it can jump."""
         partition, (version, position) = self._group.log.partitions[number], self._positions[number]
         if partition.first <= position <= partition.next:
-            return
+            return None
         if self._when_gone == "error":
-            raise offset_gone(self._group.log.name, partition.ends(), position)
+            return offset_gone(self._group.log.name, partition.ends(), position)
         to = partition.first if self._when_gone == "earliest" else partition.next
         self._positions[number] = (version, to)
+        return None
 
-    def _take(self, limit: int, max_bytes: int) -> list[Chunk]:
+    def _take(self, numbers: list[int], limit: int, max_bytes: int) -> list[Chunk]:
         """Take what there is, partition after partition, each time from another one on."""
-        numbers, chunks = sorted(self._positions), list[Chunk]()
+        chunks, wrong = list[Chunk](), None
         self._turn += 1
         first = self._turn % len(numbers) if numbers else 0
         for number in numbers[first:] + numbers[:first]:
+            if (gone := self._gone(number)) is not None:
+                wrong = gone
+                continue
             version, position = self._positions[number]
             partition = self._group.log.partitions[number]
             if limit < 1 or position == partition.next:
@@ -136,6 +148,8 @@ class MemoryMember(LogMember):
                 chunks.append(msgspec.structs.replace(chunk, version=version))
                 self._positions[number] = (version, chunk.next)
                 limit, max_bytes = limit - len(chunk), max_bytes - size
+        if wrong is not None and not chunks:
+            raise wrong
         return chunks
 
     def interrupt(self) -> None:

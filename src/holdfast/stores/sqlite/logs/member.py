@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from holdfast.clock import Clock
 from holdfast.contract import LogMember
-from holdfast.errors import BackendError, Closed, CorruptLog, LeaseLost
+from holdfast.errors import BackendError, Closed, CorruptLog, LeaseLost, OffsetGone
 from holdfast.logged import Assigned, Chunk, Offset, WhenGone
 from holdfast.stores.refused import offset_gone
 from holdfast.stores.sqlite.connection import Connection
@@ -29,6 +30,7 @@ from holdfast.stores.sqlite.logs.wakes import Wakes
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
 T = TypeVar("T")
+News = Sequence[PartitionRow]
 LOOK = 0.25
 """How often, in seconds, a poll looks whether other members have died."""
 
@@ -77,20 +79,22 @@ class SqliteMember(LogMember):
         max_bytes: int = 16 << 20,
         min_bytes: int = 1,
         busy: Collection[int] = (),
+        without: Collection[int] = (),
     ) -> list[Chunk]:
         enough = min(min_bytes, max_bytes)
-        news = self._look(busy)
+        look = partial(self._look, busy, without)
+        news = look()
         if wait > 0 and not self._interrupted and not self._suffices(news, limit, enough):
             with self._logs.wakes.listening():
                 self._logs.writer.attend()
-                news = self._await(time.monotonic() + wait, limit, enough, busy)
+                news = self._await(time.monotonic() + wait, limit, enough, look)
         self._interrupted = False
         return self._take(news, Budget(limit, max_bytes))
 
-    def _await(self, end: float, limit: int, enough: int, busy: Collection[int]) -> list[PartitionRow]:
+    def _await(self, end: float, limit: int, enough: int, look: Callable[[], News]) -> News:
         while True:
             rings = self._logs.wakes.rings(self._member.log.number)
-            news = self._look(busy)
+            news = look()
             left = end - time.monotonic()
             if left <= 0 or self._interrupted or self._suffices(news, limit, enough):
                 return news
@@ -105,59 +109,57 @@ class SqliteMember(LogMember):
             if self._is_beat_due(now) or ended(self._others, now):
                 return
 
-    def _look(self, busy: Collection[int]) -> list[PartitionRow]:
-        """Share, and return those partitions held in which there is something to read."""
+    def _look(self, busy: Collection[int], without: Collection[int]) -> News:
+        """Share, and return those partitions held in which there is something to read, or what is next is gone."""
         self._check_member()
         self._share(busy)
-        news = [] if not self._positions else self._logs.reader.read(self._news)
-        for partition in news:
-            self._check_position(partition)
+        places = [(index, position) for index, (_, position) in self._positions.items() if index not in without]
+        if not places:
+            return []
+        news = self._logs.reader.read(lambda connection: reading.news(connection, self._member.log, places))
+        if self._when_gone != "error":
+            for partition in filter(self._is_gone, news):
+                version, _ = self._positions[partition.index]
+                to = partition.first if self._when_gone == "earliest" else partition.next
+                self._positions[partition.index] = (version, to)
         return news
 
-    def _news(self, connection: Connection) -> list[PartitionRow]:
-        places = [(index, position) for index, (_, position) in self._positions.items()]
-        return reading.news(connection, self._member.log, places)
+    def _is_gone(self, partition: PartitionRow) -> bool:
+        """Tell whether that is not there which is to be polled next."""
+        return not partition.first <= self._positions[partition.index][1] <= partition.next
 
-    def _check_position(self, partition: PartitionRow) -> None:
-        """Jump, or raise ``OffsetGone``, when what is to be polled next is not there."""
-        version, position = self._positions[partition.index]
-        if partition.first <= position <= partition.next:
-            return
-        if self._when_gone == "error":
-            raise offset_gone(self._member.log.name, partition.ends(), position)
-        self._positions[partition.index] = (
-            version,
-            partition.first if self._when_gone == "earliest" else partition.next,
-        )
-
-    def _suffices(self, news: Sequence[PartitionRow], limit: int, min_bytes: int) -> bool:
-        """Tell whether there is enough to return."""
+    def _suffices(self, news: News, limit: int, min_bytes: int) -> bool:
+        """Tell whether there is enough to return, or to raise."""
+        if any(map(self._is_gone, news)):
+            return True
         messages = sum(part.next - self._positions[part.index][1] for part in news)
         if messages >= limit or min_bytes <= 1:
             return messages > 0
         return self._logs.reader.read(lambda connection: self._bodies(connection, news)) >= min_bytes
 
-    def _bodies(self, connection: Connection, news: Sequence[PartitionRow]) -> int:
+    def _bodies(self, connection: Connection, news: News) -> int:
         """Return the bytes of the bodies to be polled; of an append that was begun, all."""
         positions = [(part, self._positions[part.index][1]) for part in news]
         return sum(part.bodies - reading.before(connection, part, position)[1] for part, position in positions)
 
-    def _take(self, news: Sequence[PartitionRow], budget: Budget) -> list[Chunk]:
+    def _take(self, news: News, budget: Budget) -> list[Chunk]:
         """Take what there is, partition after partition, each time from another one on."""
         self._turn += 1
         first = self._turn % len(news) if news else 0
-        taken: list[Chunk] = []
+        taken, wrong = list[Chunk](), None
         for partition in (*news[first:], *news[:first]):
             try:
                 taken += self._take_from(partition, budget)
-            except CorruptLog:
-                if not taken:
-                    raise
-                break
+            except (OffsetGone, CorruptLog) as error:
+                wrong = error
+        if wrong is not None and not taken:
+            raise wrong
         return taken
 
     def _take_from(self, partition: PartitionRow, budget: Budget) -> list[Chunk]:
         version, position = self._positions[partition.index]
+        if self._is_gone(partition):
+            raise offset_gone(self._member.log.name, partition.ends(), position)
         rest = self._rests.pop(partition.index, None)
         taken: list[Chunk] = []
         if rest is not None and rest.base == position:

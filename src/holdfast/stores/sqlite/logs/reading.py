@@ -171,6 +171,7 @@ def _decoded(log: LogRow, partition: int, row: Row) -> Chunk | CorruptLog:
         return CorruptLog(
             f"log {log.name!r}, partition {partition}: the {len(data)} bytes of offsets {base} to {base + count - 1} "
             f"are damaged ({damage}); restore the file from a copy, or seek the group to {base + count}",
+            partition=partition,
             first=base,
             next=base + count,
         )

@@ -200,14 +200,14 @@ class LogVersionCases(Sought):
 class LogGoneCases(LogCases):
     """What retention removed is an error or a jump, as the member says, and never a silent one."""
 
-    def _outrun(self, when_gone: Literal["error", "earliest", "latest"]) -> LogMember:
-        """Return a member whose next two of four messages retention has removed."""
+    def _outrun(self, when_gone: Literal["error", "earliest", "latest"], partitions: int = 1) -> LogMember:
+        """Return a member whose next two of four messages retention has removed, in the first partition."""
         member = self.join(when_gone=when_gone)
         self.append_each("a", "b")
         self.harness.seal(self.logs, LOG)
         self.elapse(100)
         self.append_each("c", "d")
-        self.declare(keep_for=50)
+        self.declare(partitions=partitions, keep_for=50)
         while self.logs.tidy().more:
             pass
         assert self.logs.ends(LOG)[0].first == 2
@@ -221,6 +221,32 @@ class LogGoneCases(LogCases):
             self.poll(member)
 
         assert (caught.value.offset, caught.value.first, caught.value.next) == (0, 2, 4)
+
+    def test_what_is_gone_in_one_partition_keeps_no_other_back(self) -> None:
+        """It is an error when the others have nothing."""
+        self.declare(partitions=2)
+        member = self._outrun("error", partitions=2)
+        self.append_each("x", "y", partition=1)
+
+        assert [self.polled(member, 1) for _ in range(2)] == [["x"], ["y"]]
+        with pytest.raises(OffsetGone) as caught:
+            self.poll(member, wait=PATIENCE)
+        assert caught.value.partition == 0
+
+    def test_a_partition_can_be_left_out(self) -> None:
+        """The others are waited for; when it is sought, it is the member's choice to look again."""
+        self.declare(partitions=2)
+        member = self._outrun("error", partitions=2)
+        assert self.polled(member, without={0}) == []
+        waiting = beside(lambda: self.polled(member, wait=PATIENCE, without={0}))
+        self.append("x", partition=1)
+        assert waiting.result(PROMPT) == ["x"]
+
+        self.logs.seek(LOG, GROUP, {0: 3})
+
+        assert self.polled(member, without={0, 1}) == []
+        assert member.assigned()[0].place.next == 3
+        assert self.polled(member) == ["d"]
 
     def test_the_error_stays_until_somebody_decides(self) -> None:
         """The group does not move."""

@@ -221,8 +221,9 @@ class LoopLag(Event, frozen=True):
 
 
 class PartitionStopped(Event, frozen=True):
-    """A consumer with ``dead_letters="stop"`` goes no further in this partition: the message at ``offset`` failed for
-    good, for ``reason``. It goes on when the group is sought past it, or another member tries again.
+    """A consumer goes no further in this partition: the message at ``offset`` failed for good, for ``reason``, with
+    ``dead_letters="stop"``; or what lies there is gone or damaged. Told once. It goes on when the group is sought past
+    it, another member tries again, or it can be read.
     """
 
     log: str
@@ -333,8 +334,8 @@ _LINES: tuple[tuple[type[Event], int, str], ...] = (
     (
         PartitionStopped,
         logging.ERROR,
-        "group {group} goes no further in partition {partition} of log {log}: the message at offset {offset} failed "
-        "for good: {reason}; seek past it to go on",
+        "group {group} goes no further in partition {partition} of log {log}, at offset {offset}: {reason}; "
+        "seek past it to go on",
     ),
     (HolderLost, logging.WARNING, "holder {holder} lost its heartbeat: its leases are void"),
 )

@@ -64,10 +64,14 @@ class OffsetTracker:
     @property
     def room(self) -> int:
         """How many more messages may be added; 0 when the bytes are used up."""
-        partitions = self._partitions.values()
-        if sum(partition.bytes for partition in partitions) >= self._limit_bytes:
+        return self.room_beside(())
+
+    def room_beside(self, partitions: Collection[int]) -> int:
+        """Return the same when what was added of these does not count."""
+        counted = [its for number, its in self._partitions.items() if number not in partitions]
+        if sum(its.bytes for its in counted) >= self._limit_bytes:
             return 0
-        return max(0, self._limit - self.unfinished)
+        return max(0, self._limit - sum(its.count for its in counted))
 
     @property
     def partitions(self) -> set[int]:

@@ -164,6 +164,8 @@ def test_room_is_what_is_left_of_both_limits() -> None:
     assert tracked.room == 1
     tracked.add(Chunk(0, 3, 0, [b"123456"], version=1))
     assert (tracked.room, tracked.unfinished) == (0, 3)
+    tracked.add(Chunk(1, 0, 0, [b"1"], version=1))
+    assert (tracked.room_beside({0}), tracked.room_beside({0, 1})) == (2, 3)
 
 
 def test_partitions_with_running_messages_are_busy() -> None:

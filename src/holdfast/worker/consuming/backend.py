@@ -13,7 +13,7 @@ from holdfast.config import QueueSettings
 from holdfast.contract import LogBackend, QueueBackend
 from holdfast.delivery import Beat, Delivery, GiveBack, HolderInfo, QueueStats, Receipt, Settlement, Tidied
 from holdfast.errors import BackendError, HoldfastError, NotSupported, UsageError
-from holdfast.events import Events
+from holdfast.events import Events, PartitionStopped
 from holdfast.logged import Crashes
 from holdfast.logs.opening import OpenLogs
 from holdfast.message import Message, Stored
@@ -58,7 +58,7 @@ class Consuming(QueueBackend):
         self._failing = Failing(store, logs, events, lambda: retire_all_gone(self, events))
         self._settling = Settling(store, self._failing)
         self._events = events
-        host = _Host(store, self._failing, self._stirred)
+        host = _Host(store, self._failing, events, self._stirred)
         self._sources = {one.queue: Source(one, logs, host, clock, events.logger) for one in readings}
         self._waiting = False
         self._replayed: dict[str, float] = {}
@@ -199,9 +199,10 @@ class Consuming(QueueBackend):
 class _Host:
     """What the sources of one worker ask for."""
 
-    def __init__(self, store: QueueBackend, failing: Failing, stirred: Callable[[], None]) -> None:
+    def __init__(self, store: QueueBackend, failing: Failing, events: Events, stirred: Callable[[], None]) -> None:
         self._store = store
         self._failing = failing
+        self._events = events
         self.stirred = stirred
 
     def is_paused(self, queue: str) -> bool:
@@ -212,6 +213,9 @@ class _Host:
 
     def bury(self, source: Source, held: Held) -> None:
         self._failing.bury_doomed(source, held)
+
+    def stopped(self, reading: Reading, partition: int, offset: int, reason: str) -> None:
+        self._events.emit(PartitionStopped(reading.log, reading.group, partition, offset, reason))
 
 
 def store_behind(backend: QueueBackend) -> QueueBackend:
@@ -241,7 +245,7 @@ def _has_any(source: Source, kinds: Collection[str]) -> bool:
 
 
 def _is_behind(source: Source, logs: LogBackend) -> bool:
-    reading, stopped = source.reading, source.window.stopped()
+    reading, stopped = source.reading, source.stopped()
     if source.paused or not source.holder:
         return False
     if not source.joined:

@@ -14,11 +14,12 @@ from typing import Protocol
 from holdfast.clock import Clock
 from holdfast.contract import LogMember
 from holdfast.delivery import HolderInfo
-from holdfast.errors import BackendError, Closed, HoldfastError, LeaseLost
-from holdfast.logged import Crashes, Offset
+from holdfast.errors import BackendError, Closed, CorruptLog, HoldfastError, LeaseLost, OffsetGone
+from holdfast.logged import Assigned, Crashes, Offset
 from holdfast.logs.opening import OpenLogs
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held
+from holdfast.worker.consuming.unreadable import Unreadable
 from holdfast.worker.consuming.window import Window
 from holdfast.worker.settler import RECONNECT
 
@@ -45,6 +46,9 @@ class Host(Protocol):
     def bury(self, source: Source, held: Held) -> None:
         """Give a message up that may not run again."""
 
+    def stopped(self, reading: Reading, partition: int, offset: int, reason: str) -> None:
+        """Hear that a partition cannot be read from this offset on; told once."""
+
 
 class Source:
     """Reads for one group under the holder that it was told of last. Methods may be called from any thread.
@@ -70,6 +74,7 @@ class Source:
         self._wake = threading.Event()
         self._stopping = self._ended = self._resting = False
         self._failures = 0
+        self._unreadable = Unreadable()
         self._looked = self._left = float("-inf")
         self._thread: threading.Thread | None = None
         clock.on_move(self.call)
@@ -83,6 +88,10 @@ class Source:
     def joined(self) -> bool:
         """Whether it is a member."""
         return self._member is not None
+
+    def stopped(self) -> set[int]:
+        """Return the partitions that go no further, until somebody decides."""
+        return self.window.stopped() | self._unreadable.partitions
 
     def hold(self, holder: HolderInfo) -> None:
         """Read under this holder from now on; what was read under another is lost."""
@@ -155,16 +164,26 @@ class Source:
         self._open()
         if self.window.stirred() and not self.paused:
             self._host.stirred()
-        if room := self.window.room:
-            self._take_in(member, room)
-        else:
-            self._wake.wait(self._patience())
+        self._take_in(member)
 
-    def _take_in(self, member: LogMember, room: int) -> None:
-        chunks = member.poll(limit=room, wait=self._patience(), busy=self.window.busy())
+    def _take_in(self, member: LogMember) -> None:
+        """Poll for what there is room for; without any, partitions come and go, and are sought, all the same."""
+        room, assigned = self.window.room, member.assigned()
+        without = self.window.stopped() | self._unreadable.for_now(assigned) if room else assigned.keys()
+        try:
+            chunks = member.poll(limit=room or 1, wait=self._patience(), busy=self.window.busy(), without=without)
+        except (OffsetGone, CorruptLog) as error:
+            chunks = []
+            self._leave_out(error, member.assigned())
         self.window.assign(member.assigned())
         for chunk in chunks:
+            self._unreadable.forget(chunk.partition)
             self.window.add(chunk)
+
+    def _leave_out(self, error: OffsetGone | CorruptLog, assigned: Mapping[int, Assigned]) -> None:
+        partition, offset = error.partition, error.offset if isinstance(error, OffsetGone) else error.first
+        if partition in assigned and self._unreadable.add(assigned[partition].place, offset):
+            self._host.stopped(self.reading, partition, offset, str(error))
 
     def _patience(self) -> float:
         due_in = self.window.runs.due_in()

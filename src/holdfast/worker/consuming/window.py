@@ -110,9 +110,9 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more messages may be added."""
+        """How many more messages may be added, of partitions that are not stopped."""
         with self._lock:
-            return self._tracker.room
+            return self._tracker.room_beside(self.stopped())
 
     def stopped(self) -> set[int]:
         """Return the partitions that go no further."""

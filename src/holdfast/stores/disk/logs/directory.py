@@ -64,6 +64,10 @@ class LogDirectory(msgspec.Struct, frozen=True):
         return self.path / "turn"
 
     @property
+    def lock_path(self) -> Path:
+        return self.path / "lock"
+
+    @property
     def groups_path(self) -> Path:
         return self.path / "groups"
 

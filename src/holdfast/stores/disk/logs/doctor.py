@@ -15,7 +15,7 @@ from holdfast.errors import BackendError
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import base_of
 from holdfast.stores.disk.logs.open_log import OpenLog
-from holdfast.stores.disk.logs.writing import current_writer
+from holdfast.stores.disk.logs.writer_lock import current_writer
 from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import guess_salt, opened, read_edges
 from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
@@ -80,7 +80,7 @@ def room_finding(free: int) -> Finding:
 
 def file_findings(log: OpenLog) -> Iterator[Finding]:
     """Yield what the files of a log tell: who writes it, what was cut off or taken out, how it ends."""
-    writer = current_writer(log)
+    writer = current_writer(log.directory)
     if writer is not None:
         since = f"{moment(writer.since):%Y-%m-%d %H:%M:%S} UTC"
         yield Finding("ok", f"log {log.name!r} is written by process {writer.pid} on {writer.host} since {since}")

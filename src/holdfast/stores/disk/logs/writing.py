@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
-from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
-from holdfast.clock import Clock, moment
+from holdfast.clock import Clock
 from holdfast.config import LogSettings
-from holdfast.errors import BackendError, Closed, QueueFull
+from holdfast.errors import Closed, QueueFull
 from holdfast.logged import Columns, LogTidied, Producer
-from holdfast.stores.disk.logs.directory import opened, write_all
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.retention import Segments, floors, held_back, is_ripe
 from holdfast.stores.disk.logs.tending import nexts, set_back
 from holdfast.stores.disk.logs.turns import turn
+from holdfast.stores.disk.logs.writer_lock import WriterLock
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report
 from holdfast.stores.disk.partition import Partition
 from holdfast.stores.disk.upkeep import Upkeep
@@ -30,17 +27,6 @@ PARTS = 8
 SMALLEST_SEGMENT = 64 << 10
 RETRY_AFTER = 1.0
 """Seconds for which a full log refuses appends without looking again whether anything can go."""
-MOST_TEXT = 4096
-
-
-class WriterNote(msgspec.Struct, frozen=True):
-    """What the lock file says of the process that has it, or had it last. ``epoch`` rises with every writer."""
-
-    pid: int
-    host: str
-    since: int
-    epoch: int
-
 
 class Lent(Protocol):
     """What a writer needs of its store."""
@@ -59,8 +45,8 @@ class Lent(Protocol):
 class LogWriter:
     """The right to write a log, until it is closed. Any thread may call."""
 
-    def __init__(self, log: OpenLog, lent: Lent) -> None:
-        """Take the lock; ``BackendError`` names the process that has it."""
+    def __init__(self, log: OpenLog, lent: Lent, *, passing: bool = False) -> None:
+        """Take the lock, see :class:`WriterLock`; ``BackendError`` names the process that has it."""
         self.log, self._lent = log, lent
         self._files = log.directory.files
         self._lock = threading.RLock()
@@ -69,26 +55,13 @@ class LogWriter:
         self._size = 0
         self._full_until = 0
         self._closed = False
-        self._path = log.directory.path / "lock"
-        self._fd = self._files.open(self._path, os.O_RDWR | os.O_CREAT)
+        self._right = WriterLock(log, lent.clock, passing=passing)
         try:
-            self.note = self._take()
             if self._bounded():
                 self._open_all()
         except BaseException:
             self.close()
             raise
-
-    def _take(self) -> WriterNote:
-        before = read_note(self._files.read(self._fd, MOST_TEXT, 0))
-        if not self._files.lock(self._fd):
-            raise _another(self.log.name, before)
-        epoch = before.epoch + 1 if before is not None else 1
-        note = WriterNote(os.getpid(), socket.gethostname(), self._lent.clock.wall(), epoch)
-        self._files.truncate(self._fd, 0)
-        write_all(self._files, self._fd, msgspec.json.encode(note))
-        self._files.sync(self._fd)
-        return note
 
     # -- partitions -----------------------------------------------------------------------------------------------
 
@@ -125,7 +98,7 @@ class LogWriter:
             self._files,
             self._options(self._settings),
             store=bytes.fromhex(self.log.store),
-            epoch=self.note.epoch,
+            epoch=self._right.epoch,
             clock=self._lent.clock,
             report=lambda report: self._lent.tell(self.log.name, number, report),
         )
@@ -271,7 +244,7 @@ class LogWriter:
             try:
                 self._close_partitions()
             finally:
-                self._files.close(self._fd)
+                self._right.release()
 
     def _close_partitions(self) -> None:
         partitions, self._partitions = self._partitions, {}
@@ -281,39 +254,7 @@ class LogWriter:
     def abandon(self) -> None:
         """Let go of the lock in a child just forked; the parent goes on with it."""
         self._closed = True
-        with suppress(OSError):
-            self._files.close(self._fd)
-
-
-def read_note(data: bytes) -> WriterNote | None:
-    """Return what a lock file says; None when nobody ever had the lock."""
-    try:
-        return msgspec.json.decode(data, type=WriterNote)
-    except msgspec.MsgspecError:
-        return None
-
-
-def current_writer(log: OpenLog) -> WriterNote | None:
-    """Return the process that writes a log now, if there is one."""
-    files = log.directory.files
-    try:
-        with opened(files, log.directory.path / "lock", os.O_RDWR) as fd:
-            return read_note(files.read(fd, MOST_TEXT, 0)) if files.locked(fd) else None
-    except FileNotFoundError:
-        return None
-
-
-def _another(log: str, note: WriterNote | None) -> BackendError:
-    who = "another process"
-    if note is not None:
-        ours = (note.pid, note.host) == (os.getpid(), socket.gethostname())
-        who = "another App of this process" if ours else f"process {note.pid} on {note.host}"
-        who += f", since {moment(note.since):%Y-%m-%d %H:%M:%S} UTC,"
-    return BackendError(
-        f"log {log!r} is written by {who} and a log of this store has one writer at a time: append there, "
-        "or close it; whatever reads may run anywhere on this host",
-        retryable=True,
-    )
+        self._right.abandon()
 
 
 def _full(log: str, limit: int, retry_after: float) -> QueueFull:

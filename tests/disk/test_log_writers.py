@@ -4,13 +4,17 @@ import pytest
 
 from holdfast.clock import SYSTEM
 from holdfast.config import LogSettings
+from holdfast.delivery import HolderInfo
 from holdfast.errors import BackendError
-from holdfast.logged import Columns
+from holdfast.logged import Columns, LogTidied, Offset, Start
+from holdfast.stores.disk import DiskLogs
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.logs import writer_lock
 from holdfast.stores.disk.logs.directory import log_directory
 from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.disk.logs.retention import floors
 from holdfast.stores.disk.logs.writer_lock import WriterLock, current_writer
+from holdfast.stores.disk.options import SegmentInfo
 from tests.stores.disk_harness import DiskLogHarness
 
 LOG = "events"
@@ -94,3 +98,120 @@ def test_the_lock_of_a_log_that_was_made_anew_is_not_taken_for_the_old_one(harne
     with pytest.raises(BackendError, match="was removed in this instant"):
         WriterLock(old, SYSTEM)
     assert logs.append(LOG, 0, Columns([b"a"])).offset == 0
+
+
+# -- a log that nobody writes -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reader(harness, logs):
+    """Another handle, which has the log open, after one writer has ended."""
+    logs.declare(LOG, LogSettings(keep_for=100, until_consumed=True, group_expiry=1000))
+    logs.append(LOG, 0, Columns([b"a", b"b"]))
+    reader = harness.open_logs()
+    reader.ends(LOG)
+    return reader
+
+
+def test_a_log_whose_writer_has_ended_is_trimmed_by_who_reads_it(harness, logs, reader):
+    logs.close()
+    harness.elapse(101)
+
+    assert reader.tidy().messages == 2
+    assert (reader.ends(LOG)[0].first, reader.ends(LOG)[0].next) == (2, 2)
+    assert current_writer(opened(reader).directory) is None
+
+
+def test_a_log_that_is_written_is_left_to_its_writer(harness, logs, reader):
+    harness.elapse(101)
+
+    assert reader.tidy().messages == 0
+    assert logs.tidy().messages == 2
+
+
+def test_a_log_that_nobody_writes_keeps_what_a_group_needs_until_the_group_expires(harness, logs, reader):
+    reader.join(LOG, "readers", HolderInfo(id="here#1", ttl=10), start=Start()).leave()
+    logs.close()
+    harness.elapse(101)
+    assert reader.tidy() == LogTidied()
+    harness.elapse(1000)
+
+    tidied = reader.tidy()
+
+    assert (tidied.messages, tidied.groups) == (2, ((LOG, "readers"),))
+
+
+def test_a_log_that_has_nothing_to_trim_is_not_touched(harness, logs, reader):
+    logs.close()
+    before = (reader.root / LOG / "lock").read_bytes()
+
+    assert reader.tidy() == LogTidied()
+    assert (reader.root / LOG / "lock").read_bytes() == before
+
+
+def test_whoever_trimmed_a_log_leaves_it_to_the_next_writer(harness, logs, reader):
+    logs.close()
+    harness.elapse(101)
+    reader.tidy()
+
+    assert harness.open_logs().append(LOG, 0, Columns([b"c"])).offset == 2
+
+
+# -- what goes ----------------------------------------------------------------------------------------------------
+
+
+class Told(Files):
+    """Tells in which order files were synced and removed."""
+
+    def __init__(self):
+        self.done, self.names = [], {}
+
+    def open(self, path, flags):
+        fd = super().open(path, flags)
+        self.names[fd] = path.name
+        return fd
+
+    def sync(self, fd):
+        super().sync(fd)
+        self.done.append(f"sync {self.names[fd]}")
+
+    def remove(self, path):
+        super().remove(path)
+        self.done.append(f"remove {path.name}")
+
+
+def test_what_groups_have_read_goes_after_their_places_are_on_the_disk(tmp_path):
+    """A power cut would set them back to what is no longer there."""
+    files = Told()
+    logs = DiskLogs(tmp_path / "data", SYSTEM, files=files)
+    logs.syncer.dirty = lambda file: None
+    logs.declare(LOG, LogSettings(keep_bytes=0, until_consumed=True))
+    member = logs.join(LOG, "readers", HolderInfo(id="here#1", ttl=10), start=Start())
+    logs.append(LOG, 0, Columns([b"a"]))
+    [chunk] = member.poll(limit=9, wait=0)
+    files.done.clear()
+    member.commit([Offset(0, chunk.next, chunk.version)])
+    assert "sync 0" not in files.done
+
+    assert logs.tidy().messages == 1
+    assert files.done.index("sync 0") < files.done.index(f"remove {0:020}.log")
+    logs.close()
+
+
+def segment(base, next_, last_time):
+    return SegmentInfo(base, next_, 100, last_time, last_time, True, next_ - base)
+
+
+def test_a_segment_that_damage_took_all_times_from_is_not_taken_to_be_old():
+    """What can be restored from a copy stays as long as what came after it."""
+    settings = LogSettings(keep_for=10, keep_most=3)
+    segments = {0: [segment(0, 1, 100), segment(1, 2, None), segment(2, 3, 15_000), segment(3, 4, None)]}
+
+    assert floors(settings, segments, 20_000) == {0: 1}
+    assert floors(settings, segments, 26_000) == {0: 3}
+
+
+def test_of_several_partitions_the_damaged_one_does_not_go_first():
+    segments = {0: [segment(0, 5, None)], 1: [segment(0, 5, 100), segment(5, 9, 200)]}
+
+    assert floors(LogSettings(keep_for=None, keep_most=9), segments, 1000) == {0: 0, 1: 5}

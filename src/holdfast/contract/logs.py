@@ -134,7 +134,8 @@ class LogBackend(LogGroups, Protocol):
     def tidy(self, limit: int = 1000) -> LogTidied:
         """Do a bounded round of housekeeping: drop what retention no longer keeps, and groups past their expiry.
 
-        Needs no leader. A store with one writing process does this there, and elsewhere nothing.
+        Needs no leader. A store with one writing process does this there, and elsewhere only to logs that nobody
+        writes and that are in use here.
         """
 
     def close(self) -> None:

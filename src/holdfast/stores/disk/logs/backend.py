@@ -12,7 +12,7 @@ from holdfast.capabilities import Verifiable
 from holdfast.clock import SYSTEM, Clock
 from holdfast.config import BATCH_MOST, LogSettings
 from holdfast.contract import Features, LogBackend
-from holdfast.errors import HoldfastError, UsageError
+from holdfast.errors import BackendError, HoldfastError, UsageError
 from holdfast.logged import Chunk, Columns, Ends, LogTidied, Producer, StoredAt, Verified
 from holdfast.message import Level
 from holdfast.stores.disk.files import Files
@@ -22,12 +22,16 @@ from holdfast.stores.disk.logs.forks import abandon_at_fork
 from holdfast.stores.disk.logs.groups import dismantle, group_directories
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.serving import DiskGroups
-from holdfast.stores.disk.logs.tending import expire, sweep_log
+from holdfast.stores.disk.logs.tending import expire, is_due, sweep_log
 from holdfast.stores.disk.logs.verifying import Progress, repair_log, verify_log
+from holdfast.stores.disk.logs.writer_lock import WriterLock, current_writer
 from holdfast.stores.disk.logs.writing import LogWriter
 from holdfast.stores.disk.options import PartitionOptions
 from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.refused import check_columns
+
+PASSING_MOST = 100
+"""Segments dropped in passing at a time: whoever comes to write waits for no more."""
 
 
 class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
@@ -120,7 +124,7 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
             its = self.log(log.name)  # as it is now that nobody else changes it
             writer = self._writers.get(log.name)
             if writer is None:
-                writer = self._writers[log.name] = LogWriter(its, self)
+                writer = self._writers[log.name] = LogWriter(its, self, WriterLock(its, self.clock))
             return writer
 
     def flush(self, log: str) -> Level:
@@ -170,7 +174,7 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
             mine = self._writers.pop(log, None)
             if mine is not None:
                 mine.close()
-            with closing(LogWriter(its, self)):
+            with closing(LogWriter(its, self, WriterLock(its, self.clock))):
                 return repair_log(its, lambda number, report: self.tell(log, number, report), progress)
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
@@ -178,8 +182,8 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
     def tidy(self, limit: int = 1000) -> LogTidied:
         done = LogTidied()
         with self.at_work():
-            for writer in list(self._writers.values()):
-                done += self._tidy(writer, limit)
+            for log in list(self._open.values()):
+                done += self._tidy(log, limit)
             if self._writers:
                 sweep(self.files, self.root, self.clock.wall())
                 self._watch_room()
@@ -192,16 +196,34 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
             self.report(f"{self.root}: {free >> 20} MiB are left on its disk; when it is full, appends are refused")
         self._told_of_room = free < (2 * LITTLE_ROOM if self._told_of_room else LITTLE_ROOM)
 
-    def _tidy(self, writer: LogWriter, limit: int) -> LogTidied:
+    def _tidy(self, log: OpenLog, limit: int) -> LogTidied:
         try:
-            if self.log(writer.log.name) is not writer.log:
+            if self.log(log.name) is not log:
                 return LogTidied()
         except UsageError:  # somebody removed it
             return LogTidied()
+        writer = self._writers.get(log.name)
+        if writer is None and current_writer(log.directory) is not None:
+            return LogTidied()
         now = self.clock.wall()
-        done = LogTidied(groups=expire(writer.log, now)) + writer.tidy(limit)
-        sweep_log(writer.log, now)
+        done = LogTidied(groups=expire(log, now))
+        done += self._tidy_in_passing(log, limit) if writer is None else writer.tidy(limit)
+        sweep_log(log, now)
         return done
+
+    def _tidy_in_passing(self, log: OpenLog, limit: int) -> LogTidied:
+        """Tidy a log that nobody writes, if there is anything to do: whoever comes to write waits meanwhile."""
+        if not is_due(log, self.clock.wall()):
+            return LogTidied()
+        with self._lock:
+            if log.name in self._writers:  # of this process
+                return LogTidied()
+            try:
+                right = WriterLock(log, self.clock, passing=True)
+            except BackendError:  # of another
+                return LogTidied()
+            with closing(LogWriter(log, self, right)) as writer:
+                return writer.tidy(min(limit, PASSING_MOST))
 
     def close(self) -> None:
         self._close_store()

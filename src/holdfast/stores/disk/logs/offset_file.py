@@ -169,6 +169,13 @@ def look(files: Files, path: Path) -> tuple[Place, str | None]:
         return Place(), None
 
 
+def sync_place(files: Files, path: Path) -> None:
+    """Put what an offset file says now on the disk, whoever wrote it; ``FileNotFoundError`` when there is none."""
+    with opened(files, path, os.O_RDWR) as fd:
+        files.sync(fd)
+    files.sync_directory(path.parent)
+
+
 def _owner(files: Files, path: Path) -> str:
     with suppress(FileNotFoundError):
         return whole(files, _turn_path(path)).partition(b"\0")[0].decode("utf-8", "surrogatepass")

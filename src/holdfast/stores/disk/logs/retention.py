@@ -31,17 +31,31 @@ def floors(settings: LogSettings, segments: Segments, now: int) -> dict[int, int
     if settings.keep_for is not None:
         young = now - int(settings.keep_for * 1000)
         for number, its in segments.items():
-            found[number] = max([found[number], *(one.next for one in its if (one.last_time or 0) < young)])
+            old = [one.next for one, time in zip(its, _last_times(its, now), strict=True) if time < young]
+            found[number] = max([found[number], *old])
     if settings.keep_bytes is not None or settings.keep_most is not None:
-        for one in _beyond(settings, segments):
+        for one in _beyond(settings, segments, now):
             found[one.partition] = max(found[one.partition], one.segment.next)
     return found
 
 
-def _beyond(settings: LogSettings, segments: Segments) -> list[_Counted]:
+def _last_times(segments: Sequence[SegmentInfo], now: int) -> list[int]:
+    """Return the time of the last append in each; one that does not know, being damaged, is as old as the next one."""
+    times, time = list[int](), now
+    for one in reversed(segments):
+        time = time if one.last_time is None else one.last_time
+        times.append(time)
+    return times[::-1]
+
+
+def _beyond(settings: LogSettings, segments: Segments, now: int) -> list[_Counted]:
     """Return the oldest segments of the whole log that go because what is younger is enough."""
     every = sorted(
-        (_Counted(one.last_time or 0, number, one) for number, its in segments.items() for one in its),
+        (
+            _Counted(time, number, one)
+            for number, its in segments.items()
+            for one, time in zip(its, _last_times(its, now), strict=True)
+        ),
         key=lambda one: (one.time, one.partition, one.segment.base),
     )
     size = sum(one.segment.bytes for one in every)
@@ -61,6 +75,16 @@ def _beyond(settings: LogSettings, segments: Segments) -> list[_Counted]:
 def held_back(found: Mapping[int, int], nexts: Mapping[str, Sequence[int]]) -> dict[int, int]:
     """Return the floors when nothing goes that one of these groups has not read."""
     return {number: min([floor, *(group[number] for group in nexts.values())]) for number, floor in found.items()}
+
+
+def ends_or_goes(settings: LogSettings, segments: Sequence[SegmentInfo], floor: int, now: int) -> bool:
+    """Tell whether any of these segments of a partition goes, or is to be ended, when nothing is kept below a floor."""
+    return bool(segments) and (segments[0].next <= floor or is_over(settings, segments[-1], floor, now))
+
+
+def is_over(settings: LogSettings, last: SegmentInfo, floor: int, now: int) -> bool:
+    """Tell whether the segment that was written last is to be ended."""
+    return not last.sealed and (last.next <= floor or is_ripe(settings, last, now))
 
 
 def is_ripe(settings: LogSettings, segment: SegmentInfo, now: int) -> bool:

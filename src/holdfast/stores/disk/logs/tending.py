@@ -10,9 +10,11 @@ import msgspec
 from holdfast.stores.disk.logs.directory import sweep
 from holdfast.stores.disk.logs.groups import GroupDirectory, group_directories
 from holdfast.stores.disk.logs.held import safe_place
-from holdfast.stores.disk.logs.offset_file import offset_file
+from holdfast.stores.disk.logs.offset_file import offset_file, sync_place
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.registry import roll
+from holdfast.stores.disk.logs.retention import Segments, ends_or_goes, floors, held_back
+from holdfast.stores.disk.logs.turns import turn
 
 
 def nexts(log: OpenLog) -> dict[str, list[int]]:
@@ -23,6 +25,31 @@ def nexts(log: OpenLog) -> dict[str, list[int]]:
         for group in group_directories(log.directory)
         if group.exists()
     }
+
+
+def kept_from(log: OpenLog, segments: Segments, now: int) -> dict[int, int]:
+    """Return, for each partition, the offset below which nothing is kept, groups heeded; always a segment's end."""
+    found = floors(log.settings, segments, now)
+    return held_back(found, nexts(log)) if log.settings.until_consumed else found
+
+
+def is_due(log: OpenLog, now: int) -> bool:
+    """Tell whether something would go, or be ended, if somebody tidied the log. Changes nothing."""
+    segments = log.segments()
+    return any(
+        ends_or_goes(log.settings, segments[number], floor, now)
+        for number, floor in kept_from(log, segments, now).items()
+    )
+
+
+def sync_places(log: OpenLog, partition: int) -> None:
+    """Put on the disk where all groups stand in a partition: what they have read is about to go.
+
+    A power cut would set them back to where they were synced last, and nothing would be there any more.
+    """
+    for group in group_directories(log.directory):
+        with suppress(FileNotFoundError):  # no place yet, or no group any more
+            sync_place(group.files, group.partition(partition))
 
 
 def idle(group: GroupDirectory, partitions: int, now: int) -> float | None:
@@ -58,10 +85,18 @@ def expire(log: OpenLog, now: int) -> tuple[tuple[str, str], ...]:
     expired = []
     for group in group_directories(log.directory):
         with suppress(FileNotFoundError):
-            if _is_expired(group, log, now):
-                group.remove()
+            if _is_expired(group, log, now) and _remove_expired(group, log, now):
                 expired.append((log.name, group.name))
     return tuple(expired)
+
+
+def _remove_expired(group: GroupDirectory, log: OpenLog, now: int) -> bool:
+    """Remove it if it is still the one that is expired: another process tidies too, and somebody makes it anew."""
+    with turn(group.files, log.directory.turn_path):
+        expired = _is_expired(group, log, now)
+        if expired:
+            group.remove()
+        return expired
 
 
 def _is_expired(group: GroupDirectory, log: OpenLog, now: int) -> bool:

@@ -12,8 +12,8 @@ from holdfast.config import LogSettings
 from holdfast.errors import Closed, QueueFull
 from holdfast.logged import Columns, LogTidied, Producer
 from holdfast.stores.disk.logs.open_log import OpenLog
-from holdfast.stores.disk.logs.retention import Segments, floors, held_back, is_ripe
-from holdfast.stores.disk.logs.tending import nexts, set_back
+from holdfast.stores.disk.logs.retention import Segments, is_over
+from holdfast.stores.disk.logs.tending import kept_from, set_back, sync_places
 from holdfast.stores.disk.logs.turns import turn
 from holdfast.stores.disk.logs.writer_lock import WriterLock
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report
@@ -27,6 +27,7 @@ PARTS = 8
 SMALLEST_SEGMENT = 64 << 10
 RETRY_AFTER = 1.0
 """Seconds for which a full log refuses appends without looking again whether anything can go."""
+
 
 class Lent(Protocol):
     """What a writer needs of its store."""
@@ -45,8 +46,8 @@ class Lent(Protocol):
 class LogWriter:
     """The right to write a log, until it is closed. Any thread may call."""
 
-    def __init__(self, log: OpenLog, lent: Lent, *, passing: bool = False) -> None:
-        """Take the lock, see :class:`WriterLock`; ``BackendError`` names the process that has it."""
+    def __init__(self, log: OpenLog, lent: Lent, right: WriterLock) -> None:
+        """Begin; the lock is the writer's from now on."""
         self.log, self._lent = log, lent
         self._files = log.directory.files
         self._lock = threading.RLock()
@@ -55,7 +56,7 @@ class LogWriter:
         self._size = 0
         self._full_until = 0
         self._closed = False
-        self._right = WriterLock(log, lent.clock, passing=passing)
+        self._right = right
         try:
             if self._bounded():
                 self._open_all()
@@ -210,18 +211,15 @@ class LogWriter:
             return self._drop_in_turn(limit)
 
     def _drop_in_turn(self, limit: int) -> LogTidied:
-        settings, now = self._settings, self._lent.clock.wall()
-        segments = self._segments()
-        found = floors(settings, segments, now)
-        if settings.until_consumed:
-            found = held_back(found, nexts(self.log))
-        done = LogTidied()
-        for number, floor in found.items():
-            partition, last = self._partitions[number], segments[number][-1:]
-            if last and not last[0].sealed and (floor >= last[0].next or is_ripe(settings, last[0], now)):
+        now, segments, done = self._lent.clock.wall(), self._segments(), LogTidied()
+        for number, floor in kept_from(self.log, segments, now).items():
+            partition, its = self._partitions[number], segments[number]
+            if its and is_over(self._settings, its[-1], floor, now):
                 partition.roll()
-            going = [one.next for one in segments[number] if one.next <= floor][:limit]
+            going = [one.next for one in its if one.next <= floor][:limit]
             if going:
+                if self._settings.until_consumed:
+                    sync_places(self.log, number)
                 messages, size = partition.drop_until(going[-1])
                 limit -= len(going)
                 done += LogTidied(messages, size, more=limit <= 0)

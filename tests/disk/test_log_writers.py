@@ -7,6 +7,7 @@ from holdfast.config import LogSettings
 from holdfast.delivery import HolderInfo
 from holdfast.errors import BackendError
 from holdfast.logged import Columns, LogTidied, Offset, Start
+from holdfast.message import Level
 from holdfast.stores.disk import DiskLogs
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.logs import writer_lock
@@ -14,7 +15,7 @@ from holdfast.stores.disk.logs.directory import log_directory
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.retention import floors
 from holdfast.stores.disk.logs.writer_lock import WriterLock, current_writer
-from holdfast.stores.disk.options import SegmentInfo
+from holdfast.stores.disk.options import PartitionOptions, SegmentInfo
 from tests.stores.disk_harness import DiskLogHarness
 
 LOG = "events"
@@ -100,6 +101,62 @@ def test_the_lock_of_a_log_that_was_made_anew_is_not_taken_for_the_old_one(harne
     assert logs.append(LOG, 0, Columns([b"a"])).offset == 0
 
 
+# -- how safe -----------------------------------------------------------------------------------------------------
+
+
+class Told(Files):
+    """Tells in which order files were synced and removed."""
+
+    def __init__(self):
+        self.done, self.names = [], {}
+
+    def open(self, path, flags):
+        fd = super().open(path, flags)
+        self.names[fd] = path
+        return fd
+
+    def sync(self, fd):
+        super().sync(fd)
+        self.done.append(("sync", self.names[fd]))
+
+    def remove(self, path):
+        super().remove(path)
+        self.done.append(("remove", path))
+
+
+def newest(logs, partition):
+    return sorted((logs.root / LOG / str(partition)).glob("*.log"))[-1]
+
+
+def test_a_flush_in_a_process_that_does_not_write_makes_safe_what_others_wrote(tmp_path):
+    """Whatever its own URL says of how it would write."""
+    writer = DiskLogs(tmp_path / "data", SYSTEM, PartitionOptions(sync="os"))
+    writer.declare(LOG, LogSettings(partitions=2))
+    writer.append(LOG, 1, Columns([b"a"]))
+    files = Told()
+    logs = DiskLogs(tmp_path / "data", SYSTEM, files=files)
+
+    assert logs.flush(LOG) is Level.SYNCED
+    assert files.done == [("sync", newest(logs, 1))]
+    writer.close()
+    logs.close()
+
+
+def test_a_flush_makes_safe_what_a_dead_writer_left_in_other_partitions(tmp_path):
+    dead = DiskLogs(tmp_path / "data", SYSTEM, PartitionOptions(sync="os"))
+    dead.declare(LOG, LogSettings(partitions=2))
+    dead.append(LOG, 1, Columns([b"a"]))
+    dead.abandon()  # its lock is free, and nothing else was done
+    files = Told()
+    logs = DiskLogs(tmp_path / "data", SYSTEM, PartitionOptions(sync="os"), files)
+    logs.append(LOG, 0, Columns([b"b"]))
+    files.done.clear()
+
+    assert logs.flush(LOG) is Level.SYNCED
+    assert {path for what, path in files.done if what == "sync"} == {newest(logs, 0), newest(logs, 1)}
+    logs.close()
+
+
 # -- a log that nobody writes -------------------------------------------------------------------------------------
 
 
@@ -160,26 +217,6 @@ def test_whoever_trimmed_a_log_leaves_it_to_the_next_writer(harness, logs, reade
 # -- what goes ----------------------------------------------------------------------------------------------------
 
 
-class Told(Files):
-    """Tells in which order files were synced and removed."""
-
-    def __init__(self):
-        self.done, self.names = [], {}
-
-    def open(self, path, flags):
-        fd = super().open(path, flags)
-        self.names[fd] = path.name
-        return fd
-
-    def sync(self, fd):
-        super().sync(fd)
-        self.done.append(f"sync {self.names[fd]}")
-
-    def remove(self, path):
-        super().remove(path)
-        self.done.append(f"remove {path.name}")
-
-
 def test_what_groups_have_read_goes_after_their_places_are_on_the_disk(tmp_path):
     """A power cut would set them back to what is no longer there."""
     files = Told()
@@ -191,10 +228,11 @@ def test_what_groups_have_read_goes_after_their_places_are_on_the_disk(tmp_path)
     [chunk] = member.poll(limit=9, wait=0)
     files.done.clear()
     member.commit([Offset(0, chunk.next, chunk.version)])
-    assert "sync 0" not in files.done
+    place = logs.root / LOG / "groups" / "readers" / "0"
+    assert ("sync", place) not in files.done
 
     assert logs.tidy().messages == 1
-    assert files.done.index("sync 0") < files.done.index(f"remove {0:020}.log")
+    assert files.done.index(("sync", place)) < files.done.index(("remove", logs.root / LOG / "0" / f"{0:020}.log"))
     logs.close()
 
 

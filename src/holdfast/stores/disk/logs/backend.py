@@ -129,10 +129,11 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
 
     def flush(self, log: str) -> Level:
         with self.at_work(log):
-            writer = self._writers.get(self.log(log).name)
-            if writer is None:
-                return self.features.level
-            writer.flush()
+            its = self.log(log)
+            writer = self._writers.get(its.name)
+            mine = writer.flush() if writer is not None else set[int]()
+            for number in set(range(its.settings.partitions)) - mine:
+                its.reader(number).flush()
             return Level.SYNCED
 
     def roll(self, log: str) -> None:

@@ -181,10 +181,15 @@ class LogWriter:
     def _measure(self) -> None:
         self._size = sum(_size(partition) for partition in self._partitions.values())
 
-    def flush(self) -> None:
-        """Return when everything appended here is on the disk."""
-        for partition in list(self._partitions.values()):
+    def flush(self) -> set[int]:
+        """Return when everything appended to the partitions that are open here is on the disk; return which those are.
+
+        Another writer, which died, may have left more in the others.
+        """
+        partitions = dict(self._partitions)
+        for partition in partitions.values():
             partition.flush()
+        return set(partitions)
 
     def roll(self) -> None:
         """End every segment that is being written."""

@@ -68,7 +68,7 @@ def test_who_passes_does_not_wait_for_a_writer(logs, monkeypatch):
     lock = WriterLock(opened(logs), SYSTEM)
     monkeypatch.setattr(writer_lock.time, "sleep", None)
 
-    with pytest.raises(BackendError, match="is written by process"):
+    with pytest.raises(BackendError, match="is written by another App of this process"):
         WriterLock(opened(logs), SYSTEM, passing=True)
     lock.release()
 
@@ -77,7 +77,7 @@ def test_nobody_waits_for_ever_for_one_who_passes(logs, monkeypatch):
     monkeypatch.setattr(writer_lock, "PATIENCE", 0.2)
     passing = WriterLock(opened(logs), SYSTEM, passing=True)
 
-    with pytest.raises(BackendError, match="is written by process"):
+    with pytest.raises(BackendError, match="is written by another App of this process"):
         WriterLock(opened(logs), SYSTEM)
     passing.release()
 

@@ -1,17 +1,23 @@
 """What the layers of the proof found, each once more by itself."""
 
+import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BackendError, CorruptLog
-from holdfast.logged import Columns
+from holdfast.errors import BackendError, CorruptLog, OffsetGone, UsageError
+from holdfast.logged import Columns, Producer
+from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import FOOTER_MAGIC, HEADER
-from tests.disk.conftest import Disk
+from holdfast.stores.disk.verify import repair
+from tests.disk.conftest import STORE, Disk
 from tests.disk.failing import FailingDisk, Failure
 from tests.disk.partitions import FOLDER, found, opened
 from tests.disk.simulated import Node, SimulatedDisk, Sync, Write
+from tests.disk.test_recovery import batches_of, overwrite
 
 FOOTER = FOOTER_MAGIC.to_bytes(8, "little")
 
@@ -121,3 +127,152 @@ def test_a_segment_that_was_opened_again_is_not_gone_on_with_after_a_crash() -> 
 
 def logs_of(disk: SimulatedDisk) -> list[str]:
     return [name for name in disk.names if name.endswith(".log")]
+
+
+def test_a_power_cut_in_an_empty_segment_forgets_no_producer(disk: Disk) -> None:
+    """What stood for them at its front was not synced: the repeat of an append before it was stored again."""
+    partition = disk.open()
+    partition.append(Columns([b"a"]), Producer(7, 1, 0))
+    partition.roll()
+    os.truncate(disk.logs()[-1], HEADER)
+
+    partition = disk.open()
+
+    assert partition.append(Columns([b"a"]), Producer(7, 1, 0)).duplicate
+    with pytest.raises(UsageError, match="gap"):
+        partition.append(Columns([b"c"]), Producer(7, 1, 2))
+
+
+def test_a_segment_whose_first_sync_failed_is_no_damage(disk: Disk) -> None:
+    """Nothing in it was ever acknowledged; a power cut had taken its end, and where it was to be."""
+    files = FaultySync()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    partition.roll()
+    files.fails = True
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"lost"]))
+    partition.append(Columns([b"b"]))
+    assert disk.bodies() == [b"a", b"b"]
+    for rest in (b"", b"x" * 100):
+        second = disk.logs()[1]
+        second.write_bytes(second.read_bytes()[:HEADER] + rest)
+
+        assert disk.bodies() == [b"a", b"b"], "a reader"
+        disk.open()
+
+        assert disk.bodies() == [b"a", b"b"], "an opening"
+        assert "damage" not in disk.happened()
+
+
+class FaultySync(Files):
+    """The next sync fails when it is told."""
+
+    fails = False
+
+    def sync(self, fd: int) -> None:
+        if self.fails:
+            self.fails = False
+            raise OSError(errno.EIO, "planted")
+        super().sync(fd)
+
+
+class Retention(Files):
+    """Lets what a test wants happen just before a directory is listed, or a file opened."""
+
+    before_list: Callable[[], object] | None = None
+    before_open: Callable[[], object] | None = None
+
+    def list(self, path: Path) -> list[str]:
+        act, self.before_list = self.before_list, None
+        if act is not None:
+            act()
+        return super().list(path)
+
+    def open(self, path: Path, flags: int) -> int:
+        if path.suffix == ".log":
+            act, self.before_open = self.before_open, None
+            if act is not None:
+                act()
+        return super().open(path, flags)
+
+
+def test_what_retention_drops_while_a_reader_looks_is_gone_and_not_jumped_over(disk: Disk) -> None:
+    partition = disk.open()
+    for body in (b"a", b"b", b"c"):
+        partition.append(Columns([body]))
+        partition.roll()
+    files = Retention()
+    files.before_list = lambda: partition.drop_until(1)
+
+    with pytest.raises(OffsetGone) as gone:
+        disk.reader(files).read(0, limit=9, max_bytes=99)
+
+    assert (gone.value.first, gone.value.next) == (1, 3)
+
+
+def test_the_ends_and_times_are_told_also_while_retention_drops(disk: Disk) -> None:
+    partition = disk.open()
+    for body in (b"a", b"b", b"c"):
+        partition.append(Columns([body]))
+        partition.roll()
+    files = Retention()
+    files.before_open = lambda: partition.drop_until(1)
+    assert disk.reader(files).ends().first == 1
+    files.before_open = lambda: partition.drop_until(2)
+    assert disk.reader(files).find(0) == 2
+
+
+def test_a_footer_that_its_writer_may_take_back_is_not_mapped(disk: Disk) -> None:
+    """The sync behind it failed, the file became shorter, and a mapped file that does so kills its reader."""
+    files = FaultySync()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    reader, seen = disk.reader(), list[list[bytes]]()
+
+    def sync(fd: int) -> None:
+        if os.pread(fd, 8, os.fstat(fd).st_size - HEADER) == FOOTER:
+            seen.append([body for chunk in reader.read(0, limit=9, max_bytes=99) for body in chunk.bodies])
+            raise OSError(errno.EIO, "planted")
+        Files.sync(files, fd)
+
+    files.sync = sync  # type: ignore[method-assign]
+    with pytest.raises(BackendError):
+        partition.roll()
+    assert seen == [[b"a"]]
+    assert [segment._map for segment in reader._open.values()] == [None]
+    partition.append(Columns([b"b"]))
+    assert disk.bodies() == [b"a", b"b"]
+    assert [body for chunk in reader.read(0, limit=9, max_bytes=99) for body in chunk.bodies] == [b"a", b"b"]
+
+
+def test_an_index_that_a_power_cut_left_in_part_leads_nobody_into_damage(disk: Disk) -> None:
+    partition = disk.open()
+    for _ in range(12):
+        partition.append(Columns([bytes(70_000)]))
+    partition.close()
+    (index,) = disk.directory.glob("*.idx")
+    data = bytearray(index.read_bytes())
+    for entry in range(len(data) // 16 - 2):
+        data[16 * entry + 4] ^= 0xFF
+    index.write_bytes(data)
+    for opened_again in (False, True):
+        if opened_again:
+            disk.open()
+        for offset in range(12):
+            assert disk.reader().read(offset, limit=1, max_bytes=1)[0].base == offset
+
+
+def test_damage_behind_a_gap_is_not_jumped_over_with_it(disk: Disk) -> None:
+    partition = disk.open()
+    for body in (b"a", b"b", b"c", b"d"):
+        partition.append(Columns([body * 100]))
+    partition.close()
+    _, second, third, *_ = batches_of(disk.logs()[0])
+    overwrite(disk.logs()[0], second.position, b"rot!")
+    repair(disk.directory, Files(), store=STORE, report=disk.reports.append)
+    overwrite(disk.logs()[0], third.position, b"rot!")
+    for offset in (1, 2):
+        with pytest.raises(CorruptLog) as raised:
+            disk.reader().read(offset, limit=9, max_bytes=999)
+        assert (raised.value.first, raised.value.next) == (2, 3)

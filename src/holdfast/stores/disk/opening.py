@@ -84,15 +84,13 @@ class Opening:
 
     def _take_sealed(self, segment: _Segment, *, last: bool) -> None:
         base, edges = segment
-        footer, header = edges.footer, edges.header
+        footer = edges.footer
         assert footer is not None
-        assert header is not None
-        if last:  # a crash came before the next one was begun: the windows of producers are in here
-            with opened(self._files, self._directory, base) as fd:
-                self._windows = Judge(self._files, fd, footer.end, header.mark, base).last().windows
         last_time = footer.max_time if footer.batches else None
         info = SegmentInfo(base, footer.next, edges.size, edges.first_time, last_time, True, footer.messages)
         self._keep(info, footer.chain)
+        if last:  # a crash came before the next one was begun
+            self._windows = self._last_windows()
 
     def _take_older(self, segment: _Segment, following: _Segment) -> None:
         with Opened(self._files, self._path(segment), os.O_RDWR) as fd:
@@ -124,9 +122,22 @@ class Opening:
             self._files.remove(self._path(segment))
             self._files.sync_directory(self._directory)
             self._next = max(self._next, found.above, base)
+            if not len(self._windows):  # the power cut took them with the segment
+                self._windows = self._last_windows()
         else:
             self._next = max(self._next, found.above, base + 1)
         return None
+
+    def _last_windows(self) -> Windows:
+        """Return the windows of producers as they are behind the last sealed segment, which is read through."""
+        if not self._sealed:
+            return Windows()
+        base = self._sealed[-1].base
+        with opened(self._files, self._directory, base) as fd:
+            _, header, footer, _ = read_edges(self._files, fd, base)
+            if header is None or footer is None:
+                return Windows()
+            return Judge(self._files, fd, footer.end, header.mark, base).last().windows
 
     def _mend(self, segment: _Segment, fd: int, found: Judgement) -> None:
         """Cut off what is torn, and seal the segment."""

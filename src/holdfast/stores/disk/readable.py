@@ -53,7 +53,11 @@ class Readable:
         self._hints: dict[int, int] = {}
         if edges.footer is not None:
             self.end, self.next = edges.footer.end, edges.footer.next
-            self._map = files.map(fd, edges.size)
+
+    def map(self) -> None:
+        """Read through a map of the file from now on, if it is sealed: its writer must never take that back."""
+        if self.edges.footer is not None:
+            self._map = self._files.map(self._fd, self.edges.size)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -103,7 +107,9 @@ class Readable:
                 if found.first <= offset:
                     raise self.corrupt(found)
                 return
-            if not is_control(found):
+            if is_control(found):
+                offset = found.next  # a gap ends here, and what lies behind it may be damaged
+            else:
                 yield found
 
     def everything(self) -> Iterator[BatchHeader | Damage]:
@@ -167,6 +173,8 @@ class Readable:
         return self._start_at(index, bisect_right(index, offset - self.base, key=lambda entry: entry.offset) - 1)
 
     def _start_at(self, index: list[IndexEntry], place: int) -> tuple[int, int]:
+        while place >= 0 and self.edges.footer is None and not self._proves_true(index[place]):
+            place -= 1
         if place < 0:
             return HEADER, self.base
         return index[place].position, self.base + index[place].offset
@@ -178,7 +186,7 @@ class Readable:
             del self._hints[next(iter(self._hints))]
 
     def _entries(self) -> list[IndexEntry]:
-        """Return the index: of a sealed segment what its footer vouches for, of others what proves true."""
+        """Return the index: of a sealed segment what its footer vouches for, of others what is to prove true."""
         if self._index is not None:
             return self._index
         data = self._read_index()
@@ -186,10 +194,7 @@ class Readable:
         if footer is not None:
             self._index = parse_index(data) if crc32(data) == footer.index_crc else self._indexed_anew()
             return self._index
-        entries = [entry for entry in parse_index(data) if entry.position < self.end]
-        while entries and not self._proves_true(entries[-1]):
-            entries.pop()
-        return entries
+        return [entry for entry in parse_index(data) if entry.position < self.end]
 
     def _read_index(self) -> bytes:
         try:

@@ -12,10 +12,11 @@ import sys
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 from holdfast.errors import BackendError, CorruptLog, OffsetGone
 from holdfast.logged import Chunk, Ends
@@ -26,6 +27,8 @@ from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import Tally, guess_salt, opened, read_edges
 from holdfast.stores.disk.tail import TailReader, this_boot
 from holdfast.stores.disk.unpacked import Unpacked
+
+T = TypeVar("T")
 
 _OPEN = 16
 _TRIES = 5
@@ -67,13 +70,7 @@ class PartitionReader:
         Empty at the end. Offsets that the log jumps over are jumped over. ``OffsetGone`` beside the ends,
         ``CorruptLog`` where ``offset`` itself is damaged; what comes before damage is returned first.
         """
-        with self._reading():
-            for _ in range(_TRIES):
-                try:
-                    return self._read(offset, limit, max_bytes)
-                except FileNotFoundError:  # retention was there first: look again
-                    self._bases = []
-        raise BackendError(f"{self.directory}: segments vanish faster than they are read", retryable=True)
+        return self._look(lambda: self._read(offset, limit, max_bytes))
 
     def _read(self, offset: int, limit: int, max_bytes: int, *, again: bool = True) -> list[Chunk]:
         tail = self._view()
@@ -118,29 +115,32 @@ class PartitionReader:
 
     def ends(self) -> Ends:
         """Return what there is. Costs no scan."""
-        with self._reading():
-            tail = self._view()
-            bases = self._list(tail)
-            size = sum(self._size(base, tail) for base in bases)
-            return Ends(self.partition, tail.first, tail.next, size, self._first_time(tail))
+        return self._look(self._ends)
+
+    def _ends(self) -> Ends:
+        tail = self._view()
+        size = sum(self._size(base, tail) for base in self._list(tail))
+        return Ends(self.partition, tail.first, tail.next, size, self._first_time(tail))
 
     def find(self, time: int) -> int:
         """Return the offset of the first message appended at ``time`` (ms) or later; that of the end if none was."""
-        with self._reading():
-            tail = self._view()
-            bases = [base for base in self._list(tail) if base < tail.next]
-            low, high = 0, len(bases)
-            while low < high:  # the first segment that begins at that time or later
-                middle = (low + high) // 2
-                if self._begins(bases[middle], tail) < time:
-                    low = middle + 1
-                else:
-                    high = middle
-            for base in bases[max(0, low - 1) :]:
-                header = self._segment(base, tail).from_time(time)
-                if header is not None:
-                    return min(header.base, tail.next)
-            return tail.next
+        return self._look(lambda: self._find(time))
+
+    def _find(self, time: int) -> int:
+        tail = self._view()
+        bases = [base for base in self._list(tail) if base < tail.next]
+        low, high = 0, len(bases)
+        while low < high:  # the first segment that begins at that time or later
+            middle = (low + high) // 2
+            if self._begins(bases[middle], tail) < time:
+                low = middle + 1
+            else:
+                high = middle
+        for base in bases[max(0, low - 1) :]:
+            header = self._segment(base, tail).from_time(time)
+            if header is not None:
+                return min(header.base, tail.next)
+        return tail.next
 
     def segments(self) -> Iterator[Readable]:
         """Return each segment, open until the next is asked for; for one thread, and who reads nothing besides."""
@@ -170,19 +170,26 @@ class PartitionReader:
 
     def changed(self) -> bool:
         """Tell whether the writer showed anything since the last call; costs one read of 64 bytes."""
-        with self._reading():
-            tail = self._tail.read()
-            changed, self._seen = tail != self._seen, tail
-            return changed
+        return self._look(self._has_changed)
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Hold the lock; what the disk refuses is a ``BackendError``."""
+    def _has_changed(self) -> bool:
+        tail = self._tail.read()
+        changed, self._seen = tail != self._seen, tail
+        return changed
+
+    def _look(self, look: Callable[[], T]) -> T:
+        """Look with the lock held, and again when retention was there first; what the disk refuses is a
+        ``BackendError``.
+        """
         with self._lock:
-            try:
-                yield
-            except OSError as error:
-                raise BackendError(f"{self.directory} cannot be read: {error}", retryable=True) from error
+            for _ in range(_TRIES):
+                try:
+                    return look()
+                except FileNotFoundError:
+                    self._bases = []
+                except OSError as error:
+                    raise BackendError(f"{self.directory} cannot be read: {error}", retryable=True) from error
+        raise BackendError(f"{self.directory}: segments vanish faster than they are read", retryable=True)
 
     # -- the view ----------------------------------------------------------------------------------------------
 
@@ -250,11 +257,11 @@ class PartitionReader:
     def _segment(self, offset: int, tail: Tail) -> Readable:
         """Return the segment where ``offset`` is, or that behind it when it is in none."""
         bases = self._list(tail)
-        if not bases:
+        if not bases or offset < bases[0]:  # dropped since the tail was read
             raise FileNotFoundError
-        base = bases[max(0, bisect_right(bases, offset) - 1)]
+        base = bases[bisect_right(bases, offset) - 1]
         segment = self._open.get(base)
-        if segment is not None and segment.edges.footer is None and segment.was_live and base != tail.base:
+        if segment is not None and segment.was_live and base != tail.base:
             self._open.pop(base).close()
             segment = None
         if segment is None:
@@ -274,6 +281,8 @@ class PartitionReader:
             salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size, base, limit)
             segment = Readable(self._files, self.directory, base, fd, edges=edges, salt=salt, limit=limit)
             segment.was_live = base == tail.base
+            if not segment.was_live:
+                segment.map()
             if edges.footer is None and not segment.was_live:
                 found = Judge(self._files, fd, edges.size, salt, base).older(self._header_behind(base))
                 segment.end, segment.next = found.end, found.tally.next

@@ -84,9 +84,12 @@ class Judge:
     def older(self, following: SegmentHeader) -> Judgement:
         """Judge a segment that another follows: it ends where the chain in that one's header says.
 
-        If the chain leads nowhere, something in it is damaged, and everything that is no batch counts as that.
+        If the chain leads nowhere, something in it is damaged, and everything that is no batch counts as that. One
+        that had no batch when it ended, because its first sync failed, ends at its front, whatever came back.
         """
         self._read(following.previous)
+        if not following.previous and following.created and self._hi == HEADER:
+            return Judgement(Tally(self._tally.base), Windows(), HEADER, [], 0, self._above, False)
         end = self._at
         if not self._matched(following.previous) and self._tally.next < following.base:
             end = max(self._size, self._at)

@@ -162,11 +162,13 @@ class PartitionReader:
 
     def flush(self) -> None:
         """Return when everything that readers see now is on the disk, whoever wrote it."""
-        with self._reading():
-            bases = self._list(self._view())
-            if bases:  # what comes before the last is synced when it is sealed
-                with opened(self._files, self.directory, bases[-1]) as fd:
-                    self._files.sync(fd)
+        self._look(self._sync)
+
+    def _sync(self) -> None:
+        bases = self._list(self._view())
+        if bases:  # what comes before the last is synced when it is sealed
+            with opened(self._files, self.directory, bases[-1]) as fd:
+                self._files.sync(fd)
 
     def changed(self) -> bool:
         """Tell whether the writer showed anything since the last call; costs one read of 64 bytes."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import pytest
 
@@ -13,7 +14,12 @@ VERDICTS = {"met", "differs", "planned", "left out"}
 
 @pytest.mark.parametrize(
     ("page", "letter", "features"),
-    [("from-gofastr.md", "G", 24), ("from-core-queue.md", "C", 14), ("from-streamfleet.md", "S", 14)],
+    [
+        ("from-gofastr.md", "G", 24),
+        ("from-core-queue.md", "C", 14),
+        ("from-streamfleet.md", "S", 14),
+        ("from-infini.md", "I", 35),
+    ],
 )
 def test_every_feature_has_its_row(page: str, letter: str, features: int) -> None:
     text = (ROOT / "docs/explanation" / page).read_text(encoding="utf-8")
@@ -27,6 +33,24 @@ def test_what_the_tests_of_gofastrs_scheduler_pin_is_answered() -> None:
     rows = re.findall(r"^\| G-T(\d+) \| [^|]+ \| \*\*([a-z ]+)\*\* \|", text, re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(49, 62))
     assert {verdict for _, verdict in rows} <= VERDICTS
+
+
+def test_every_fault_of_infini_is_answered_by_a_test_that_exists() -> None:
+    text = (ROOT / "docs/explanation/from-infini.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| I-W(\d+) \| [^|]+ \| \*\*([a-z ]+)\*\* \| (.*) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _, _ in rows] == list(range(1, 31))
+    assert {verdict for _, verdict, _ in rows} <= {"not here", "bounded", "planned", "left out"}
+    for number, verdict, said in rows:
+        named = set(re.findall(r"`(test_\w+)`", said))
+        assert named or verdict in {"planned", "left out"}, f"I-W{number} names no test"
+        assert named <= _tests(), f"I-W{number}: {sorted(named - _tests())}"
+
+
+@cache
+def _tests() -> set[str]:
+    """Return the names of all tests, the cases of the conformance suite among them."""
+    files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "src/holdfast/testing/conformance").rglob("*.py")]
+    return {name for file in files for name in re.findall(r"def (test_\w+)\(", file.read_text(encoding="utf-8"))}
 
 
 def test_everybody_who_takes_part_was_killed_at_least_three_times() -> None:

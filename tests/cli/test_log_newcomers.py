@@ -166,7 +166,7 @@ def test_a_data_directory_is_examined_by_its_url_and_no_queues_are_made(holdfast
     with App(f"sqlite:///{tmp_path}/jobs.db", logs=f"disk:{tmp_path}/alone", events=Events(logger=None)) as app:
         app.log("clicks").append(b"1")
 
-    assert "ok  log 'clicks': 1 messages" in holdfast("doctor", f"disk:{tmp_path}/alone").out
+    assert "ok  log 'clicks': 1 message in" in holdfast("doctor", f"disk:{tmp_path}/alone").out
     assert not (tmp_path / "alone/queues").exists()
 
 

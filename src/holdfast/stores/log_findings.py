@@ -32,7 +32,7 @@ def log_findings(logs: LogBackend) -> Iterator[Finding]:
 def _log_finding(logs: LogBackend, log: str, settings: LogSettings) -> Finding:
     ends, limit = logs.ends(log), settings.limit_bytes
     size, messages = sum(one.bytes for one in ends), sum(one.next - one.first for one in ends)
-    what = f"log {log!r}: {messages} messages in {size} bytes"
+    what = f"log {log!r}: {_count(messages, 'message')} in {size} bytes"
     if limit is None or size < NEARLY * limit:
         return Finding("ok", what)
     return Finding(
@@ -42,7 +42,7 @@ def _log_finding(logs: LogBackend, log: str, settings: LogSettings) -> Finding:
 
 
 def _group_finding(group: GroupInfo, lags: Sequence[Lag]) -> Finding:
-    name, behind = f"group {group.name!r} of log {group.log!r}", sum(lag.messages for lag in lags)
+    name, behind = f"group {group.name!r} of log {group.log!r}", _count(sum(lag.messages for lag in lags), "message")
     days = f"nobody has read for {group.idle / 86_400:.1f} days"
     away = not group.members and group.idle >= FORGOTTEN
     forget = f"start its consumer, or app.log({group.log!r}).group({group.name!r}).forget()"
@@ -54,11 +54,16 @@ def _group_finding(group: GroupInfo, lags: Sequence[Lag]) -> Finding:
     if away and group.pins:
         return Finding("warn", f"{name} keeps {group.pins} bytes for itself alone", days, forget)
     if away:
-        return Finding("warn", f"{name} seems to be forgotten, {behind} messages behind", days, forget)
+        return Finding("warn", f"{name} seems to be forgotten, {behind} behind", days, forget)
     oldest = max((lag.age for lag in lags if lag.age is not None), default=0.0)
     if group.members and oldest > LATE:
         return Finding(
-            "warn", f"{name}: {behind} messages behind, the oldest for {oldest:.0f} s", "its members do not keep up",
+            "warn", f"{name}: {behind} behind, the oldest for {oldest:.0f} s", "its members do not keep up",
             "add members, or partitions; look for handlers that take long",
         )  # fmt: skip
-    return Finding("ok", f"{name}: {behind} messages behind, {len(group.members)} holders read it")
+    read = f"read by {_count(len(group.members), 'holder')}" if group.members else "nobody reads it now"
+    return Finding("ok", f"{name}: {behind} behind, {read}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

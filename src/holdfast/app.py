@@ -299,7 +299,13 @@ class App(Places):
         return self._worker(Worker, queues, options, ticking=True)
 
     def _worker(
-        self, make: type[W], queues: Sequence[str | Queue] | None, options: EmbeddedOptions, *, ticking: bool = False
+        self,
+        make: type[W],
+        queues: Sequence[str | Queue] | None,
+        options: EmbeddedOptions,
+        *,
+        ticking: bool = False,
+        consuming: bool = True,
     ) -> W:
         if isinstance(queues, str):
             raise UsageError(f"the queues of a worker are several texts: app.worker([{queues!r}])")
@@ -311,7 +317,7 @@ class App(Places):
             queues = [*(task.queue for task in tasks), *self.schedules.queues()]
         names = [queue.name if isinstance(queue, Queue) else self.queue(queue).name for queue in queues]
         store = self.backend
-        readings = [reading for reading in self._consumers.readings() if reading.queue in names]
+        readings = [one for one in self._consumers.readings() if consuming and one.queue in names]
         worker = make(
             self._life.served(readings),
             list(dict.fromkeys(names)),

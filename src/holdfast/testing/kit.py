@@ -20,6 +20,7 @@ from holdfast.tasks.task import Task
 from holdfast.testing.clock import MovableClock
 from holdfast.testing.enqueued import Enqueued, RecordingStore, Wanted, enqueued
 from holdfast.testing.faults import Faults
+from holdfast.testing.feeding import feed
 from holdfast.testing.shift import Drained, Ear, OneByOne
 from holdfast.worker.options import Stopped
 from holdfast.worker.tidying import tidy_all
@@ -88,6 +89,8 @@ class Kit:
 
     def drain(self) -> Drained:
         """Run what is ready, and what becomes ready at this instant by it, until nothing is; return what came of it.
+
+        A message that was appended to a log becomes a job of each of its consumers.
 
         Blocks until then, and never sleeps. ``AssertionError`` when that takes more runs or seconds than the kit
         allows: a job that sends itself again, or one that hangs.
@@ -221,6 +224,7 @@ class Kit:
         report = Drained()
         try:
             while True:
+                feed(self.app, self._store)
                 report += Drained(ticks=self._ticker.tick())
                 tidy_all(self._store, self.app.events, threading.Event())
                 shift = self._shift(self._most - report.runs)
@@ -237,7 +241,10 @@ class Kit:
         if most <= 0:
             raise AssertionError(f"jobs are still ready after {self._most} runs: does one send itself again?")
         worker = self.app._worker(
-            OneByOne, sorted(self._store.queues()), {"concurrency": 1, "drain": True, "max_jobs": most}
+            OneByOne,
+            sorted(self._store.queues()),
+            {"concurrency": 1, "drain": True, "max_jobs": most},
+            consuming=False,
         )
         ear = Ear(self.app.events, worker.stop if self.raise_errors else lambda: None)
         try:

@@ -24,7 +24,7 @@ from holdfast.stores.disk.format import (
     segment_name,
 )
 from holdfast.stores.disk.options import Damage
-from holdfast.stores.disk.segment import Edges, search
+from holdfast.stores.disk.segment import Edges, search, walk
 
 _WINDOW = 256 << 10
 _HINTS = 64
@@ -58,6 +58,17 @@ class Readable:
         """Read through a map of the file from now on, if it is sealed: its writer must never take that back."""
         if self.edges.footer is not None:
             self._map = self._files.map(self._fd, self.edges.size)
+
+    @property
+    def is_being_written(self) -> bool:
+        """Tell whether it is the newest, and was not sealed when it was opened."""
+        return self.was_live and self.edges.footer is None
+
+    def unmap(self) -> None:
+        """Read by calls from now on: what the disk cannot read is an ``OSError`` then; a map ends the process."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -112,13 +123,29 @@ class Readable:
             else:
                 yield found
 
-    def everything(self) -> Iterator[BatchHeader | Damage]:
-        """Return every batch there is, or was, one after the other: the good ones as headers, the others as damage."""
-        for found in self._headers(HEADER, self.base):
-            if isinstance(found, Damage) or self._is_good(found):
+    def everything(self, position: int = HEADER, offset: int | None = None) -> Iterator[BatchHeader | Damage]:
+        """Return every batch there is, or was, one after the other: the good ones as headers, the others as damage.
+
+        From a ``position`` on where ``offset`` is next; from the beginning without them.
+        """
+        expected = self.base if offset is None else offset
+        while position < self.end:
+            for header, _ in walk(self._files, self._fd, self.salt, position, self.end):
+                if not expected <= header.base <= header.next <= self._limit:
+                    break
+                yield header
+                position, expected = header.end, header.next
+            if position < self.end:  # what the walk stops at
+                found = self._judged(next(self._headers(position, expected)))
                 yield found
-            else:
-                yield Damage(found.position, found.end, found.base, found.next)
+                position, expected = found.end, found.next
+        if expected < self.next:  # the file is shorter than it was
+            yield Damage(position, position, expected, self.next)
+
+    def _judged(self, found: BatchHeader | Damage) -> BatchHeader | Damage:
+        if isinstance(found, Damage) or self._is_good(found):
+            return found
+        return Damage(found.position, found.end, found.base, found.next)
 
     def _is_good(self, header: BatchHeader) -> bool:
         return crc32(self._bytes(header.position + HEADER, header.size - HEADER)) == header.body_crc

@@ -142,10 +142,13 @@ class PartitionReader:
                 return min(header.base, tail.next)
         return tail.next
 
-    def segments(self) -> Iterator[Readable]:
-        """Return each segment, open until the next is asked for; for one thread, and who reads nothing besides."""
+    def segments(self, first: int = 0) -> Iterator[Readable]:
+        """Return each segment that begins at offset ``first`` or behind it, open until the next is asked for.
+
+        For one thread, and who reads nothing besides.
+        """
         tail = self._view()
-        for base in list(self._list(tail)):
+        for base in [base for base in self._list(tail) if base >= first]:
             with suppress(FileNotFoundError):
                 yield self._segment(base, tail)
 

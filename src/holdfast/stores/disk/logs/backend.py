@@ -21,6 +21,7 @@ from holdfast.stores.disk.logs.doctor import LITTLE_ROOM, DiskLogDoctor
 from holdfast.stores.disk.logs.forks import abandon_at_fork
 from holdfast.stores.disk.logs.groups import dismantle, group_directories
 from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.disk.logs.scrubbing import EVERY, ROUND, scrub
 from holdfast.stores.disk.logs.serving import DiskGroups
 from holdfast.stores.disk.logs.tending import expire, is_due, sweep_log
 from holdfast.stores.disk.logs.verifying import Progress, repair_log, verify_log
@@ -38,6 +39,7 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
     """Logs under ``<root>/logs``. Nothing is opened, locked or made before it is needed.
 
     ``close_store`` closes the store that holds these logs, which ends them; without one they are a store of their own.
+    Sealed files are read again ``scrub_every`` seconds after they were last read through.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
         files: Files | None = None,
         *,
         close_store: Callable[[], object] | None = None,
+        scrub_every: float = EVERY,
     ) -> None:
         super().__init__(root / "logs", clock, files or Files())
         self._close_store = close_store or self.end
+        self._scrub_every = scrub_every
         self.options = options or PartitionOptions()
         self.features = Features(
             level=self.options.level,
@@ -181,10 +185,13 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def tidy(self, limit: int = 1000) -> LogTidied:
-        done = LogTidied()
+        done, tended = LogTidied(), list[OpenLog]()
         with self.at_work():
             for log in list(self._open.values()):
-                done += self._tidy(log, limit)
+                if self._tends(log):
+                    tended.append(log)
+                    done += self._tidy(log, limit)
+            self._scrub(tended)
             if self._writers:
                 sweep(self.files, self.root, self.clock.wall())
                 self._watch_room()
@@ -197,16 +204,25 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
             self.report(f"{self.root}: {free >> 20} MiB are left on its disk; when it is full, appends are refused")
         self._told_of_room = free < (2 * LITTLE_ROOM if self._told_of_room else LITTLE_ROOM)
 
-    def _tidy(self, log: OpenLog, limit: int) -> LogTidied:
+    def _scrub(self, logs: list[OpenLog]) -> None:
+        """Read on in what is sealed, of one log after the other."""
+        left = ROUND
+        for log in logs:
+            left -= scrub(log, self.clock.wall(), self._scrub_every, left, self.report)
+            if left <= 0:
+                break
+
+    def _tends(self, log: OpenLog) -> bool:
+        """Tell whether a log is tidied here: where it is written, or anywhere when nobody writes it."""
         try:
             if self.log(log.name) is not log:
-                return LogTidied()
+                return False
         except UsageError:  # somebody removed it
-            return LogTidied()
-        writer = self._writers.get(log.name)
-        if writer is None and current_writer(log.directory) is not None:
-            return LogTidied()
-        now = self.clock.wall()
+            return False
+        return log.name in self._writers or current_writer(log.directory) is None
+
+    def _tidy(self, log: OpenLog, limit: int) -> LogTidied:
+        writer, now = self._writers.get(log.name), self.clock.wall()
         done = LogTidied(groups=expire(log, now))
         done += self._tidy_in_passing(log, limit) if writer is None else writer.tidy(limit)
         sweep_log(log, now)

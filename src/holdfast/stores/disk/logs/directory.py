@@ -5,6 +5,7 @@
     <data>/logs/<log>/settings                  format, store uuid and LogSettings as JSON, replaced as a whole
                       lock                      held by the process that writes the log, and says which that is
                       turn                      held while settings are changed, groups made, messages dropped
+                      scrubbed                  see :mod:`holdfast.stores.disk.logs.scrubbing`
                       <partition>/              see the partition's own modules
                       groups/<group>/           see :mod:`holdfast.stores.disk.logs.groups`
 
@@ -66,6 +67,10 @@ class LogDirectory(msgspec.Struct, frozen=True):
     @property
     def lock_path(self) -> Path:
         return self.path / "lock"
+
+    @property
+    def scrubbed_path(self) -> Path:
+        return self.path / "scrubbed"
 
     @property
     def groups_path(self) -> Path:

@@ -12,9 +12,11 @@ from holdfast.capabilities import Doctor, Finding
 from holdfast.clock import moment
 from holdfast.contract import LogBackend
 from holdfast.errors import BackendError
+from holdfast.logged import DamagedRange
 from holdfast.stores.disk.files import Files
-from holdfast.stores.disk.format import base_of
+from holdfast.stores.disk.format import base_of, segment_name
 from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.disk.logs.scrubbing import known_damage
 from holdfast.stores.disk.logs.writer_lock import current_writer
 from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import guess_salt, opened, read_edges
@@ -34,7 +36,7 @@ class DiskLogDoctor(Doctor):
     every: Callable[[], list[OpenLog]]
 
     def examine(self) -> list[Finding]:
-        """Look at the directory and at every log; damage inside sealed files is for ``verify``, which reads all."""
+        """Look at the directory and at every log; of damage inside sealed files, what has been found."""
         self.check_open()
         try:
             return [
@@ -84,11 +86,21 @@ def file_findings(log: OpenLog) -> Iterator[Finding]:
     if writer is not None:
         since = f"{moment(writer.since):%Y-%m-%d %H:%M:%S} UTC"
         yield Finding("ok", f"log {log.name!r} is written by process {writer.pid} on {writer.host} since {since}")
+    yield from (_damaged(log, damage) for damage in known_damage(log.directory))
     for number in range(log.settings.partitions):
         yield from _remains(log, number)
         if writer is None:
             with suppress(FileNotFoundError):  # retention, or a writer that has just begun
                 yield from _last_segment(log, number)
+
+
+def _damaged(log: OpenLog, damage: DamagedRange) -> Finding:
+    name = f"log {log.name!r}, partition {damage.partition}"
+    return Finding(
+        "error", f"{name}: offsets {damage.first} to {damage.next} (not included) are damaged",
+        f"a disk failed, or something but Holdfast wrote to {damage.path}",
+        f"restore it from a copy, or take them out: holdfast logs repair {log.name}",
+    )  # fmt: skip
 
 
 def _remains(log: OpenLog, number: int) -> Iterator[Finding]:
@@ -120,13 +132,9 @@ def _last_segment(log: OpenLog, number: int) -> Iterator[Finding]:
             return
         salt = edges.header.mark if edges.header else guess_salt(files, fd, edges.size, bases[-1], None)
         found = Judge(files, fd, edges.size, salt, bases[-1]).last()
-    name = f"log {log.name!r}, partition {number}"
+    path, name = str(directory / segment_name(bases[-1])), f"log {log.name!r}, partition {number}"
     for damage in found.damages:
-        yield Finding(
-            "error", f"{name}: offsets {damage.first} to {damage.next} (not included) are damaged",
-            "a disk failed, or something but Holdfast wrote to the file",
-            f"restore it from a copy, or take them out: holdfast logs repair {log.name}",
-        )  # fmt: skip
+        yield _damaged(log, DamagedRange(number, path, damage.begin, damage.end, damage.first, damage.next))
     if not found.clean:
         text = f", with {found.torn} torn bytes at the end" if found.torn else ""
         yield Finding(

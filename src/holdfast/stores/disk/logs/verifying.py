@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from holdfast.logged import DamagedRange, Verified
 from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.disk.logs.scrubbing import forget_damage
 from holdfast.stores.disk.options import Report
 from holdfast.stores.disk.verify import Damaged, repair, verify
 
@@ -40,6 +41,7 @@ def repair_log(log: OpenLog, report: Callable[[int, Report], None], progress: Pr
             progress=part.progress,
         )
         part.done(ends.bytes)
+        forget_damage(log.directory)
         found = Verified(
             damages=found.damages + _ranges(number, one.damages),
             kept=found.kept + one.kept,

@@ -1,14 +1,16 @@
 """Groups of callers at one disk, and the thread that looks after quiet partitions."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
 from holdfast.errors import BackendError
 from holdfast.logged import Columns
-from holdfast.stores.disk.commit import GroupCommit
+from holdfast.stores.disk.commit import GroupCommit, _Group
 from holdfast.stores.disk.upkeep import Upkeep
 from tests.disk.conftest import Disk
 
@@ -139,6 +141,34 @@ def test_a_signal_handler_that_submits_while_its_own_thread_is_the_heir_is_refus
         commit.submit(1)
     finally:
         signal.signal(signal.SIGUSR2, before)
+    for thread in threads:
+        thread.join(10)
+    assert (slow.groups, len(refused)) == ([[0], [1]], 1)
+
+
+def test_a_signal_handler_that_submits_while_its_own_thread_joins_a_group_is_refused() -> None:
+    """It waited for a group that nobody could begin, for its own thread held the lock meanwhile."""
+    slow = Slow()
+    commit = GroupCommit(slow)
+    threads = submitters(commit, [0])
+    slow.wait()
+    refused: list[BackendError] = []
+
+    def handle(frame: FrameType, *_: object) -> object:
+        """Do in the middle of the making of a group what a signal handler would do there."""
+        if frame.f_code is _Group.__init__.__code__ and not refused:
+            slow.go_on.release(2)
+            with pytest.raises(BackendError) as told:
+                commit.submit(2)
+            refused.append(told.value)
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(handle)  # type: ignore[arg-type]
+    try:
+        commit.submit(1)
+    finally:
+        sys.settrace(before)
     for thread in threads:
         thread.join(10)
     assert (slow.groups, len(refused)) == ([[0], [1]], 1)

@@ -21,10 +21,10 @@ Item = TypeVar("Item")
 class _Group(Generic[Item]):
     """Those who wait together. Both locks are held from the beginning, and released once."""
 
-    __slots__ = ("_done", "_turn", "called", "carried", "heir", "items")
+    __slots__ = ("_done", "_turn", "called", "carried", "items")
 
-    def __init__(self, item: Item, heir: int) -> None:
-        self.items, self.heir = [item], heir
+    def __init__(self, item: Item) -> None:
+        self.items = [item]
         self.called = self.carried = False
         self._turn, self._done = threading.Lock(), threading.Lock()
         self._turn.acquire()
@@ -66,24 +66,35 @@ class GroupCommit(Generic[Item]):
 
     def __init__(self, carry_out: Callable[[list[Item]], None], *, linger: float = 0.0) -> None:
         self._carry_out, self._linger = carry_out, linger
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._within: set[int] = set()
+        """The threads that are in ``submit``."""
         self._leader: int | None = None
         self._next: _Group[Item] | None = None
 
     def submit(self, item: Item) -> None:
         """Return when the item was carried out; from any thread.
 
-        ``BackendError`` from a signal handler that came while its own thread was at it: it would wait for itself.
+        ``BackendError`` from a signal handler that came while its own thread was in here: it would wait for itself.
         """
         me = threading.get_ident()
+        if me in self._within:
+            raise BackendError("this thread is in the middle of an append: try again later", retryable=True)
+        try:
+            self._within.add(me)
+            self._submit(item, me)
+        finally:
+            if self._leader == me:  # interrupted between becoming the leader and being it
+                self._hand_over(None)
+            self._within.discard(me)
+
+    def _submit(self, item: Item, me: int) -> None:
         with self._lock:
             group, heir = self._next, False
-            if self._leader == me or (group is not None and group.heir == me):
-                raise BackendError("this thread is in the middle of an append: try again later", retryable=True)
             if self._leader is None:
                 self._leader = me
             elif group is None:
-                group = self._next = _Group(item, me)
+                group = self._next = _Group(item)
                 heir = True
             else:
                 group.items.append(item)

@@ -30,6 +30,8 @@ CODEC, CONTROL, KEYS, HEADERS = 0b111, 0b1000, 0b1_0000, 0b10_0000
 CODECS: dict[Compression, int] = {"none": 0, "lz4": 1, "zstd": 2}
 _NAMES = {number: name for name, number in CODECS.items()}
 _SIZE = struct.Struct("<I")
+_KEPT = 4096
+"""Cutters of up to so many messages are kept: one takes 32 bytes a message."""
 
 Columnar = Sequence[bytes | None]
 Coder = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
@@ -121,6 +123,8 @@ def _cut(data: bytes, at: int, lengths: array[int]) -> tuple[list[bytes], int]:
 def _cutter(lengths: array[int]) -> struct.Struct:
     """Return what cuts all of a column in one call: half the time of a slice for each, a quarter if all are alike."""
     if lengths and lengths.tobytes() == lengths[:1].tobytes() * len(lengths):
+        if len(lengths) > _KEPT:
+            return struct.Struct(f"{lengths[0]}s" * len(lengths))
         return _even_cutter(lengths[0], len(lengths))
     return struct.Struct("%ds" * len(lengths) % tuple(lengths))
 

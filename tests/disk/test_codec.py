@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.columns import CODECS, Damaged, pack, unpack
+from holdfast.columns import CODECS, Damaged, _even_cutter, pack, unpack
 from holdfast.config import BATCH_MOST
 from tests.disk.layers import seeds, share
 
@@ -79,3 +79,11 @@ def drawn_columns(draw):
         return [None if draw.random() < absent else draw.randbytes(draw.randint(0, most)) for _ in range(count)]
 
     return column(0), draw.choice((None, column(0.5))), draw.choice((None, column(0.2), column(1)))
+
+
+def test_reading_large_appends_of_even_messages_keeps_nothing():
+    kept, bodies = _even_cutter.cache_info().currsize, [b"x"] * 5000
+    attributes, pieces = pack(bodies)
+
+    assert unpack(b"".join(pieces), len(bodies), attributes)[0] == bodies
+    assert _even_cutter.cache_info().currsize == kept

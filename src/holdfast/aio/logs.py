@@ -127,7 +127,9 @@ class AioProducer:
         *,
         partition: int | None = None,
     ) -> StoredAt:
-        """Append one message. One that is cancelled meanwhile is appended all the same."""
+        """Append one message. A task that is cancelled before this began has appended nothing; later, it is appended
+        all the same.
+        """
         return await self._threads().call(self._producer.append, body, key, headers, partition=partition)
 
     async def append_many(self, messages: Iterable[Appendable], *, partition: int | None = None) -> list[StoredAt]:

@@ -154,9 +154,9 @@ class Live:
 
     def segments(self) -> list[SegmentInfo]:
         """Return the segments, oldest first."""
-        segment = self.segment
+        segment, sealed = self.segment, self._sealed  # in this order: a segment that ended is in the second first
         tally, base = segment.tally, segment.header.base
-        sealed = [info for info in self._sealed if info.base < base]
+        sealed = [info for info in sealed if info.base < base]
         last_time = tally.max_time if tally.batches else None
         info = SegmentInfo(base, tally.next, segment.position, tally.first_time, last_time, False, tally.messages)
         return [*sealed, info]
@@ -286,15 +286,14 @@ class Live:
         """Begin the segment behind the one that ended, above every offset that was ever given away."""
         old = self.segment
         tally, base = old.tally, old.header.base
-        self._with_room(lambda: self._begin(tally.chain, max(tally.next, self._beyond, base + 1)))
         last_time = tally.max_time if tally.batches else None
         size = old.position + HEADER
         info = SegmentInfo(base, tally.next, size, tally.first_time, last_time, True, tally.messages)
-        self._sealed = [*self._sealed, info]
+        self._with_room(lambda: self._begin(tally.chain, max(tally.next, self._beyond, base + 1), info))
         old.close()
         self.show(self.place)
 
-    def _begin(self, chain: int, base: int) -> None:
+    def _begin(self, chain: int, base: int, ended: SegmentInfo | None = None) -> None:
         header = SegmentHeader(self._store, _random.getrandbits(64), base, self._clock.wall(), chain)
         segment = SegmentWriter.create(self._files, self.directory, header)
         if len(self.windows):
@@ -306,6 +305,8 @@ class Live:
                 segment.close()
                 self._files.remove(segment.path)
                 raise
+        if ended is not None:
+            self._sealed = [*self._sealed, ended]
         self.segment, self._fresh, self._reopened = segment, segment.position, False
 
     def drop_until(self, offset: int) -> tuple[int, int]:

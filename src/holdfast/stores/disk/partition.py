@@ -38,7 +38,7 @@ class Partition:
         self._upkeep = self._own_upkeep = Upkeep()
         self._commit: GroupCommit[Wish] = GroupCommit(self._carry_out, linger=self.options.linger)
         self._writing = threading.Lock()
-        """Held while bytes are written, never while they are synced."""
+        """Held while bytes are written, not while a group is synced; also while a segment ends and the next begins."""
         self._closed = self._awake = False
         self._touched = self._synced = clock.boot()
 

@@ -276,3 +276,29 @@ def test_damage_behind_a_gap_is_not_jumped_over_with_it(disk: Disk) -> None:
         with pytest.raises(CorruptLog) as raised:
             disk.reader().read(offset, limit=9, max_bytes=999)
         assert (raised.value.first, raised.value.next) == (2, 3)
+
+
+def test_an_opening_reads_a_segment_that_is_full_of_holes_a_few_times_and_not_once_a_hole(disk: Disk) -> None:
+    partition = disk.open(sync="os")
+    for _ in range(300):
+        partition.append(Columns([bytes(4000)]))
+    (path,) = disk.logs()
+    size = path.stat().st_size
+    for at in range(8192, size, 16_384):
+        overwrite(path, at, bytes(4096))
+    files = Counting()
+
+    disk.open(files)
+
+    assert files.bytes < 20 * size
+
+
+class Counting(Files):
+    """Counts what is read."""
+
+    bytes = 0
+
+    def read(self, fd: int, size: int, at: int) -> bytes:
+        data = super().read(fd, size, at)
+        self.bytes += len(data)
+        return data

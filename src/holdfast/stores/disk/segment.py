@@ -37,7 +37,8 @@ from holdfast.stores.disk.format import (
 )
 from holdfast.stores.disk.producers import Windows
 
-_WINDOW = 4 << 20
+_FIRST_WINDOW, _WINDOW = 32 << 10, 4 << 20
+"""How much is read at once: little at first, for where every other page is lost, nobody gets far."""
 _CRC = struct.Struct("<I")
 
 
@@ -129,13 +130,13 @@ def walk(files: Files, fd: int, salt: int, begin: int, end: int) -> Iterator[tup
 
     Nothing beyond ``end`` is looked at. A body is good until the next batch is asked for.
     """
-    at, start, window = begin, begin, memoryview(b"")
+    at, start, window, load = begin, begin, memoryview(b""), _FIRST_WINDOW
     unpack, most = BATCH.unpack_from, BATCH_MOST
     while at + HEADER <= end:
         here = at - start
         if len(window) - here < HEADER:
-            start, window = at, _load(files, fd, at, end, HEADER)
-            here = 0
+            start, window = at, _load(files, fd, at, end, HEADER, wish=load)
+            here, load = 0, min(4 * load, _WINDOW)
             if len(window) < HEADER:
                 return
         fields = unpack(window, here)
@@ -151,8 +152,8 @@ def walk(files: Files, fd: int, salt: int, begin: int, end: int) -> Iterator[tup
         ):
             return
         if len(window) - here < size:
-            start, window = at, _load(files, fd, at, end, size)
-            here = 0
+            start, window = at, _load(files, fd, at, end, size, wish=load)
+            here, load = 0, min(4 * load, _WINDOW)
             if len(window) < size:
                 return
         body = window[here + HEADER : here + size]
@@ -164,10 +165,10 @@ def walk(files: Files, fd: int, salt: int, begin: int, end: int) -> Iterator[tup
 
 def search(files: Files, fd: int, salt: int, begin: int, end: int) -> BatchHeader | None:
     """Return the first batch header at ``begin`` or behind it that is valid; its body may not be. Searched in C."""
-    at = begin
+    at, load = begin, _FIRST_WINDOW
     while at + HEADER <= end:
-        window = _load(files, fd, at, end, HEADER)
-        data = bytes(window)
+        data = bytes(_load(files, fd, at, end, HEADER, wish=load))
+        load = min(4 * load, _WINDOW)
         found = data.find(BATCH_MAGIC_BYTES)
         while 0 <= found <= len(data) - HEADER:
             if (header := parse_batch(data, found, salt, at + found)) is not None:
@@ -179,9 +180,9 @@ def search(files: Files, fd: int, salt: int, begin: int, end: int) -> BatchHeade
     return None
 
 
-def _load(files: Files, fd: int, at: int, end: int, need: int) -> memoryview:
+def _load(files: Files, fd: int, at: int, end: int, need: int, *, wish: int = _WINDOW) -> memoryview:
     """Return at least ``need`` bytes, of what there is before ``end``; a read may be short."""
-    data = files.read(fd, min(max(need, _WINDOW), end - at), at)
+    data = files.read(fd, min(max(need, wish), end - at), at)
     while len(data) < min(need, end - at):
         more = files.read(fd, min(need, end - at) - len(data), at + len(data))
         if not more:

@@ -82,7 +82,7 @@ def log_settings() -> str:
             "keep_bytes": "how many bytes of the newest messages are kept; `None`: all",
             "keep_most": "how many of the newest messages are kept; `None`: all",
             "until_consumed": "whether what a group has not read is kept whatever else is said",
-            "limit_bytes": "how many bytes it may hold; beyond, appends raise `QueueFull`; `None`: no limit",
+            "limit_bytes": "how many bytes it may hold; beyond, `QueueFull` until something goes; `None`: no limit",
             "group_expiry": "how long after nobody read for a group it is removed, with its offsets; `None`: never",
             "compression": '`"none"`, `"lz4"` or `"zstd"` (extra `compression`), of appends from now on',
             "max_body": "largest body, in bytes; a larger one is refused before anything is written",

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from holdfast import App, BackendError, LogMessage, columns
-from holdfast.errors import BodyTooLarge, ConfigError, LeaseLost, NotSupported, OffsetGone, UsageError
+from holdfast.errors import BodyTooLarge, ConfigError, LeaseLost, NotSupported, OffsetGone, QueueFull, UsageError
 from holdfast.stores.disk.files import Files
 
 
@@ -118,6 +118,15 @@ def test_a_commit_beyond_what_retention_left_is_told_where_to_go_on(orders):
         member.poll(wait=1)
         with pytest.raises(OffsetGone, match="in a group, seek it there, or join it with when_gone='earliest'"):
             member.commit({0: 9})
+
+
+def test_a_log_that_is_full_says_where_room_comes_from(app):
+    log = app.log("full", keep_bytes=0, until_consumed=True, limit_bytes=2000)
+
+    with pytest.raises(
+        QueueFull, match="room comes from what keep_for, keep_bytes and keep_most let go and, with until_"
+    ):
+        log.append(bytes(5000))
 
 
 # -- consumers ----------------------------------------------------------------------------------------------------

@@ -55,8 +55,8 @@ def _there(first: int, next_: int) -> str:
 def log_full(log: str, limit: int) -> QueueFull:
     """An append would go beyond the log's limit in bytes."""
     return QueueFull(
-        f"log {log!r} is at its limit_bytes of {limit}; let its groups read on, forget those that nobody "
-        "reads, or raise the limit: holdfast logs groups shows how far they are"
+        f"log {log!r} is at its limit_bytes of {limit}: room comes from what keep_for, keep_bytes and keep_most let go "
+        "and, with until_consumed, all groups have read; holdfast logs groups shows how far they are"
     )
 
 

@@ -7,7 +7,7 @@ from holdfast.config import LogSettings
 from holdfast.events import PartitionStopped
 from holdfast.logged import LogMessage
 from holdfast.worker.consuming import window
-from tests.consume.conftest import STORES
+from tests.consume.conftest import STORES, wait_until
 
 LATER = Retry(attempts=2, base=3600, jitter="none")
 
@@ -85,6 +85,19 @@ def test_what_lies_behind_a_stopped_message_keeps_no_other_partition_back(orders
     heard.wait_for(11)
 
     assert heard == [(0, 0), *((1, offset) for offset in range(9)), (0, 19)]
+
+
+def test_a_quiet_worker_lets_a_stopped_partition_go(orders, worker, ear):
+    @orders.app.consume(log="orders", group="billing", retry=Retry(attempts=1), dead_letters="stop")
+    def bill(body: bytes) -> None:
+        raise ValueError("never")
+
+    orders.append(b"")
+    stopped = worker()
+    ear.wait_for(PartitionStopped)
+    stopped.quiet()
+
+    wait_until(lambda: orders.lag()[0].member is None)
 
 
 def test_a_seek_counts_though_no_further_message_can_be_held(orders, worker, heard, narrow):

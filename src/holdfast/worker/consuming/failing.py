@@ -37,10 +37,10 @@ class Failing:
 
     def bury(self, source: Source, held: Held, reason: str, error: ErrorInfo | None) -> None:
         """Give a message up: its dead letter is stored, then it counts as finished; or its partition stops here."""
-        reading, partition = source.reading, held.message.partition
+        reading = source.reading
         if reading.dead_letters == "stop":
-            source.window.stop(partition)
-            self._events.emit(PartitionStopped(reading.log, reading.group, partition, held.message.offset, reason))
+            source.window.stop(held)
+            self._events.emit(PartitionStopped(reading.log, reading.group, *held.place, reason))
             return
         if not isinstance(self._store, DeadLetters):
             raise NotSupported(f"{type(self._store).__name__} keeps no dead letters of logs")

@@ -24,7 +24,7 @@ class Settling:
         Raises what the stores raise.
         """
         runs, lost = source.window.runs, list[Receipt]()
-        ended: list[tuple[Receipt, Held]] = []
+        settled: list[tuple[Receipt, Held]] = []
         for settlement in settlements:
             if settlement.receipt is None:
                 continue
@@ -34,11 +34,10 @@ class Settling:
                 continue
             if not held.finished:
                 self._carry_out(source, held, settlement)
-            if held.finished:
-                ended.append((settlement.receipt, held))
-        if ended:
+            settled.append((settlement.receipt, held))
+        if any(held.finished for _, held in settled):
             source.commit()
-        return lost + [receipt for receipt, held in ended if held.lost]
+        return lost + [receipt for receipt, held in settled if held.lost]
 
     def give_back(self, source: Source, lease_id: str) -> None:
         """Take back what runs by this lease."""

@@ -89,17 +89,19 @@ class Window:
                 self._tracker.revoke(partition)
             self._forget(partitions)
 
-    def stop(self, partition: int) -> None:
-        """Hand out no more of this partition, until it comes new."""
+    def stop(self, held: Held) -> None:
+        """Let a message be, and hand out no more of its partition, until that comes new."""
         with self._lock:
-            if partition in self._partitions:
-                self._partitions[partition].stopped = True
+            if not held.lost:
+                held.running = False  # but for the tracker, which holds the place there
+                self._partitions[held.message.partition].stopped = True
 
     def leave(self, partitions: Collection[int]) -> None:
         """Hand out nothing of these for now, but of all others: other members are to have them."""
         with self._lock:
-            self._leaving = frozenset(partitions)
-            self.runs.stirred = True
+            if self._leaving != frozenset(partitions):
+                self._leaving = frozenset(partitions)
+                self.runs.stirred = True
 
     def _forget(self, partitions: Collection[int]) -> None:
         self.runs.forget(partitions)

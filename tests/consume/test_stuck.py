@@ -87,6 +87,43 @@ def test_what_lies_behind_a_stopped_message_keeps_no_other_partition_back(orders
     assert heard == [(0, 0), *((1, offset) for offset in range(9)), (0, 19)]
 
 
+def test_what_waits_behind_a_retry_keeps_no_other_partition_back(orders, worker, heard, narrow):
+    @orders.app.consume(log="orders", group="billing", retry=LATER)
+    def bill(message: LogMessage) -> None:
+        heard.note((message.partition, message.offset))
+        if message.partition == 0:
+            raise ValueError("later")
+
+    orders.log.declare(LogSettings(partitions=2))
+    orders.append(*[b""] * 20, key="a")
+    worker()
+    heard.wait_for(1)
+    orders.append(*[b""] * 9, partition=1)
+    heard.wait_for(10)
+
+    assert heard == [(0, 0), *((1, offset) for offset in range(9))]
+
+
+def test_what_is_done_behind_a_retry_is_not_done_again_by_the_next_worker(orders, worker, heard):
+    @orders.app.consume(log="orders", group="billing", retry=LATER)
+    def bill(message: LogMessage) -> None:
+        heard.note(message.offset)
+        if message.offset == 0:
+            raise ValueError("later")
+
+    orders.log.append_many([b""] * 3000, partition=0)
+    first = worker()
+    heard.wait_for(3000)
+    first.stop()
+    first.join(30)
+    worker()
+    heard.wait_for(3001)
+    orders.append(b"")
+    heard.wait_for(3002)
+
+    assert heard[3000:] == [0, 3000]
+
+
 def test_a_quiet_worker_lets_a_stopped_partition_go(orders, worker, ear):
     @orders.app.consume(log="orders", group="billing", retry=Retry(attempts=1), dead_letters="stop")
     def bill(body: bytes) -> None:

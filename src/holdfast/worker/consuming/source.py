@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
@@ -168,8 +168,10 @@ class Source:
 
     def _take_in(self, member: LogMember) -> None:
         """Poll for what there is room for; without any, partitions come and go, and are sought, all the same."""
-        room, assigned = self.window.room, member.assigned()
-        without = self.window.stopped() | self._unreadable.for_now(assigned) if room else assigned.keys()
+        assigned = member.assigned()
+        room, without = self.window.room, self._without(assigned)
+        if len(assigned) != 1:
+            room = (room + 1) // 2  # so that one partition does not take it all
         try:
             chunks = member.poll(limit=room or 1, wait=self._patience(), busy=self.window.busy(), without=without)
         except (OffsetGone, CorruptLog) as error:
@@ -179,6 +181,11 @@ class Source:
         for chunk in chunks:
             self._unreadable.forget(chunk.partition)
             self.window.add(chunk)
+
+    def _without(self, assigned: Mapping[int, Assigned]) -> Collection[int]:
+        if not self.window.room:
+            return assigned.keys()
+        return self.window.stopped() | self.window.crowding() | self._unreadable.for_now(assigned)
 
     def _leave_out(self, error: OffsetGone | CorruptLog, assigned: Mapping[int, Assigned]) -> None:
         partition, offset = error.partition, error.offset if isinstance(error, OffsetGone) else error.first

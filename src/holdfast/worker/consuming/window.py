@@ -17,6 +17,8 @@ from holdfast.worker.consuming.runs import Held, Runs
 MOST = 2000
 MOST_BYTES = 32 << 20
 """So many messages of a group, and bytes of bodies, a worker holds at most."""
+MOST_FINISHED = 4000
+"""How many that are done behind one that is not are remembered for the next owner; stores keep that many."""
 _NO_CRASHES = Crashes()
 
 
@@ -37,7 +39,9 @@ class Window:
 
     def __init__(self, reading: Reading, clock: Clock) -> None:
         self._attempts = reading.attempts
-        self._tracker = OffsetTracker(limit=MOST, limit_bytes=MOST_BYTES, order=reading.order)
+        self._tracker = OffsetTracker(
+            limit=MOST, limit_bytes=MOST_BYTES, most_finished=MOST_FINISHED, order=reading.order
+        )
         self.runs = Runs(reading, self._tracker, clock)
         """What was handed out."""
         self._lock = self.runs.lock
@@ -115,6 +119,14 @@ class Window:
         """How many more messages may be added, of partitions that are not stopped."""
         with self._lock:
             return self._tracker.room_beside(self.stopped())
+
+    def crowding(self) -> set[int]:
+        """Return the partitions that take as much room as all others have left; none when there are no others."""
+        with self._lock:
+            followed, stopped, room = self._tracker.partitions, self.stopped(), self.room
+            if len(followed) < 2:
+                return set()
+            return {one for one in followed if self._tracker.room_beside(stopped | {one}) >= 2 * room}
 
     def stopped(self) -> set[int]:
         """Return the partitions that go no further."""

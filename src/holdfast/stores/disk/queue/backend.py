@@ -253,13 +253,10 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         with self._open():
             segments = self._opened().segments()
             size = sum(one.bytes for one in segments)
-            what = f"{self.directory}: a journal of {size} bytes in {len(segments)} segments"
+            what = f"{self.directory}: a journal of {size} bytes in {len(segments)} {'file' if len(segments) == 1 else 'files'}"
             free = self._files.free(self.directory)
+        left = f"{free >> 20} MiB left on the disk of the queues"
         low = free < 2 * ROOM
-        room = (
-            Finding("error", f"the disk has {free} bytes left", "nothing can be sent", "make room")
-            if low
-            else Finding("ok", f"the disk has {free} bytes left")
-        )
+        room = Finding("error", left, "nothing can be sent", "make room") if low else Finding("ok", left)
         stats = [self.stats(queue) for queue in self.queues()]
         return [Finding("ok", what), room, *queue_findings(stats), *self._logs.examine()]

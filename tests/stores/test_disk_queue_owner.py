@@ -308,3 +308,64 @@ def test_a_damaged_snapshot_is_left_for_the_one_before(store, tmp_path):
     assert [one.id for one in lease(store)] == ["a", "b", "c"]
     assert store.stats(QUEUE) == store.stats(QUEUE)
     assert store.get(QUEUE, "a").state is State.RUNNING
+
+
+# -- rot ------------------------------------------------------------------------------------------------------
+
+
+def rot(folder, body):
+    """Change one byte of a body where it lies in the journal."""
+    for path in (folder / "queues" / "journal").glob("*.log"):
+        data = path.read_bytes()
+        if (at := data.find(body)) >= 0:
+            with path.open("r+b") as file:
+                file.seek(at)
+                file.write(bytes([body[0] ^ 1]))
+            return
+    raise AssertionError(f"{body!r} is in no segment")
+
+
+@pytest.fixture
+def rotten(store, tmp_path):
+    """A store with jobs a, b and c, whose bodies are no longer in memory, and that of b not on the disk either."""
+    for one in "abc":
+        store.send(QUEUE, [Message(id=one, body=f"the body of {one}".encode())])
+    store._journal._recent.clear()
+    rot(tmp_path, b"the body of b")
+    return store
+
+
+def test_a_job_whose_body_is_damaged_becomes_a_dead_letter_and_the_others_are_leased(rotten):
+    leased = lease(rotten)
+
+    assert [(one.id, one.body) for one in leased] == [("a", b"the body of a"), ("c", b"the body of c")]
+    assert rotten.stats(QUEUE).dead == 1
+    [letter] = rotten.browse(QUEUE, JobFilter(states=(State.DEAD,))).jobs
+    assert letter.id == "b"
+    assert letter.reason.startswith("its body is damaged: ")
+    assert "journal" in letter.reason
+    assert lease(rotten) == []
+
+
+def test_a_dead_letter_whose_body_is_damaged_is_one_after_a_reopen_too(rotten):
+    lease(rotten)
+    rotten._write_snapshot(rotten._journal)  # so that opening need not read what is damaged
+    rotten._release()
+
+    job = rotten.get(QUEUE, "b")
+
+    assert (job.state, job.body, job.runs[0].outcome) == (State.DEAD, b"", "buried")
+    assert job.reason.startswith("its body is damaged: ")
+
+
+def test_a_damaged_result_is_not_taken_for_none(store, tmp_path):
+    store.send(QUEUE, messages("a"))
+    [delivery] = lease(store)
+    store.settle([Ack(delivery.receipt, result=b"the result", keep_result=60)])
+    store._journal._recent.clear()
+    rot(tmp_path, b"the result")
+
+    outcome = store.outcomes(QUEUE, ["a"])["a"]
+
+    assert outcome.state is State.DEAD
+    assert "its result is damaged" in outcome.error.message

@@ -154,7 +154,10 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
                 return []
             command = commands.Lease(queue, holder, lease_id, limit, wanted, max_format)
             granted = self._do(self._engine.lease, command)
-            return self._engine.places[queue].deliver(queue, granted)
+            delivered, lost = self._engine.places[queue].deliver(queue, granted)
+            if lost:  # else every lease to come would meet them again
+                self._do(self._engine.settle, commands.Settle(tuple(lost)))
+            return delivered
 
     def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
         return self._waiting.wait(lambda: self._until_chance(queues, kinds), timeout)

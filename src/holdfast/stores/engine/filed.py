@@ -10,7 +10,7 @@ from holdfast.delivery import Attempt, Reported, keep_runs
 from holdfast.failures import ErrorInfo
 from holdfast.machine import Head, Machine
 from holdfast.message import Message
-from holdfast.stores.engine.papers import Handle, Papers
+from holdfast.stores.engine.papers import Handle, Papers, Unreadable
 
 
 class Run(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -51,9 +51,9 @@ class Filed:
             record = self.records[head.id] = Record(head.seq)
         return record
 
-    def message(self, head: Head) -> Message:
+    def message(self, head: Head) -> Message | Unreadable:
         """Return what was sent."""
-        return self._papers.message(self._handle(head))
+        return self._papers.messages([self._handle(head)])[0]
 
     def _handle(self, head: Head) -> Handle:
         record = self.records.get(head.id)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from holdfast.failures import ErrorInfo
 from holdfast.machine import Change
 from holdfast.message import Message
 
 Handle = Any
 """What a store has in memory to find a paper again: the paper itself, or its number."""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """In place of a paper that the disk does not give back: why."""
+
+    why: str
 
 
 class Papers(Protocol):
@@ -25,14 +33,11 @@ class Papers(Protocol):
     def drop(self, handle: Handle) -> None:
         """Take note that the message under this handle is needed no more."""
 
-    def message(self, handle: Handle) -> Message:
-        """Return a message."""
-
-    def messages(self, handles: Sequence[Handle]) -> list[Message]:
-        """Return several, in this order."""
+    def messages(self, handles: Sequence[Handle]) -> Sequence[Message | Unreadable]:
+        """Return messages, in this order."""
 
     def error(self, handle: Handle) -> ErrorInfo:
-        """Return the error of a run."""
+        """Return the error of a run; one that says so when it cannot be read."""
 
-    def result(self, handle: Handle) -> bytes:
+    def result(self, handle: Handle) -> bytes | Unreadable:
         """Return a result."""

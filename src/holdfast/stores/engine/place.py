@@ -13,14 +13,17 @@ from holdfast.delivery import (
     JobView,
     Nack,
     Outcome,
+    Receipt,
     Report,
     Reported,
     Settlement,
     State,
 )
+from holdfast.failures import ErrorInfo
 from holdfast.machine import Change, DeadLetter, Head, ended_run, failed_run, lost_run, seen_state
 from holdfast.message import Message
 from holdfast.stores.engine.filed import Filed
+from holdfast.stores.engine.papers import Unreadable
 
 
 class Place(Filed):
@@ -65,10 +68,15 @@ class Place(Filed):
             self.note(head, letter.run(now), letter.error, number + 1)
         return head is not None
 
-    def deliver(self, queue: str, heads: Sequence[Head]) -> list[Delivery]:
-        """Return the deliveries of heads that were just granted."""
-        messages = self._papers.messages([self._handle(head) for head in heads])
-        return [_delivery(queue, head, message) for head, message in zip(heads, messages, strict=True)]
+    def deliver(self, queue: str, heads: Sequence[Head]) -> tuple[list[Delivery], list[Burial]]:
+        """Return the deliveries of heads that were just granted, and how those end whose message cannot be read."""
+        delivered, lost = list[Delivery](), list[Burial]()
+        for head, message in zip(heads, self._papers.messages([self._handle(head) for head in heads]), strict=True):
+            if isinstance(message, Unreadable):
+                lost.append(Burial(Receipt(queue, head.id, head.token), f"its body is damaged: {message.why}"))
+            else:
+                delivered.append(_delivery(queue, head, message))
+        return delivered, lost
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -139,13 +147,17 @@ class Place(Filed):
         value = error = None
         if record is not None and record.result is not None:
             value = self._papers.result(record.result)
+            if isinstance(value, Unreadable):
+                return _lost_result(value.why)
         if record is not None and record.runs and state is State.DEAD:
             error = self._attempt(record.runs[-1]).error
         return Outcome(state, value, head.reason or ("expired" if state is State.EXPIRED else None), error)
 
     def view(self, queue: str, head: Head, now: int, *, runs: bool) -> JobView:
-        """Return a job as it stands at ``now``."""
+        """Return a job as it stands at ``now``; without its body when that cannot be read."""
         record, message, state = self.records.get(head.id), self.message(head), seen_state(head, now)
+        if isinstance(message, Unreadable):
+            message = _NOTHING
         ended = head.expires if state is State.EXPIRED and head.ended is None else head.ended
         done = () if state is not State.DONE else (ended_run(head, "done", head.ended or now),)
         progress = None if record is None else record.progress
@@ -177,6 +189,15 @@ class Place(Filed):
             runs=(*self.runs(head), *done) if runs else (),
             progress=progress[1] if progress and progress[0] == head.token else None,
         )
+
+
+_NOTHING = Message(id="-", body=b"")
+
+
+def _lost_result(why: str) -> Outcome:
+    """Return the outcome of a job that is done, for a waiter who is not to take nothing for its value."""
+    reason = f"its result is damaged: {why}"
+    return Outcome(State.DEAD, None, reason, ErrorInfo("CorruptLog", reason))
 
 
 def _delivery(queue: str, head: Head, message: Message) -> Delivery:

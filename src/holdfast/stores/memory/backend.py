@@ -40,9 +40,6 @@ class MemoryPapers:
     def drop(self, handle: Message) -> None:
         self.bytes -= len(handle.body)
 
-    def message(self, handle: Message) -> Message:
-        return handle
-
     def messages(self, handles: Sequence[Message]) -> list[Message]:
         return list(handles)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from holdfast.clock import Clock
-from holdfast.errors import BackendError, OffsetGone
+from holdfast.errors import BackendError, CorruptLog, OffsetGone
 from holdfast.logged import Columns
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.options import PartitionOptions, Report, SegmentInfo
 from holdfast.stores.disk.partition import Partition
 from holdfast.stores.disk.reading import PartitionReader
+from holdfast.stores.engine.papers import Unreadable
 
 RECENT_BYTES = 16 << 20
 """How many bytes of papers that were just written are kept in memory: most are read soon."""
@@ -93,23 +95,35 @@ class Journal:
                 yield from enumerate(chunk.bodies, chunk.base)
             begin = chunks[-1].next
 
-    def read(self, number: int) -> bytes:
-        """Return a paper."""
-        return self.read_many([number])[0]
-
-    def read_many(self, numbers: Sequence[int]) -> list[bytes]:
+    def read(self, numbers: Sequence[int]) -> list[bytes | Unreadable]:
         """Return papers, in this order."""
+        found: dict[int, bytes | Unreadable] = {}
         with self._lock:
-            found = {number: self._recent[number] for number in numbers if number in self._recent}
+            found.update((number, self._recent[number]) for number in numbers if number in self._recent)
         missing = sorted(number for number in numbers if number not in found)
         while missing:
-            ahead = min(missing[-1] - missing[0] + 1, READ_LIMIT)
-            for chunk in self._reader.read(missing[0], limit=ahead, max_bytes=READ_BYTES):
-                found.update(zip(range(chunk.base, chunk.next), chunk.bodies, strict=True))
-            if missing[0] not in found:
-                raise OffsetGone("a paper is gone", partition=0, offset=missing[0], first=self.first, next=self.next)
+            found.update(self._read(missing[0], min(missing[-1] - missing[0] + 1, READ_LIMIT)))
             missing = list(itertools.dropwhile(found.__contains__, missing))
         return [found[number] for number in numbers]
+
+    def _read(self, number: int, ahead: int) -> Iterator[tuple[int, bytes | Unreadable]]:
+        """Yield the messages from ``number`` on, that one at least."""
+        try:
+            chunks = self._reader.read(number, limit=ahead, max_bytes=READ_BYTES)
+        except CorruptLog as error:
+            lost = range(number, max(number + 1, min(error.next, number + ahead)))
+            yield from zip(lost, itertools.repeat(Unreadable(str(error))))
+        except OffsetGone as error:
+            yield number, Unreadable(str(error))
+        except BackendError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EIO:
+                raise
+            yield number, Unreadable(str(error))
+        else:
+            if not chunks or chunks[0].base > number:
+                yield number, Unreadable(f"{self._reader.directory}: offset {number} was lost")
+            for chunk in chunks:
+                yield from enumerate(chunk.bodies, chunk.base)
 
     def _trim(self) -> None:
         """Keep no more than there may be, but what readers do not see yet."""

@@ -9,6 +9,7 @@ from holdfast.machine import Change
 from holdfast.message import Message
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.records import read_error, read_message
+from holdfast.stores.engine.papers import Unreadable
 
 
 class JournalPapers:
@@ -25,14 +26,15 @@ class JournalPapers:
     def drop(self, handle: int) -> None:
         """Do nothing: what nobody needs goes with its segment."""
 
-    def message(self, handle: int) -> Message:
-        return read_message(self.journal.read(handle))
-
-    def messages(self, handles: Sequence[int]) -> list[Message]:
-        return list(map(read_message, self.journal.read_many(handles)))
+    def messages(self, handles: Sequence[int]) -> list[Message | Unreadable]:
+        papers = self.journal.read(handles)
+        return [paper if isinstance(paper, Unreadable) else read_message(paper) for paper in papers]
 
     def error(self, handle: int) -> ErrorInfo:
-        return read_error(self.journal.read(handle))
+        [paper] = self.journal.read([handle])
+        if isinstance(paper, Unreadable):
+            return ErrorInfo("CorruptLog", f"the error is damaged: {paper.why}")
+        return read_error(paper)
 
-    def result(self, handle: int) -> bytes:
-        return self.journal.read(handle)
+    def result(self, handle: int) -> bytes | Unreadable:
+        return self.journal.read([handle])[0]

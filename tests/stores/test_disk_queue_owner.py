@@ -287,7 +287,7 @@ def size_of(store):
 
 
 def test_a_snapshot_gives_back_the_room_of_jobs_that_are_done(store, monkeypatch):
-    monkeypatch.setattr("holdfast.stores.disk.queue.backend.SNAPSHOT_LEAST", 1 << 16)
+    monkeypatch.setattr("holdfast.stores.disk.queue.space.LEAST", 1 << 16)
     store.declare(QUEUE, QueueSettings(done_for=0, dedupe_window=0))
 
     work_off(store, 100)

@@ -74,6 +74,11 @@ class Heads:
         """Return all heads, the last that came first."""
         return (one if isinstance(one, Head) else self.unpacked(one) for one in reversed(self._all.values()))
 
+    def numbers(self) -> Iterator[tuple[str, int]]:
+        """Return the id and the ``seq`` of each."""
+        for job_id, one in self._all.items():
+            yield job_id, int.from_bytes(one[8:16]) if isinstance(one, bytes) else one.seq
+
     def apart(self) -> tuple[list[Head], list[bytes], list[Sort]]:
         """Return the heads, the rows, and the sorts that rows name by their place in this list."""
         every = self._all.values()

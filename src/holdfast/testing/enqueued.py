@@ -99,7 +99,8 @@ class RecordingStore(MemoryBackend):
     def _now(self, queue: str, message: Message) -> Message:
         place = self._engine.places.get(queue)
         head = None if place is None else place.machine.heads.get(message.id)
-        return message if place is None or head is None else place.message(head)
+        now = None if place is None or head is None else place.message(head)
+        return now if isinstance(now, Message) else message
 
 
 def enqueued(tasks: Registry, sent: Sent) -> Enqueued:

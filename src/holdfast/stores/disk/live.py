@@ -236,12 +236,16 @@ class Live:
         self._with_room(segment.seal)
         self._succeed()
 
-    def mend(self) -> None:
+    def mend(self, *, give_up: bool = False) -> None:
         """Begin a new segment if the old one cannot be written to any more.
 
-        ``BackendError`` when what was stable in it cannot be read back.
+        ``BackendError`` when what was stable in it cannot be read back, and always where the partition does not go on,
+        unless its owner says ``give_up``: an opening then does not find what is lost, though the system may show it.
         """
         if self.segment.poisoned:
+            if not (give_up or self.options.go_on):
+                text = f"a sync of {self.segment.path.name} failed: what was written without waiting for it is lost"
+                raise BackendError(text, retryable=True, outcome_unknown=True)
             self._abandon()
         elif self.segment.sealed:
             self._succeed()

@@ -21,7 +21,8 @@ class PartitionOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``interval_bytes`` are not; *os* when a segment is sealed, and at close. ``linger`` (at most 5 ms) is how long an
     append that finds nobody at the disk waits for others. ``reserve_bytes`` are kept in a file of their own, to be
     able to end a segment on a full disk. A partition that was idle for ``idle_mark`` writes a mark, which lets an
-    opening tell rot in what was appended last from an append that a power cut tore.
+    opening tell rot in what was appended last from an append that a power cut tore. A partition that does not
+    ``go_on`` refuses everything after a failed sync, until it is opened again.
     """
 
     sync: Sync = "always"
@@ -32,6 +33,7 @@ class PartitionOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression: Compression = "none"
     reserve_bytes: int = 16 << 20
     idle_mark: float = 0.2
+    go_on: bool = True
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -88,7 +88,7 @@ class Partition:
         """Add the messages and return their offset without waiting for a sync; the next one covers them.
 
         They are in order with all other appends, and survive the end of this process. If that sync fails they are
-        lost, and the next append, write or flush says so: ``BackendError(outcome_unknown=True)``; see ``lost_until``.
+        lost, and the next append, write or flush says so: ``BackendError(outcome_unknown=True)``.
         """
         body = packed(columns, self.options.compression)
         with self._writing:
@@ -115,6 +115,13 @@ class Partition:
     def roll(self) -> None:
         """End the segment and begin another, unless it has nothing."""
         self._submit(Wish(self._roll))
+
+    def cut(self) -> None:
+        """Give up what a failed sync may have lost, so that the next opening does not find it; nothing if none failed.
+
+        For a partition that does not go on; ``BackendError`` when the disk refuses: call it again before it is opened.
+        """
+        self._submit(Wish(self._cut))
 
     def close(self) -> None:
         """Sync everything, say in the segment that it ends in good order, let go of the files. May be repeated."""
@@ -160,11 +167,6 @@ class Partition:
     def segments(self) -> list[SegmentInfo]:
         """Return the segments, oldest first; the last one is being written."""
         return self._live.segments()
-
-    @property
-    def lost_until(self) -> int:
-        """Behind the last offset that ``write`` returned and a failed sync lost; 0 when there is none."""
-        return self._live.losses.until
 
     def drop_until(self, offset: int) -> tuple[int, int]:
         """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
@@ -257,6 +259,11 @@ class Partition:
         with self._writing:
             self._ready()
             self._live.roll()
+
+    def _cut(self) -> None:
+        with self._writing:
+            if not self._closed and self._live.segment.poisoned:
+                self._live.mend(give_up=True)
 
     def _close(self) -> None:
         with self._writing:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from holdfast.clock import Clock
 from holdfast.config import QueueSettings
@@ -87,11 +87,11 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
         if self._closed:
             raise Closed(f"the {self._name} is closed")
 
-    def _reached(self) -> int:
+    def _reached(self) -> object:
         """Return how far what was done goes, for ``_make_durable``."""
-        return 0
+        return None
 
-    def _make_durable(self, reached: int) -> None:
+    def _make_durable(self, reached: Any) -> None:
         """Block until all that was done by then is safe to the store's level."""
 
     def _do(self, carry_out: Callable[[C, At], T], command: C, papers: int = 0) -> T:

@@ -86,9 +86,10 @@ class Filed:
 
     def handles(self) -> Iterator[Handle]:
         """Return the handles of all papers that are still needed."""
-        for head in self.machine.heads.values():
-            yield self._handle(head)
-        for record in self.records.values():
+        records = self.records
+        for job_id, seq in self.machine.heads.numbers():
+            yield records[job_id].message if job_id in records else seq
+        for record in records.values():
             if record.result is not None:
                 yield record.result
             yield from (run.error for run in record.runs if run.error is not None)

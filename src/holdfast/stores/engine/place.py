@@ -144,11 +144,12 @@ class Place(Filed):
         if head is None or state not in ENDED:
             return None
         record = self.records.get(job_id)
-        value = error = None
+        value: bytes | Unreadable | None = None
+        error = None
         if record is not None and record.result is not None:
             value = self._papers.result(record.result)
-            if isinstance(value, Unreadable):
-                return _lost_result(value.why)
+        if isinstance(value, Unreadable):
+            return _lost_result(value.why)
         if record is not None and record.runs and state is State.DEAD:
             error = self._attempt(record.runs[-1]).error
         return Outcome(state, value, head.reason or ("expired" if state is State.EXPIRED else None), error)

@@ -9,23 +9,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from holdfast.capabilities import Doctor, Finding, Logs
 from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.config import BATCH_MOST
 from holdfast.contract import Features
-from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
+from holdfast.delivery import Tidied
+from holdfast.errors import BackendError, HoldfastError, QueueFull
 from holdfast.stores.disk.files import Files, in_words
 from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Report
-from holdfast.stores.disk.queue import records, snapshots
+from holdfast.stores.disk.queue import records
 from holdfast.stores.disk.queue.forks import abandon_at_fork
 from holdfast.stores.disk.queue.guests import forwards
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.owner import OwnerLock
 from holdfast.stores.disk.queue.papers import JournalPapers
-from holdfast.stores.disk.queue.replaying import lowest, replay
+from holdfast.stores.disk.queue.replaying import replay
+from holdfast.stores.disk.queue.snapshots import Snapshots
 from holdfast.stores.disk.queue.sockets import Answering
-from holdfast.stores.disk.writer import NO_ROOM
+from holdfast.stores.disk.queue.space import Space
 from holdfast.stores.engine import Engine, EngineBackend, commands, dumps
 from holdfast.stores.engine.commands import At
 from holdfast.stores.engine.face import C, T
@@ -33,8 +37,6 @@ from holdfast.stores.queue_findings import queue_findings
 
 MAX_BODY = BATCH_MOST - (1 << 20)
 COMMAND_MOST = 16 << 20
-SNAPSHOT_LEAST = 16 << 20
-"""A snapshot is due when the journal has grown by as much as the last one has bytes, and by this at least."""
 ROOM = 32 << 20
 """While the disk has less left for us, nothing is sent: what is there can still be worked off."""
 
@@ -63,13 +65,13 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         self.directory, self._options, self._files, self._report = root / "queues", options, files or Files(), report
         self._logs = DiskLogs(root, clock, options, self._files, close_store=self.close)
         self._papers = JournalPapers()
-        self._snapshots = snapshots.Snapshots(self.directory, self._files)
-        self._snapshot_bytes = 0
+        self._snapshots = Snapshots(self.directory, self._files)
         self._owner: OwnerLock | None = None
         self._journal: Journal | None = None
         self._answering: Answering | None = None
         self._broken = False
         super().__init__(Engine(self._papers, lambda queue, job_ids: None), clock, "disk store")
+        self._space = Space(self._snapshots, self._engine, self._papers)
         abandon_at_fork(self)
 
     # -- opening --------------------------------------------------------------------------------------------------
@@ -77,6 +79,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
     def _check_open(self) -> None:
         super()._check_open()
         if self._broken:
+            if self._journal is not None:
+                self._journal.cut()
             self._let_go()
         if self._journal is None:
             try:
@@ -104,9 +108,10 @@ class DiskQueues(EngineBackend, Doctor, Logs):
             clock=self._clock,
             report=self._report,
         )
-        in_order = self._rebuild(self._engine, self._journal)
+        in_order = self._rebuild(self._engine, self._papers, self._journal)
         self._broken = False
         self._do(self._engine.open, commands.Open(boot_id(), jumps=not in_order))
+        self._journal.flush()  # before any lease: were both lost, the next opening would give its token again
         with suppress(OSError):  # a system without such sockets: others are told who owns the queues, and no more
             self._answering = Answering(self.directory, self._answer)
 
@@ -119,22 +124,32 @@ class DiskQueues(EngineBackend, Doctor, Logs):
 
     def _make_directories(self) -> None:
         for directory in (self.directory.parent, self.directory, self.directory / "journal"):
-            if not directory.is_dir():
+            if self._files.identity(directory) is None:
                 self._files.make_directory(directory)
                 self._files.sync_directory(directory.parent)
 
-    def _rebuild(self, engine: Engine, journal: Journal) -> bool:
+    def _rebuild(self, engine: Engine, papers: JournalPapers, journal: Journal) -> bool:
         """Make the engine what it was; tell whether whoever wrote last has closed in order."""
-        begin = journal.first
+        begin, newest = 0, self._snapshots.newest()
         engine.clear()
-        if (newest := self._snapshots.newest()) is not None:
-            begin, dump, self._snapshot_bytes = newest
-            dumps.load(engine, dump)
-        last = deque(replay(engine, journal, begin), maxlen=1)
+        papers.moved = {}
+        if newest is not None:
+            begin, dump, self._space.last_bytes = newest
+            dumps.load(engine, dump.engine)
+            papers.moved = dump.moved
+        elif not self._snapshots.numbers():
+            begin = journal.first
+        if not journal.first <= begin <= journal.next:
+            raise BackendError(
+                f"{self.directory} cannot be opened: its journal has {journal.first} to {journal.next} (not included), "
+                f"and the newest snapshot that is whole goes to {begin}; restore the directory from a copy"
+            )
+        last = deque(replay(engine, papers, journal, begin), maxlen=1)
         return not last or isinstance(last[0], commands.Close)
 
     def _let_go(self) -> None:
         """Close everything, whatever state it is in; the next call opens it again."""
+        self._space.rest()
         answering, self._answering = self._answering, None
         if answering is not None:
             answering.stop()
@@ -163,10 +178,14 @@ class DiskQueues(EngineBackend, Doctor, Logs):
             if isinstance(command, commands.Send):
                 raise
             raise BackendError(str(error), retryable=True) from error
-        except BackendError:
+        except BaseException:
             self._broken = True
             raise
-        return carry_out(command, At(wall, boot, number + 1))
+        try:
+            return carry_out(command, At(wall, boot, number + 1))
+        except BaseException as error:
+            self._broken = not isinstance(error, Exception)  # an interrupt came in the middle
+            raise
 
     def _check_disk(self, size: int) -> None:
         if self._files.free(self.directory) < ROOM + size:
@@ -176,46 +195,48 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         assert self._journal is not None
         return self._journal
 
-    def _reached(self) -> int:
-        return self._opened().next
+    def _reached(self) -> tuple[Journal, int]:
+        return self._opened(), self._opened().next
 
-    def _make_durable(self, reached: int) -> None:
-        journal = self._journal
-        if journal is None:
-            raise Closed(f"the {self._name} was closed meanwhile")
+    def _make_durable(self, reached: tuple[Journal, int]) -> None:
+        journal, until = reached
         try:
-            journal.make_durable(reached)
+            journal.make_durable(until)
         except BackendError:
-            self._broken = True  # what was carried out here may not be what is on the disk
+            self._broken = self._broken or journal is self._journal  # what was carried out may not be on the disk
             raise
-        if self._needs_snapshot(journal):
-            with self._lock:
-                if journal is self._journal and self._needs_snapshot(journal):
-                    self._write_snapshot(journal)
-
-    def _needs_snapshot(self, journal: Journal) -> bool:
-        return journal.written >= max(SNAPSHOT_LEAST, self._snapshot_bytes)
+        if self._space.is_due(journal):
+            self._write_snapshot(journal)
 
     def _write_snapshot(self, journal: Journal) -> None:
-        """Write down what is in memory, and drop what is needed no more of the journal."""
-        number, body = journal.next, snapshots.encoded(dumps.dump(self._engine))
-        journal.make_durable(number)
-        journal.written = 0
-        try:
-            self._snapshot_bytes = self._snapshots.write(number, body)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise BackendError(f"no snapshot of {self.directory} could be written: {error}") from error
-            return
-        older = self._snapshots.numbers()[0]
-        journal.drop_until(min(older, lowest(self._engine, number)))
+        """Write down what is in memory; the store is held while that is put together, and not while it is written."""
+        with self._lock:
+            picture = self._space.take(journal) if journal is self._journal and not self._broken else None
+        if picture is not None:
+            self._space.keep(journal, picture)
+
+    def tidy(self, limit: int = 1000) -> Tidied:
+        tidied = super().tidy(limit)
+        with self._open():
+            journal = self._opened()
+            self._papers.forget(journal.first)
+            batch = self._space.batch()
+            if (
+                batch
+                and self._files.free(self.directory) >= 2 * ROOM
+                and (copied := self._papers.copied(batch)).numbers
+            ):
+                self._do(self._papers.move, copied)
+            return msgspec.structs.replace(tidied, more=tidied.more or self._space.has_more)
 
     # -- forks ----------------------------------------------------------------------------------------------------
 
     def hold(self) -> None:
         self._lock.acquire()
+        self._space.hold()
 
     def let_in(self) -> None:
+        self._space.let_in()
         self._lock.release()
 
     def abandon(self) -> None:
@@ -243,9 +264,13 @@ class DiskQueues(EngineBackend, Doctor, Logs):
             return super().close()
 
     def _release(self) -> None:
-        if not self._broken:
-            self._do(self._engine.close, commands.Close())
-        self._let_go()
+        try:
+            if not self._broken:
+                self._do(self._engine.close, commands.Close())
+            elif self._journal is not None:
+                self._journal.cut()
+        finally:
+            self._let_go()
 
     def examine(self) -> list[Finding]:
         if self._files.identity(self.directory) is None:  # nobody has made a queue here; looking makes none

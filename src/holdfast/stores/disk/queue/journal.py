@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from holdfast.clock import Clock
-from holdfast.errors import BackendError, CorruptLog, OffsetGone
+from holdfast.errors import BackendError, Closed, CorruptLog, OffsetGone
 from holdfast.logged import Columns
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.options import PartitionOptions, Report, SegmentInfo
@@ -19,6 +21,8 @@ from holdfast.stores.engine.papers import Unreadable
 
 RECENT_BYTES = 16 << 20
 """How many bytes of papers that were just written are kept in memory: most are read soon."""
+SEGMENT_MOST = 32 << 20
+"""Bytes of a segment, at the most: what is needed no more goes by whole segments."""
 READ_LIMIT = 512
 READ_BYTES = 4 << 20
 
@@ -41,6 +45,7 @@ class Journal:
         clock: Clock,
         report: Callable[[Report], None],
     ) -> None:
+        options = msgspec.structs.replace(options, segment_bytes=min(options.segment_bytes, SEGMENT_MOST), go_on=False)
         self._partition = Partition.open(
             directory, files, options, store=store, epoch=epoch, clock=clock, report=report
         )
@@ -51,6 +56,11 @@ class Journal:
         self._lock = threading.Lock()
         self.written = 0
         """Bytes put since this was opened."""
+
+    @property
+    def directory(self) -> Path:
+        """Where it lies."""
+        return self._reader.directory
 
     @property
     def next(self) -> int:
@@ -74,19 +84,27 @@ class Journal:
         return number
 
     def make_durable(self, until: int) -> None:
-        """Return when everything below this number is as safe as the partition promises.
+        """Return when everything below this number, which was put here, is as safe as the partition promises.
 
-        ``BackendError`` from a failed sync on, whoever met it: what others wrote is lost with it.
+        After a sync that failed, in whatever thread, ``BackendError(outcome_unknown=True)`` for all that it was for.
         """
-        if self._waits and self._partition.durable < until:
+        if not self._waits or self._partition.durable >= until:
+            return
+        try:
             self._partition.flush()
-        if self._partition.lost_until:
-            raise BackendError("a sync of the journal of the queues failed", retryable=True, outcome_unknown=True)
+        except Closed as error:
+            if self._partition.durable < until:
+                text = f"{self._reader.directory} was closed after a failed sync"
+                raise BackendError(text, retryable=True, outcome_unknown=True) from error
+
+    def flush(self) -> None:
+        """Return when everything put before is on the disk, whatever the partition promises."""
+        self._partition.flush()
 
     def messages(self, begin: int) -> Iterator[tuple[int, bytes]]:
         """Return all messages from ``begin`` on, entries and papers, each with its number."""
-        end = self.next
         self._partition.flush()
+        end = self._partition.durable  # offsets that a failed sync took with it may follow
         while begin < end:
             chunks = self._reader.read(begin, limit=READ_LIMIT, max_bytes=READ_BYTES)
             if not chunks:
@@ -114,6 +132,8 @@ class Journal:
             lost = range(number, max(number + 1, min(error.next, number + ahead)))
             yield from zip(lost, itertools.repeat(Unreadable(str(error))))
         except OffsetGone as error:
+            if number >= error.next:
+                raise  # it is not lost: it was not to be asked for
             yield number, Unreadable(str(error))
         except BackendError as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EIO:
@@ -143,6 +163,10 @@ class Journal:
     def drop_until(self, number: int) -> int:
         """Remove the sealed segments that lie below; return how many bytes went."""
         return self._partition.drop_until(number)[1]
+
+    def cut(self) -> None:
+        """Give up, for good, what a failed sync may have lost. ``BackendError`` when the disk refuses."""
+        self._partition.cut()
 
     def close(self) -> None:
         """Sync, and let go. May be repeated."""

@@ -28,6 +28,14 @@ BLANK = Message(id="-", body=b"")
 NO_ERROR = ErrorInfo("", "")
 T = TypeVar("T")
 
+
+class Move(Command, frozen=True):
+    """Read the papers of these numbers here from now on. Papers: a copy of each."""
+
+    numbers: tuple[int, ...]
+    papers: tuple[bytes, ...]
+
+
 AnyCommand = (
     commands.Declare
     | commands.Destroy
@@ -51,6 +59,7 @@ AnyCommand = (
     | commands.Fire
     | commands.Open
     | commands.Close
+    | Move
 )
 
 
@@ -66,6 +75,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _entry = msgspec.msgpack.Decoder(Entry).decode
+_format = msgspec.msgpack.Decoder(tuple[int, int, int, int, msgspec.Raw]).decode
 _error = msgspec.msgpack.Decoder(ErrorInfo).decode
 _message = msgspec.msgpack.Decoder(
     tuple[
@@ -97,6 +107,12 @@ def record(command: Command, wall: int, boot: int) -> list[bytes]:
 def read_entry(body: bytes) -> Entry:
     """Return an entry; ``BackendError`` when a later release wrote it."""
     try:
+        format_ = _format(body)[0]
+        if format_ > FORMAT:
+            raise BackendError(
+                f"the queues' journal has entries of format {format_}, which a later release of Holdfast wrote; this "
+                f"one reads formats up to {FORMAT}: open it with that release"
+            )
         return _entry(body)
     except msgspec.DecodeError as error:
         raise BackendError(f"the queues' journal has an entry that this release cannot read: {error}") from error
@@ -197,6 +213,8 @@ def _walk(command: Command, swap: Swap) -> Command:
         case commands.Fire():
             firings = tuple(_swapped_firing(firing, swap) for firing in command.firings)
             return msgspec.structs.replace(command, firings=firings)
+        case Move():
+            return msgspec.structs.replace(command, papers=tuple(map(swap, command.papers)))
         case _:
             return command
 

@@ -1,7 +1,7 @@
 """Snapshots of the queues: all that is in memory, as of a place in the journal, so that only what follows is replayed.
 
 A file ``snapshot-<number, 20 digits>``, little-endian: magic 8 · format u32 · CRC-32 of the rest u32 · a msgpack
-:class:`~holdfast.stores.engine.dumps.EngineDump`. ``number`` is that of the first record which is not in it. Written
+:class:`Dump`. ``number`` is that of the first record which is not in it. Written
 to a temporary name, synced, renamed, the directory synced; the last two are kept, should one of them be damaged.
 """
 
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.errors import BackendError
 from holdfast.stores.disk.files import Files
+from holdfast.stores.engine import Engine, dumps
 from holdfast.stores.engine.dumps import EngineDump
 
 MAGIC = b"HFQUEUE\n"
@@ -22,13 +24,22 @@ FORMAT = 1
 KEPT = 2
 _PREFIX = "snapshot-"
 _HEADER = struct.Struct("<8sII")
+
+
+class Dump(msgspec.Struct, frozen=True, array_like=True):
+    """What is in memory: the engine, and where papers are that were copied, by the number they had at first."""
+
+    engine: EngineDump
+    moved: dict[int, int]
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(EngineDump).decode
+_decode = msgspec.msgpack.Decoder(Dump).decode
 
 
-def encoded(dump: EngineDump) -> bytes:
-    """Return a dump as the body of a snapshot."""
-    return _encode(dump)
+def encoded(engine: Engine, moved: dict[int, int]) -> bytes:
+    """Return the body of a snapshot."""
+    return _encode(Dump(dumps.dump(engine), moved))
 
 
 class Snapshots:
@@ -37,16 +48,25 @@ class Snapshots:
     def __init__(self, directory: Path, files: Files) -> None:
         self._directory, self._files = directory, files
 
-    def newest(self) -> tuple[int, EngineDump, int] | None:
-        """Return the newest snapshot that is whole: its number, what it says, its bytes; None when there is none."""
+    def newest(self) -> tuple[int, Dump, int] | None:
+        """Return the newest snapshot that is whole: its number, what it says, its bytes; None when there is none.
+
+        ``BackendError`` when a later release wrote it.
+        """
         for number in reversed(self.numbers()):
             data = self._read(number)
             if len(data) < _HEADER.size:
                 continue
             magic, format_, crc = _HEADER.unpack_from(data)
             body = memoryview(data)[_HEADER.size :]
-            if (magic, format_, crc) == (MAGIC, FORMAT, zlib.crc32(body)):
-                return number, _decode(body), len(data)
+            if (magic, crc) != (MAGIC, zlib.crc32(body)):
+                continue
+            if format_ > FORMAT:
+                raise BackendError(
+                    f"{self._path(number)} is of format {format_}, which a later release of Holdfast wrote; this one "
+                    f"reads formats up to {FORMAT}: open it with that release"
+                )
+            return number, _decode(body), len(data)
         return None
 
     def numbers(self) -> list[int]:
@@ -64,6 +84,9 @@ class Snapshots:
             while at < len(pieces):
                 at += self._files.write(fd, [pieces[at:]], at)
             self._files.sync(fd)
+        except BaseException:
+            self._files.remove(temporary)
+            raise
         finally:
             self._files.close(fd)
         self._files.rename(temporary, path)

@@ -129,7 +129,7 @@ class ExamineLogCases(Cases):
 
         assert self.told("warn") == self.told("error") == ""
         assert f"log {LOG!r}: 2 messages" in self.told("ok")
-        assert "1 messages behind, 1 holders read it" in self.told("ok")
+        assert "1 message behind, read by 1 holder" in self.told("ok")
 
     def test_a_log_at_its_limit_is_found(self) -> None:
         """Appends are refused, or soon will be."""
@@ -149,7 +149,7 @@ class ExamineLogCases(Cases):
         self.elapse(DAY)
 
         assert before == ""
-        assert "group 'readers' of log 'events' seems to be forgotten, 1 messages behind" in self.told("warn")
+        assert "group 'readers' of log 'events' seems to be forgotten, 1 message behind" in self.told("warn")
 
     def test_a_forgotten_group_that_pins_data_is_found_with_its_bytes(self) -> None:
         """What would go without it (I-W10)."""
@@ -167,7 +167,7 @@ class ExamineLogCases(Cases):
         self.read("readers", 1, stay=True)
         self.elapse(1000)
 
-        assert "1 messages behind, the oldest for 1000 s" in self.told("warn")
+        assert "1 message behind, the oldest for 1000 s" in self.told("warn")
 
     def test_a_group_that_missed_messages_is_found(self) -> None:
         """Retention was faster than it."""

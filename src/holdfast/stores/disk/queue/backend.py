@@ -278,7 +278,7 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         with self._open():
             segments = self._opened().segments()
             size = sum(one.bytes for one in segments)
-            what = f"{self.directory}: a journal of {size} bytes in {len(segments)} {'file' if len(segments) == 1 else 'files'}"
+            what = f"{self.directory}: a journal of {size >> 10} KiB, files: {len(segments)}"
             free = self._files.free(self.directory)
         left = f"{free >> 20} MiB left on the disk of the queues"
         low = free < 2 * ROOM

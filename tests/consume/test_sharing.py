@@ -7,10 +7,12 @@ import pytest
 from holdfast import CONTEXT, App, Context
 from holdfast.clock import SYSTEM
 from holdfast.config import LogSettings, parse_url
+from holdfast.delivery import HolderInfo
 from holdfast.errors import BackendError
 from holdfast.events import Lost
-from holdfast.logged import LogMessage
+from holdfast.logged import LogMessage, Start
 from holdfast.stores import open_store
+from holdfast.testing.clock import MovableClock
 from holdfast.testing.faults import Faults
 from tests.consume.conftest import AT_ONCE, Orders, dead, wait_until
 
@@ -268,3 +270,20 @@ def test_a_quiet_worker_lets_others_have_its_partitions(four, worker, heard):
     for partition in range(4):
         four.append(b"", partition=partition)
     heard.wait_for(4)
+
+
+def test_who_beats_for_a_silent_process_keeps_its_partitions_too():
+    clock = MovableClock(ticking=False)
+    with App("memory:", clock=clock, logger=None) as app:
+        app.log("orders").declare(LogSettings())
+        silent, other = (HolderInfo(id=name, pid=2**22 + 1, ttl=10) for name in ("child#1", "other#1"))
+        member, newcomer = (app.log_backend.join("orders", "billing", one, start=Start()) for one in (silent, other))
+        member.poll(limit=1, wait=0)
+        supervisor = app._life.served()
+        for _ in range(3):
+            clock.move(6)
+            supervisor.beat(silent)
+        newcomer.poll(limit=1, wait=0)
+
+        assert list(member.assigned()) == [0]
+        assert list(newcomer.assigned()) == []

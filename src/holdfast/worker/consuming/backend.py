@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -136,14 +137,16 @@ class Consuming(QueueBackend):
 
     def beat(self, holder: HolderInfo) -> Beat:
         answer = self.store.beat(holder)
-        if not answer.alive or not self._sources:
+        is_own = holder.pid in (0, os.getpid())
+        if not answer.alive or (is_own and not self._sources):
             return answer
-        for queue, source in self._sources.items():
-            source.hold(holder)
-            source.paused = source.paused or queue in answer.paused
+        if is_own:
+            for queue, source in self._sources.items():
+                source.hold(holder)
+                source.paused = source.paused or queue in answer.paused
         try:
             alive = self._logs.store().beat(holder)
-        except BackendError as error:  # the jobs of queues go on; members ask for themselves
+        except HoldfastError as error:  # the jobs of queues go on; members ask for themselves
             self._events.logger.debug("the logs did not answer a beat: %s", error)
             return answer
         return answer if alive else msgspec.structs.replace(answer, alive=False)

@@ -44,7 +44,7 @@ def test_a_password_is_masked_wherever_the_url_is_shown():
 
 @pytest.mark.parametrize("text", ["", "jobs.db", "/var/lib/jobs.db", "://x"])
 def test_what_is_no_url_is_refused_with_an_example(text):
-    with pytest.raises(ConfigError, match=r"write for example sqlite:///jobs\.db or memory:"):
+    with pytest.raises(ConfigError, match=r"write for example sqlite:///jobs\.db, disk:data or memory:"):
         parse_url(text)
 
 

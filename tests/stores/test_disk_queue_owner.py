@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tracemalloc
@@ -18,6 +19,7 @@ from holdfast.message import Message
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.options import PartitionOptions
 from holdfast.stores.disk.queue import DiskQueues
+from holdfast.stores.disk.queue.sockets import ask
 from holdfast.testing.clock import MovableClock
 from holdfast.testing.conformance.programs import CHILD
 from tests.stores.disk_queue_harness import DiskHarness
@@ -159,6 +161,18 @@ def test_operators_commands_go_through_the_owner(harness, owner):
     with pytest.raises(UsageError, match="cannot be removed"):
         store.flush(QUEUE, State.RUNNING)
     assert any("is paused" in one.what for one in store.examine())
+
+
+@pytest.mark.slow
+def test_the_owner_answers_on_after_nonsense_and_while_somebody_hangs(harness, owner):
+    store = harness.open()
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.connect(str(store.directory / "socket"))
+        store.declare(QUEUE, QueueSettings())
+        with pytest.raises(BackendError, match="ValueError"):
+            ask(store.directory, "browse", (QUEUE, JobFilter(), 100, "nonsense", True))
+
+        assert store.stats(QUEUE).ready == 0
 
 
 @pytest.mark.slow
@@ -369,3 +383,20 @@ def test_a_damaged_result_is_not_taken_for_none(store, tmp_path):
 
     assert outcome.state is State.DEAD
     assert "its result is damaged" in outcome.error.message
+
+
+def test_the_doctor_tells_of_damage_in_the_journal(rotten):
+    [error] = [one for one in rotten.examine() if one.level == "error"]
+
+    assert "are damaged" in error.what
+    assert "00000000000000000000.log" in error.what
+
+
+def test_a_journal_that_cannot_be_replayed_is_examined_all_the_same(rotten):
+    rotten._release()
+
+    with pytest.raises(BackendError, match=r"journal is damaged.*bytes.*restore the directory"):
+        rotten.queues()
+    closed, damage, *_ = [one for one in rotten.examine() if one.level == "error"]
+    assert "cannot be opened" in closed.what
+    assert "are damaged" in damage.what

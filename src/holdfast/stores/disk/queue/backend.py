@@ -21,10 +21,11 @@ from holdfast.stores.disk.files import Files, in_words
 from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Report
 from holdfast.stores.disk.queue import records
+from holdfast.stores.disk.queue.findings import damage_findings
 from holdfast.stores.disk.queue.forks import abandon_at_fork
 from holdfast.stores.disk.queue.guests import forwards
 from holdfast.stores.disk.queue.journal import Journal
-from holdfast.stores.disk.queue.owner import OwnerLock
+from holdfast.stores.disk.queue.owner import Owned, OwnerLock
 from holdfast.stores.disk.queue.papers import JournalPapers
 from holdfast.stores.disk.queue.replaying import replay
 from holdfast.stores.disk.queue.snapshots import Snapshots
@@ -275,6 +276,18 @@ class DiskQueues(EngineBackend, Doctor, Logs):
     def examine(self) -> list[Finding]:
         if self._files.identity(self.directory) is None:  # nobody has made a queue here; looking makes none
             return self._logs.examine()
+        try:
+            return [*self._examine_journal(), *damage_findings(self.directory, self._files), *self._logs.examine()]
+        except Owned:
+            raise  # its owner is asked
+        except BackendError as error:
+            closed = Finding(
+                "error", f"{self.directory} cannot be opened", str(error),
+                "nothing can be sent or worked off until it can: restore it from a copy, or open it with that release",
+            )  # fmt: skip
+            return [closed, *damage_findings(self.directory, self._files), *self._logs.examine()]
+
+    def _examine_journal(self) -> list[Finding]:
         with self._open():
             segments = self._opened().segments()
             size = sum(one.bytes for one in segments)
@@ -284,4 +297,10 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         low = free < 2 * ROOM
         room = Finding("error", left, "nothing can be sent", "make room") if low else Finding("ok", left)
         stats = [self.stats(queue) for queue in self.queues()]
-        return [Finding("ok", what), room, *queue_findings(stats), *self._logs.examine()]
+        trouble = self._space.trouble
+        unsaved = [
+            Finding(
+                "warn", f"no snapshot could be written: {trouble}", "the journal grows until one can", "see to the disk"
+            )
+        ]
+        return [Finding("ok", what), room, *(unsaved if trouble else ()), *queue_findings(stats)]

@@ -10,9 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from holdfast.errors import HoldfastError
+from holdfast.errors import BackendError
 from holdfast.stores.disk.queue import wire
 
 NAME = "socket"
@@ -21,7 +19,7 @@ PATH_MOST = 100
 
 
 class Answering:
-    """The owner's side: a thread that answers one request after the other until it is stopped."""
+    """The owner's side: a thread that takes requests until it is stopped, each answered in a thread of its own."""
 
     def __init__(self, directory: Path, carry_out: Callable[[str, tuple[Any, ...]], object]) -> None:
         """Begin to answer; ``carry_out`` gets each verb with its arguments. ``OSError`` where there can be none."""
@@ -46,15 +44,19 @@ class Answering:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection, suppress(OSError):
-                connection.settimeout(wire.TIMEOUT)
-                wire.send(connection, self._answer(wire.receive(connection)))
+            threading.Thread(target=self._serve, args=(connection,), name="holdfast-queues", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        """Answer one request, in a thread of its own: who asks and then hangs keeps nobody waiting."""
+        with connection, suppress(OSError):
+            connection.settimeout(wire.TIMEOUT)
+            wire.send(connection, self._answer(wire.receive(connection)))
 
     def _answer(self, data: bytes) -> bytes:
         try:
             verb, arguments = wire.read_request(data)
             return wire.answer(self._carry_out(verb, arguments))
-        except (HoldfastError, msgspec.DecodeError) as error:
+        except Exception as error:  # whatever it is, it is the asking process that has to know
             return wire.answer(error)
 
     def stop(self) -> None:
@@ -77,8 +79,12 @@ def ask(directory: Path, verb: str, arguments: tuple[Any, ...]) -> Any:
         connection.settimeout(wire.TIMEOUT)
         with _short(directory) as short:
             connection.connect(short)
-        wire.send(connection, wire.request(verb, arguments))
-        data = wire.receive(connection)
+        try:
+            wire.send(connection, wire.request(verb, arguments))
+            data = wire.receive(connection)
+        except OSError as error:
+            text = f"the owner of the queues in {directory} did not answer: {error}"
+            raise BackendError(text, retryable=True, outcome_unknown=True) from error
     return wire.read_answer(verb, data)
 
 

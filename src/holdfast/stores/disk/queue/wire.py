@@ -17,11 +17,13 @@ from holdfast import errors
 from holdfast.capabilities import Finding, JobFilter, Schedule, Tick
 from holdfast.config import QueueSettings
 from holdfast.delivery import Command, HolderInfo, JobView, Outcome, Page, QueueStats, Replayed, State
-from holdfast.errors import BackendError, HoldfastError
+from holdfast.errors import BackendError, BodyTooLarge, Closed, LeaseLost, NotSupported, QueueFull, UsageError
 
 MOST = 1 << 30
 TIMEOUT = 30.0
 """Seconds for which either side waits for the other's next bytes."""
+PLAIN = (UsageError, BodyTooLarge, NotSupported, QueueFull, LeaseLost, Closed)
+"""Errors that are known by their text alone; all others come as ``BackendError``."""
 _LENGTH = struct.Struct(">I")
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -74,7 +76,8 @@ def read_request(data: bytes) -> tuple[str, tuple[Any, ...]]:
 def answer(result: object) -> bytes:
     """Return the answer to a request: its result, or the error that it came to."""
     if isinstance(result, Exception):
-        return _encode((type(result).__name__, str(result)))
+        retryable, unknown = getattr(result, "retryable", False), getattr(result, "outcome_unknown", False)
+        return _encode((type(result).__name__, (str(result), retryable, unknown)))
     return _encode((None, result))
 
 
@@ -83,9 +86,12 @@ def read_answer(verb: str, data: bytes) -> Any:
     error, result = msgspec.msgpack.decode(data, type=tuple[str | None, msgspec.Raw])
     if error is None:
         return msgspec.msgpack.decode(result, type=VERBS[verb].result)
-    kind = getattr(errors, error, BackendError)
-    text = msgspec.msgpack.decode(result, type=str)
-    raise kind(text) if issubclass(kind, HoldfastError) else BackendError(f"{error}: {text}")
+    text, retryable, unknown = msgspec.msgpack.decode(result, type=tuple[str, bool, bool])
+    kind = getattr(errors, error, None)
+    if kind in PLAIN:
+        raise kind(text)
+    said = text if kind is BackendError else f"{error}: {text}"
+    raise BackendError(said, retryable=retryable, outcome_unknown=unknown)
 
 
 def send(connection: socket.socket, data: bytes) -> None:

@@ -105,6 +105,13 @@ class Files(Directories):
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
 
+    def is_at(self, fd: int, path: Path) -> bool:
+        """Tell whether an open file is the one that has this name now."""
+        try:
+            return os.path.samestat(os.fstat(fd), path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 

@@ -12,7 +12,7 @@ from holdfast.capabilities import Verifiable
 from holdfast.clock import SYSTEM, Clock
 from holdfast.config import BATCH_MOST, LogSettings
 from holdfast.contract import Features, LogBackend
-from holdfast.errors import BackendError, HoldfastError, UsageError
+from holdfast.errors import BackendError, Closed, HoldfastError, UsageError
 from holdfast.logged import Chunk, Columns, Ends, LogTidied, Producer, StoredAt, Verified
 from holdfast.message import Level
 from holdfast.stores.disk.files import Files
@@ -27,7 +27,7 @@ from holdfast.stores.disk.logs.tending import expire, is_due, sweep_log
 from holdfast.stores.disk.logs.verifying import Progress, repair_log, verify_log
 from holdfast.stores.disk.logs.writer_lock import WriterLock, current_writer
 from holdfast.stores.disk.logs.writing import LogWriter
-from holdfast.stores.disk.options import PartitionOptions
+from holdfast.stores.disk.options import PartitionOptions, Placed
 from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.refused import check_columns
 
@@ -116,9 +116,20 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
             its = self.log(log)
             its.check(partition)
             bodies = check_columns(log, its.settings, columns)
-            placed = self._writer(its).append(partition, columns, bodies, producer)
+            placed = self._append(its, partition, columns, bodies, producer)
             self.wake(its)
             return StoredAt(log, partition, placed.offset, placed.level, placed.duplicate)
+
+    def _append(self, log: OpenLog, partition: int, columns: Columns, bodies: int, producer: Producer | None) -> Placed:
+        while True:
+            writer = self._writer(log)
+            try:
+                return writer.append(partition, columns, bodies, producer)
+            except Closed:
+                self.check_open()
+                log = self.log(log.name)
+                if self._writers.get(log.name) is writer:
+                    raise  # else it was replaced: a repair, or a log that was made anew
 
     def _writer(self, log: OpenLog) -> LogWriter:
         writer = self._writers.get(log.name)

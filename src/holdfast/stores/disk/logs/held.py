@@ -74,6 +74,7 @@ def take(reading: Reading, number: int, holder: str) -> Held | None:
             return None
         end = log.ends(number).next
         with file.turn():
+            file.check_name()  # whoever removes the group from now on outdates what is written here
             found = file.read()
             place = safe_place(store.report, group, number, found, end)
             now = store.clock.wall()

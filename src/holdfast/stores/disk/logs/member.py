@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from holdfast.contract import LogMember
-from holdfast.errors import Closed, LeaseLost, OffsetGone, UsageError
+from holdfast.errors import BackendError, Closed, LeaseLost, OffsetGone, UsageError
 from holdfast.logged import Assigned, Chunk, Offset, WhenGone
 from holdfast.stores.disk.logs.basket import Basket
 from holdfast.stores.disk.logs.groups import Changes
@@ -173,9 +173,13 @@ class DiskMember(LogMember):
         gone = [self._held.pop(number) for number in numbers]
         for held in gone:
             self._store.syncer.forget(held.file)
-            with suppress(OSError):  # what is not synced comes again, as after a crash
+            try:
                 held.file.sync()
-            held.file.close()
+            except (OSError, BackendError) as error:
+                text = f"{held.file.path} could not be synced: {error}; after a power cut its messages may come again"
+                self._store.report(text)
+            finally:
+                held.file.close()
         if gone:
             with suppress(FileNotFoundError):
                 self._group.ring()

@@ -80,6 +80,11 @@ class OffsetFile:
         """Become the owner of the partition, until it is closed; False when another is."""
         return self._files.lock(self._fd)
 
+    def check_name(self) -> None:
+        """Raise ``FileNotFoundError`` when its group was removed since it was opened; in turn: as it will be then."""
+        if not self._files.is_at(self._fd, self.path):
+            raise FileNotFoundError(f"{self.path} is that of another group, or of none")
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Have the turn: nobody else, in whatever process, writes the file meanwhile."""

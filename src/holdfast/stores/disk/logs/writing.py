@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import Protocol
 
 import msgspec
@@ -250,9 +251,11 @@ class LogWriter:
                 self._right.release()
 
     def _close_partitions(self) -> None:
+        """Close them all, also when one of them cannot be synced; raise why not."""
         partitions, self._partitions = self._partitions, {}
-        for partition in partitions.values():
-            partition.close()
+        with ExitStack() as stack:
+            for partition in partitions.values():
+                stack.callback(partition.close)
 
     def abandon(self) -> None:
         """Let go of the lock in a child just forked; the parent goes on with it."""

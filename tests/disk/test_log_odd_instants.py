@@ -1,5 +1,8 @@
 """What happens to logs of the disk store in the instants between two file operations."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from holdfast.clock import SYSTEM
@@ -134,3 +137,74 @@ def test_an_append_that_meets_a_repair_in_its_own_process_goes_on_with_the_next_
     monkeypatch.setattr(writer, "append", late)
 
     assert logs.append(LOG, 0, Columns([b"b"])).offset == 1
+
+
+# -- a store that is closed meanwhile --------------------------------------------------------------------------------
+
+
+def test_a_member_that_joins_while_the_store_is_closed_does_not_stay(opened, monkeypatch):
+    """It would count as one that lives, and nobody could end it."""
+    logs, other = opened(), opened()
+    logs.declare(LOG, LogSettings())
+    make = logs._make
+    monkeypatch.setattr(logs, "_make", lambda *given: (make(*given), logs.close()))
+
+    with pytest.raises(Closed):
+        join(logs)
+
+    assert other.groups(LOG)[0].members == ()
+
+
+def test_a_store_is_closed_while_a_member_looks_for_its_log(opened, monkeypatch):
+    """Neither waits for the other."""
+    logs, other = opened(), opened()
+    logs.declare(LOG, LogSettings())
+    member = join(logs)
+    looking, closing = threading.Event(), threading.Event()
+    look, leave = logs.log, logs.leave_all
+
+    def slowly(name):
+        looking.set()
+        assert closing.wait(10)
+        other.destroy(LOG)
+        return look(name)
+
+    monkeypatch.setattr(logs, "log", slowly)
+    monkeypatch.setattr(logs, "leave_all", lambda: (closing.set(), leave()))
+    with ThreadPoolExecutor() as pool:
+        polling = pool.submit(member.poll, limit=1, wait=0)
+        assert looking.wait(10)
+        ending = pool.submit(logs.close)
+
+        assert isinstance(polling.exception(10), Closed)
+        ending.result(10)
+
+
+def test_places_that_cannot_be_synced_are_told_once_until_they_are(opened, caplog):
+    synced, failed = threading.Semaphore(0), threading.Semaphore(0)
+
+    class Told(Between):
+        def sync(self, fd):
+            try:
+                super().sync(fd)
+            except OSError:
+                failed.release()
+                raise
+            if self.names[fd].name == "0":
+                synced.release()
+
+    files = Told()
+    logs = opened(files)
+    logs.declare(LOG, LogSettings())
+    logs.append(LOG, 0, Columns([b"a"]))
+    member = join(logs)
+    files.broken = "/groups/"
+    member.poll(limit=9, wait=0)
+
+    for _ in range(3):
+        assert failed.acquire(timeout=10)
+    files.broken = ""
+    assert synced.acquire(timeout=10)
+    member.leave()
+
+    assert len([text for text in told(caplog) if "could not be synced" in text]) == 1

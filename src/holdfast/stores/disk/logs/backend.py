@@ -261,8 +261,9 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
         with self._lock:
             if self._closed:
                 return
-            self.leave_all()
             self._closed = True
+        self.leave_all()  # without the lock: a member that polls may wait for it
+        with self._lock:
             logs, self._open = list(self._open.values()), {}
         self.syncer.close()
         for log in logs:

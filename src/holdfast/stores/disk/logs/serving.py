@@ -45,8 +45,7 @@ class DiskGroups(Catalogue, LogGroups):
                 self._make(its, where, start)
                 with suppress(FileNotFoundError):  # somebody forgot it in this instant
                     member = DiskMember(Reading(self, its, where), holder.id, when_gone, self._left)
-                    self._members[member] = None
-                    return member
+                    return self._keep(member)
                 self.log(log)
 
     def _make(self, log: OpenLog, group: GroupDirectory, start: Start) -> None:
@@ -54,6 +53,14 @@ class DiskGroups(Catalogue, LogGroups):
         if not group.exists():
             with turn(self.files, log.directory.turn_path):
                 group.make([_begin(log, number, start) for number in range(log.settings.partitions)], self._now())
+
+    def _keep(self, member: DiskMember) -> DiskMember:
+        """Know of a member, so that closing ends it; ``Closed`` when that came before anybody knew of it."""
+        self._members[member] = None
+        if self._closed:
+            self.leave_all()
+        self.check_open()
+        return member
 
     def _left(self, member: DiskMember) -> None:
         self._members.pop(member, None)

@@ -20,6 +20,7 @@ class Syncer:
         self._report = report
         self._changed = threading.Condition()
         self._dirty: set[OffsetFile] = set()
+        self._told: set[OffsetFile] = set()
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -37,6 +38,7 @@ class Syncer:
         """Leave this file alone: it is synced, or about to be closed."""
         with self._changed:
             self._dirty.discard(file)
+            self._told.discard(file)
 
     def close(self) -> None:
         """Sync what is dirty and end the thread."""
@@ -66,10 +68,13 @@ class Syncer:
     def _sync(self, file: OffsetFile) -> None:
         try:
             file.sync()
+            self._told.discard(file)
         except (Closed, FileNotFoundError):
             pass  # it was synced before it was let go of, or its group is no more
         except Exception as error:  # the disk's trouble is not the thread's end: it is tried again with the next round
-            self._report(f"{file.path} could not be synced: {error}; after a power cut its messages may come again")
+            if file not in self._told:  # once, until it can be
+                self._told.add(file)
+                self._report(f"{file.path} could not be synced: {error}; after a power cut its messages may come again")
             with self._changed:
                 if not self._closed:
                     self._dirty.add(file)

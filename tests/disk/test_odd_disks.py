@@ -302,3 +302,15 @@ class Counting(Files):
         data = super().read(fd, size, at)
         self.bytes += len(data)
         return data
+
+
+def test_a_partition_is_opened_on_a_full_disk_with_the_room_that_is_kept_for_it() -> None:
+    disk = SimulatedDisk()
+    opened(disk, reserve_bytes=4096).append(Columns([b"a"]))
+    full = FailingDisk(Failure("write", 1, "ENOSPC"), disk.image())
+
+    partition = opened(full, epoch=2, reserve_bytes=4096)
+
+    assert full.happened
+    assert partition.append(Columns([b"b"])).offset > 0
+    assert [body for _, body in found(full).messages] == [b"a", b"b"]

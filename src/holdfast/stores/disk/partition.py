@@ -23,6 +23,7 @@ from holdfast.stores.disk.live import Live, Place
 from holdfast.stores.disk.opening import Opening
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report, SegmentInfo
 from holdfast.stores.disk.producers import Before, check_producer
+from holdfast.stores.disk.reserve import Reserve
 from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.disk.writer import NO_ROOM, Draft
 
@@ -59,9 +60,19 @@ class Partition:
         ``store`` is the uuid (16 bytes) of the store, ``epoch`` the number of this writer, higher than those before.
         ``report`` gets what the operator should know, in any thread. ``BackendError`` when the disk refuses.
         """
-        try:
+
+        def begun() -> Live:
             live = Live(directory, files, options, store=store, epoch=epoch, clock=clock, report=report)
             live.open(Opening(files, directory, store, report))
+            return live
+
+        try:
+            try:
+                live = begun()
+            except OSError as error:  # mending takes room, and a full disk may have been why the writer before ended
+                if error.errno not in NO_ROOM or not Reserve(files, directory, options.reserve_bytes).release():
+                    raise
+                live = begun()
         except OSError as error:
             raise BackendError(f"{directory} cannot be opened: {error}", retryable=True) from error
         return cls(live, clock)

@@ -52,9 +52,18 @@ class Reopened(Disturbed):
 
 
 class Replayed(Disturbed):
-    """Compared with what a process would find that comes after a kill: the same, to the last byte."""
+    """Compared with what a process would find that comes after a kill: the same, to the last byte.
+
+    At the end, which has all commands behind it, and at every eighth call before.
+    """
+
+    EVERY = 8
 
     def disturb(self):
+        if self._times % self.EVERY == 0:
+            self.compare()
+
+    def compare(self):
         papers = JournalPapers()
         papers.journal = self._journal
         after = Engine(papers, lambda queue, job_ids: None)
@@ -62,6 +71,16 @@ class Replayed(Disturbed):
         assert written(after) == written(self._engine)
         if self._journal.written > 1 << 14:
             self._write_snapshot(self._journal)
+
+    def _release(self):
+        self.compare()
+        super()._release()
+
+
+class ReplayedEachTime(Replayed):
+    """Between any two calls."""
+
+    EVERY = 1
 
 
 def written(engine: Engine) -> bytes:

@@ -4,15 +4,18 @@ import pytest
 
 from holdfast.stores.disk.queue import DiskQueues
 from holdfast.testing import conformance
+from holdfast.testing.conformance.model import PARTS
 from tests.stores import test_disk_logs
-from tests.stores.disk_queue_harness import DiskHarness, Reopened, Replayed
+from tests.stores.disk_queue_harness import DiskHarness, Reopened, Replayed, ReplayedEachTime
 
 pytestmark = pytest.mark.slow  # `make quick` is for memory and SQLite
 
 
-@pytest.fixture(
-    params=[DiskQueues, pytest.param(Reopened, marks=pytest.mark.long), pytest.param(Replayed, marks=pytest.mark.slow)]
-)
+def long(store_class):
+    return pytest.param(store_class, marks=pytest.mark.long)
+
+
+@pytest.fixture(params=[DiskQueues, Replayed, long(Reopened), long(ReplayedEachTime)])
 def harness(tmp_path, request):
     with DiskHarness(tmp_path, request.param) as harness:
         yield harness
@@ -234,6 +237,11 @@ class TestModel(conformance.ModelCases):
     def harness(self, tmp_path):
         with DiskHarness(tmp_path) as harness:
             yield harness
+
+    # The engine is the memory store's, which goes through all of them each time.
+    @pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, PARTS))])
+    def test_the_store_does_what_the_machine_does(self, part):
+        super().test_the_store_does_what_the_machine_does(part)
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):

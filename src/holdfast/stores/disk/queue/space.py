@@ -31,13 +31,17 @@ BATCH_PAPERS, BATCH_BYTES = 1000, 4 << 20
 
 
 class Picture(NamedTuple):
-    """What was in memory when the journal was at ``number``; ``front`` are the first needed papers: place, handle."""
+    """What was in memory when the journal was at ``number``: its body, the papers that are needed, where some are."""
 
     number: int
     body: bytes
-    lowest: int
-    needed: int
-    front: list[tuple[int, int]]
+    needed: Sequence[int]
+    moved: dict[int, int]
+
+    def front(self) -> list[tuple[int, int]]:
+        """Return the first papers that are needed, in the order of their places: place and handle."""
+        places = ((self.moved.get(one, one), one) for one in self.needed)
+        return heapq.nsmallest(max(LOOKED_AT, len(self.needed) // 8), places)
 
 
 class Space:
@@ -65,11 +69,8 @@ class Space:
             return None
         try:
             journal.written = 0
-            handles, moved = array("Q", self._needed()), self._papers.moved
-            places = ((moved.get(one, one), one) for one in handles)
-            front = heapq.nsmallest(max(LOOKED_AT, len(handles) // 8), places)
-            lowest = front[0][0] if front else journal.next
-            return Picture(journal.next, encoded(self._engine, moved), lowest, len(handles), front)
+            needed, moved = array("Q", self._needed()), self._papers.moved
+            return Picture(journal.next, encoded(self._engine, moved), needed, dict(moved))
         except BaseException:
             self._busy.release()
             raise
@@ -82,8 +83,9 @@ class Space:
         try:
             journal.flush()  # the snapshot must never know more than the journal
             self.last_bytes = self._snapshots.write(picture.number, picture.body)
-            journal.drop_until(min(self._snapshots.numbers()[0], picture.lowest))
-            self._batches = deque(self._plan(journal, picture))
+            front = picture.front()
+            journal.drop_until(min(self._snapshots.numbers()[0], front[0][0] if front else picture.number))
+            self._batches = deque(self._plan(journal, picture, front))
             self.trouble = ""
         except (OSError, HoldfastError) as error:  # the journal has everything, and whoever called got what he asked
             self.trouble = str(error)
@@ -114,8 +116,8 @@ class Space:
         """Whether there is more to copy."""
         return bool(self._batches)
 
-    def _plan(self, journal: Journal, picture: Picture) -> Iterator[list[int]]:
-        segments, front = journal.segments(), picture.front
+    def _plan(self, journal: Journal, picture: Picture, front: list[tuple[int, int]]) -> Iterator[list[int]]:
+        segments, needed = journal.segments(), len(picture.needed)
         total, seen, size = sum(one.bytes for one in segments), 0, 0
         for segment in segments[:-1]:
             if segment.next > picture.number:
@@ -123,9 +125,9 @@ class Space:
             papers = [(place, handle) for place, handle in front if segment.base <= place < segment.next]
             sizes = [_size(paper) for paper in _read(journal, [place for place, _ in papers])]
             seen, size = seen + len(sizes), size + sum(sizes)
-            is_whole = len(front) == picture.needed or front[-1][0] >= segment.next
+            is_whole = len(front) == needed or front[-1][0] >= segment.next
             is_crowded = not is_whole or sum(sizes) * LIVE_SHARE >= segment.bytes
-            if is_crowded and size * picture.needed // max(seen, 1) * LIVE_SHARE >= total:
+            if is_crowded and size * needed // max(seen, 1) * LIVE_SHARE >= total:
                 return  # segments go from the front: what is behind this one cannot go before it
             yield from _batches([handle for _, handle in papers], sizes)
             if not is_whole:

@@ -81,7 +81,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     Messages go, oldest first, once they are older than ``keep_for``, or the log is larger than ``keep_bytes`` or has
     more than ``keep_most`` messages; whole appends go at a time, and never so many that less is left than that. With
     ``until_consumed`` nothing goes that a group has not read, whatever the others say. Beyond ``limit_bytes`` appends
-    raise ``QueueFull`` until something goes. A group that nobody reads for ``group_expiry`` is removed with its
+    raise ``QueueFull`` until something goes; with ``until_consumed``, what all groups have read goes for that, the
+    oldest first, until the log is half empty. A group that nobody reads for ``group_expiry`` is removed with its
     offsets. ``compression`` is of appends from now on. ``partitions`` may grow, never shrink; keys then change their
     partition. ``labels`` are for choosing logs.
     """
@@ -121,6 +122,13 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
         if type(self.until_consumed) is not bool:
             raise ConfigError(f"log setting until_consumed must be true or false, not {self.until_consumed!r}")
         check_labels("log", self.labels)
+
+    def with_groups(self) -> LogSettings:
+        """Return what retention goes by where groups read the log: there, what they have read makes room."""
+        if not self.until_consumed or self.limit_bytes is None:
+            return self
+        half = self.limit_bytes // 2
+        return msgspec.structs.replace(self, keep_bytes=half if self.keep_bytes is None else min(self.keep_bytes, half))
 
 
 class StoreURL(msgspec.Struct, frozen=True):

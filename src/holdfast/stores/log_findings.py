@@ -37,7 +37,7 @@ def _log_finding(logs: LogBackend, log: str, settings: LogSettings) -> Finding:
         return Finding("ok", what)
     return Finding(
         "error" if size >= limit else "warn", f"{what} of {limit}", "beyond its limit appends are refused",
-        "let its groups read on; let it keep less (keep_bytes=0 with until_consumed: the unread), or raise the limit",
+        "let its groups read on; let it keep less, or raise the limit",
     )  # fmt: skip
 
 

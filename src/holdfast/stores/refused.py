@@ -56,7 +56,7 @@ def log_full(log: str, limit: int) -> QueueFull:
     """An append would go beyond the log's limit in bytes."""
     return QueueFull(
         f"log {log!r} is at its limit_bytes of {limit}: room comes from what keep_for, keep_bytes and keep_most let go "
-        "and, with until_consumed, all groups have read; holdfast logs groups shows how far they are"
+        "or, with until_consumed, from what all groups have read; holdfast logs groups shows how far they are"
     )
 
 

@@ -74,7 +74,7 @@ class DiskGroups(Catalogue, LogGroups):
         with self.at_work(log):
             its = self.log(log)
             groups = group_directories(its.directory)
-            pinned = pins(its.settings, its.segments(), nexts(its), self._now())
+            pinned = pins(its.settings.with_groups(), its.segments(), nexts(its), self._now())
             return [info for group in groups if (info := self._info(group, its, pinned.get(group.name, 0))) is not None]
 
     def _info(self, group: GroupDirectory, log: OpenLog, pinned: int) -> GroupInfo | None:

@@ -29,15 +29,18 @@ def nexts(log: OpenLog) -> dict[str, list[int]]:
 
 def kept_from(log: OpenLog, segments: Segments, now: int) -> dict[int, int]:
     """Return, for each partition, the offset below which nothing is kept, groups heeded; always a segment's end."""
-    found = floors(log.settings, segments, now)
-    return held_back(found, nexts(log)) if log.settings.until_consumed else found
+    if not log.settings.until_consumed:
+        return floors(log.settings, segments, now)
+    groups = nexts(log)
+    settings = log.settings.with_groups() if groups else log.settings
+    return held_back(floors(settings, segments, now), groups)
 
 
 def is_due(log: OpenLog, now: int) -> bool:
     """Tell whether something would go, or be ended, if somebody tidied the log. Changes nothing."""
     segments = log.segments()
     return any(
-        ends_or_goes(log.settings, segments[number], floor, now)
+        ends_or_goes(log.settings.with_groups(), segments[number], floor, now)
         for number, floor in kept_from(log, segments, now).items()
     )
 

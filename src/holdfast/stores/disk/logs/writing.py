@@ -220,7 +220,7 @@ class LogWriter:
         now, segments, done = self._lent.clock.wall(), self._segments(), LogTidied()
         for number, floor in kept_from(self.log, segments, now).items():
             partition, its = self._partitions[number], segments[number]
-            if its and is_over(self._settings, its[-1], floor, now):
+            if its and is_over(self._settings.with_groups(), its[-1], floor, now):
                 partition.roll()
             going = [one.next for one in its if one.next <= floor][:limit]
             if going:

@@ -108,7 +108,8 @@ class MemoryLog:
 
     def _floors(self, now: int) -> list[int]:
         """Return, for each partition, the offset below which nothing is kept, groups aside."""
-        settings, floors = self.settings, [partition.first for partition in self.partitions]
+        settings = self.settings.with_groups() if self.groups else self.settings
+        floors = [partition.first for partition in self.partitions]
         if settings.keep_for is not None:
             young = now - int(settings.keep_for * 1000)
             floors = [max(floor, each.find(young)) for floor, each in zip(floors, self.partitions, strict=True)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from holdfast.config import LogSettings
 from holdfast.logged import LogTidied
 from holdfast.stores.sqlite.logs import groups
 from holdfast.stores.sqlite.logs.liveness import Instant, living
@@ -28,24 +29,25 @@ HOLDER_KEPT_MS = 3_600_000
 
 def floors(source: Source, log: LogRow, now: int) -> list[int]:
     """Return for each partition the offset below which nothing is kept, groups aside."""
-    settings, parts = log.settings, partitions(source, log)
+    parts = partitions(source, log)
+    settings = log.settings.with_groups() if read_by_all(source, log) else log.settings
     found = [part.first for part in parts]
     if settings.keep_for is not None:
         young = now - int(settings.keep_for * 1000)
         old = {end.partition for end in ends(source, log) if end.oldest is not None and end.oldest < young}
         found = [find(source, part, young) if part.index in old else part.first for part in parts]
-    if (last := _last_beyond(source, log, parts)) is not None:
+    if (last := _last_beyond(source, log, settings, parts)) is not None:
         after = [first_where(source, part, lambda append: append.number > last) for part in parts]
         found = list(map(max, found, after))
     return found
 
 
-def _last_beyond(source: Source, log: LogRow, parts: list[PartitionRow]) -> int | None:
+def _last_beyond(source: Source, log: LogRow, settings: LogSettings, parts: list[PartitionRow]) -> int | None:
     """Return the number of the newest append that goes, so that what follows is no less than is to be kept.
 
     None when the log has no more than that; most of the time this takes no look at any append.
     """
-    most, size = log.settings.keep_most, log.settings.keep_bytes
+    most, size = settings.keep_most, settings.keep_bytes
     messages, bytes_ = sum(part.next - part.first for part in parts), sum(part.written - part.dropped for part in parts)
     if not ((most is not None and messages > most) or (size is not None and bytes_ > size)):
         return None

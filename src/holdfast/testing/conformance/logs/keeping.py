@@ -379,6 +379,25 @@ class LogLimitCases(Kept):
 
         assert self.append(BODY).offset == count
 
+    def test_what_all_groups_have_read_makes_room_whatever_is_to_be_kept(self) -> None:
+        """Or a log that keeps things for a week would be full for a week."""
+        self.declare(limit_bytes=30_000, keep_for=None, keep_bytes=None, until_consumed=True)
+        count = self.fill()
+        self.read_on(self.member, count)
+        self.tidy_all()
+
+        assert self.append(BODY).offset == count
+        assert 0 < self.first() < count
+
+    def test_without_a_group_nothing_makes_room(self) -> None:
+        """Who will read it may come later."""
+        self.logs.forget(LOG, GROUP)
+        self.declare(limit_bytes=30_000, keep_for=None, keep_bytes=None, until_consumed=True)
+        self.fill()
+        self.tidy_all()
+
+        assert self.first() == 0
+
     def test_nothing_unread_goes_for_room(self) -> None:
         """Full is better than lost."""
         count = self.fill()

@@ -174,6 +174,10 @@ class SimulatedDisk(Files):
     def size(self, fd: int) -> int:
         return len(self._node(fd).content)
 
+    def is_at(self, fd: int, path: Path) -> bool:
+        with self._lock:
+            return self.names.get(str(path)) is self._node(fd)
+
     def truncate(self, fd: int, size: int) -> None:
         with self._lock:
             node = self._node(fd, writing=errno.EINVAL)

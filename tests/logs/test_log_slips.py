@@ -124,7 +124,7 @@ def test_a_log_that_is_full_says_where_room_comes_from(app):
     log = app.log("full", keep_bytes=0, until_consumed=True, limit_bytes=2000)
 
     with pytest.raises(
-        QueueFull, match="room comes from what keep_for, keep_bytes and keep_most let go and, with until_"
+        QueueFull, match="room comes from what keep_for, keep_bytes and keep_most let go or, with until_"
     ):
         log.append(bytes(5000))
 

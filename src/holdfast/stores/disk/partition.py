@@ -318,8 +318,9 @@ class Partition:
     def _touch(self) -> None:
         self._touched = self._clock.boot()
         if not self._awake and self.options.sync != "os":
-            self._awake = True
-            self._upkeep.wake(self)
+            self._awake = True  # before it is woken: it may be idle again at once
+            if not self._upkeep.wake(self):
+                self._awake = False
 
     def _explained(self, error: OSError | HoldfastError) -> HoldfastError:
         """Return the error as callers get it, each his own."""

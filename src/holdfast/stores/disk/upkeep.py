@@ -8,6 +8,11 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
+from holdfast.events import LOGGER
+
+AGAIN_IN = 1.0
+"""Seconds until what failed in an unforeseen way is looked after again."""
+
 
 class Kept(Protocol):
     """What is looked after."""
@@ -26,18 +31,25 @@ class Upkeep:
         self._thread: threading.Thread | None = None
         self._woken = self._stopped = False
 
-    def wake(self, kept: Kept) -> None:
-        """Look after this one from now on, until it is quiet. Blocks for an instant at most; any thread."""
+    def wake(self, kept: Kept) -> bool:
+        """Look after this one from now on, until it is quiet. Blocks for an instant at most; any thread.
+
+        False when no thread can be begun, as while the program ends: wake it again then.
+        """
         with self._changed:
             if self._stopped:
-                return
-            self._awake[id(kept)] = kept
+                return True
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return False
                 self._thread = thread
+            self._awake[id(kept)] = kept
             self._woken = True
             self._changed.notify()
+            return True
 
     def stop(self) -> None:
         """End the thread and wait for it. May be repeated."""
@@ -65,7 +77,12 @@ class Upkeep:
             return None if self._stopped else awake
 
     def _look_after(self, kept: Kept) -> float | None:
-        again = kept.upkeep()
+        again: float | None
+        try:
+            again = kept.upkeep()
+        except Exception:  # the others are to be looked after all the same, and so is this one
+            LOGGER.exception("%r could not be looked after; it is tried again", kept)
+            again = AGAIN_IN
         if again is not None:
             with self._changed:
                 self._awake[id(kept)] = kept

@@ -162,9 +162,10 @@ _KNOWN = tuple(ConsumerOptions.__annotations__)
 
 def _reading(log: str, group: str, options: ConsumerOptions) -> Reading:
     queue_of(log, group)  # which checks the names
+    given = dict(options)
     for name, choices in (("when_gone", WhenGone), ("order", Order), ("dead_letters", AfterFailure)):
-        if name in options and options[name] not in get_args(choices):  # type: ignore[literal-required]
-            raise UsageError(f"{name} is one of {', '.join(get_args(choices))}, not {options[name]!r:.80}")  # type: ignore[literal-required]
+        if name in given and given[name] not in get_args(choices):
+            raise UsageError(f"{name} is one of {', '.join(get_args(choices))}, not {given[name]!r:.80}")
     return Reading(
         log=log,
         group=group,

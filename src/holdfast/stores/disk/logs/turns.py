@@ -36,5 +36,5 @@ def take_turn(files: Files, fd: int, path: Path) -> None:
             raise BackendError(
                 f"another process has held {path} for {PATIENCE:.0f} s: it is stopped, or its disk is", retryable=True
             )
-        time.sleep(pause)
+        time.sleep(pause)  # nothing tells when a lock of another process is free; turns are short
         pause = min(0.005, pause * 2)

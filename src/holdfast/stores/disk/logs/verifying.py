@@ -37,7 +37,7 @@ def repair_log(log: OpenLog, report: Callable[[int, Report], None], progress: Pr
             log.directory.partition(number),
             log.directory.files,
             store=bytes.fromhex(log.store),
-            report=lambda told, number=number: report(number, told),  # type: ignore[misc] # of each its own
+            report=lambda told, number=number: report(number, told),  # type: ignore[misc] # bound now: each partition has its own
             progress=part.progress,
         )
         part.done(ends.bytes)

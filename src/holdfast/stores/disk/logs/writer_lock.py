@@ -59,7 +59,7 @@ class WriterLock:
             passing = note is not None and note.passing
             if not patient or waited > (PATIENCE if passing else UNSAID):
                 raise _another(log, note)
-            time.sleep(0.005)
+            time.sleep(0.005)  # nothing tells when another process lets go
 
     def _leave_note(self, now: int, *, passing: bool) -> int:
         before = _read(self._files.read(self._fd, NOTE, 0))

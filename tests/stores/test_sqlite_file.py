@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -89,6 +90,22 @@ def test_a_send_is_synced_by_default_and_only_written_by_choice(open_):
 
 
 @pytest.mark.filterwarnings("ignore:.*WAL-reset race:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*WAL-reset race:RuntimeWarning")
+def test_a_file_that_moved_is_bound_as_long_as_it_is_open(path, open_):
+    """What bears a file's number once it is gone is another file: file systems give numbers again."""
+    first = open_()
+    first.send("work", [Message(body=b"x")])
+    moved = path.rename(path.with_name("moved.db"))
+    other = parse_url(f"sqlite:///{moved}?driver=sqlite3")
+
+    with pytest.raises(ConfigError, match="has been open"):
+        open_store(other).stats("work")
+
+    first.close()
+    with closing(open_store(other)) as store:
+        assert store.send("work", [Message(body=b"x")])[0].level is Level.SYNCED
+
+
 def test_a_file_open_through_one_driver_is_refused_to_the_other(open_):
     open_().send("work", [Message(body=b"x")])
 

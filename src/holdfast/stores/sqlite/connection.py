@@ -2,7 +2,7 @@
 
 Two copies of SQLite must never have one file open in one process: when one of them closes a descriptor, the kernel
 drops the POSIX locks the other holds on that file ("How To Corrupt An SQLite Database File", section 2.2). So
-a file is bound to the driver that first opens it here, for the life of the process.
+a file is bound to the driver that first opens it here, as long as it is where it was, or open here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Location(msgspec.Struct, frozen=True):
 
 
 _numbers = itertools.count()
-_bound: dict[tuple[int, int], Driver] = {}
+_bound: dict[tuple[int, int], tuple[Driver, Path]] = {}
 _reached: set[Path] = set()  # what was there once is away when it is not: its disk, or its share, may come back
 _binding = threading.Lock()
 
@@ -74,9 +74,9 @@ def prepare(place: Location) -> None:
             raise ConfigError(f"{place.path}: {error.strerror}; the directory must exist or be creatable") from error
         _reached.add(place.path)
         file = status.st_dev, status.st_ino
-        bound = _bound.get(file) or _library_at(file) or place.driver
+        bound = _bound_to(file) or _library_at(file) or place.driver
         if bound == place.driver:
-            _bound[file] = bound
+            _bound[file] = bound, place.path
     if bound != place.driver:
         raise ConfigError(
             f"{place.path} has been open in this process through {bound}; two SQLite libraries on one file lose its "
@@ -91,6 +91,12 @@ def prepare(place: Location) -> None:
         )
 
 
+def _bound_to(file: tuple[int, int]) -> Driver | None:
+    """Return the driver to which the file is bound; None if that was another, whose number it got once it was gone."""
+    driver, path = _bound.get(file, (None, None))
+    return driver if path and (_is_at(file, path) or _has_open(file)) else None
+
+
 def _library_at(file: tuple[int, int]) -> Driver | None:
     """Return the library through which the program itself has the file open, as far as that can be seen."""
     apsw = sys.modules.get("apsw")
@@ -99,7 +105,7 @@ def _library_at(file: tuple[int, int]) -> Driver | None:
     return "sqlite3" if "sqlite3" in sys.modules and _has_open(file) else None
 
 
-def _is_at(file: tuple[int, int], path: str) -> bool:
+def _is_at(file: tuple[int, int], path: str | Path) -> bool:
     with suppress(OSError):
         status = os.stat(path)  # noqa: PTH116 - an empty path is none, and not the directory
         return (status.st_dev, status.st_ino) == file

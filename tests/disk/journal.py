@@ -1,6 +1,7 @@
 """What appenders and followers of the kill layer say they do: lines of one file that outlive whoever is killed.
 
 A line is written by one ``os.write`` to a file opened with ``O_APPEND``, so lines of several processes do not mix.
+Whoever is killed in the middle leaves the beginning of one: no line, as nothing of it was done or counted on.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ AnyLine = Offering | Appended | Handled | Placed
 _decode = msgspec.json.Decoder(AnyLine).decode
 
 
+def _is_whole(line: bytes) -> bool:
+    return line.endswith(b"}")
+
+
 class Journal:
     """The file, for writing and for reading what is new."""
 
@@ -58,14 +63,14 @@ class Journal:
 
     def write(self, line: AnyLine) -> None:
         """Say it; any thread."""
-        os.write(self._fd, msgspec.json.encode(line) + b"\n")
+        os.write(self._fd, b"\n" + msgspec.json.encode(line) + b"\n")
 
     def read(self) -> list[AnyLine]:
         """Return everything so far."""
         while data := os.pread(self._fd, 1 << 20, self._at):
             self._at += len(data)
             *whole, self._rest = (self._rest + data).split(b"\n")
-            self.lines += map(_decode, whole)
+            self.lines += map(_decode, filter(_is_whole, whole))
         return self.lines
 
     def close(self) -> None:

@@ -58,6 +58,18 @@ def test_segments_end_at_their_size_and_are_read_across(disk: Disk) -> None:
     assert [info.sealed for info in partition.segments()][-2:] == [True, False]
 
 
+def test_a_reader_that_saw_the_tail_before_its_segment_was_sealed_reads_up_to_that_tail(disk: Disk) -> None:
+    partition = disk.open(segment_bytes=4096)
+    partition.append(Columns([b"seen"]))
+    tail = (disk.directory / "tail").read_bytes()
+    while len(disk.logs()) == 1:
+        partition.append(Columns([b"unseen" * 50]))
+    (disk.directory / "tail").write_bytes(tail)
+
+    (chunk,) = disk.reader().read(0, limit=10, max_bytes=1000)
+    assert (chunk.next, list(chunk.bodies)) == (1, [b"seen"])
+
+
 def test_what_is_dropped_is_gone_and_the_rest_is_not(disk: Disk) -> None:
     partition = disk.open(segment_bytes=4096)
     for number in range(30):

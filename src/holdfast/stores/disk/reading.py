@@ -106,6 +106,9 @@ class PartitionReader:
             if wanted.is_done:
                 return
         for header in segment.from_offset(wanted.offset):
+            if header.base >= tail.next:  # a segment that was sealed since the tail was read tells of more
+                wanted.is_done = True
+                return
             chunk = segment.chunk(header, self.partition)
             wanted.take(chunk, tail.next)
             if wanted.offset < chunk.next:  # whoever reads on comes for the rest

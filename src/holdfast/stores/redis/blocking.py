@@ -1,0 +1,111 @@
+"""Waits at the servers: blocking commands whose wait another thread can end.
+
+A command that blocks has a connection to itself. It is ended by CLIENT UNBLOCK on another connection, so that what it
+may have taken at the last moment is read and told, not lost.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from holdfast.errors import BackendError, HoldfastError
+from holdfast.stores.redis.connection import Command, Connection, readable
+from holdfast.stores.redis.errors import Reply, mapped
+from holdfast.stores.redis.link import Link
+
+
+class Blocking:
+    """For one waiting thread; ``interrupt`` may be called from any. Connections are kept from wait to wait."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._slots: dict[str, _Slot] = {}
+        self._read, self._write = os.pipe()
+        for end in (self._read, self._write):
+            os.set_blocking(end, False)
+
+    def wait(self, commands: Sequence[tuple[str, Command]], timeout: float) -> list[tuple[str, Any]]:
+        """Send each blocking command to the server that has its key; return, by key, what the first answers were.
+
+        Each command carries a timeout of its own, which is to be ``timeout`` seconds. Empty when that was over, or
+        when interrupted. Raises a retryable ``BackendError`` when a server is away.
+        """
+        waiting = dict[int, _Slot]()
+        try:
+            for key, command in commands:
+                slot = self._slot(key)
+                slot.connection.send([command])
+                waiting[slot.connection.fileno()] = slot
+            return self._first(waiting, time.monotonic() + timeout + self._link.options.timeout)
+        except BaseException:
+            self._close_slots()
+            raise
+
+    def interrupt(self) -> None:
+        """End the wait that is going on, or else the next one. Never blocks."""
+        with suppress(BlockingIOError):  # the pipe is full of interrupts
+            os.write(self._write, b"!")
+
+    def close(self) -> None:
+        """Let go of everything; nobody waits any more."""
+        self._close_slots()
+        for end in (self._read, self._write):
+            with suppress(OSError):
+                os.close(end)
+
+    def _first(self, waiting: dict[int, _Slot], end: float) -> list[tuple[str, Any]]:
+        found = list[tuple[str, Any]]()
+        while waiting:
+            ready = readable([self._read, *waiting], max(0.0, end - time.monotonic()))
+            if not ready:
+                raise BackendError("a server answers no more", retryable=True, outcome_unknown=True)
+            if self._read in ready:
+                os.read(self._read, 1 << 16)
+                break
+            found += [answer for fd in ready if (answer := waiting.pop(fd).answer()) is not None]
+            if found:
+                break
+        return found + [answer for slot in waiting.values() if (answer := slot.ended(self._link)) is not None]
+
+    def _slot(self, key: str) -> _Slot:
+        slot = self._slots.get(key)
+        if slot is None or not slot.connection.is_fresh:
+            if slot is not None:
+                slot.connection.close()
+            slot = self._slots[key] = _Slot(key, self._link.open(key))
+        return slot
+
+    def _close_slots(self) -> None:
+        while self._slots:
+            self._slots.popitem()[1].connection.close()
+
+
+class _Slot:
+    """The connection on which commands for one key wait."""
+
+    def __init__(self, key: str, connection: Connection) -> None:
+        self.key, self.connection = key, connection
+        (self._number,) = connection.exchange([("CLIENT", "ID")])
+
+    def answer(self) -> tuple[str, Any] | None:
+        """Return what came, None when its time was over."""
+        (reply,) = self.connection.receive(1)
+        if isinstance(reply, Reply):
+            if reply.code == "UNBLOCKED":
+                return None
+            self.connection.close()
+            raise mapped(reply, self.connection.server)
+        return None if reply is None else (self.key, reply)
+
+    def ended(self, link: Link) -> tuple[str, Any] | None:
+        """End the wait; return what came all the same."""
+        try:
+            link.call_at(self.connection.address, ("CLIENT", "UNBLOCK", self._number, "TIMEOUT"))
+        except HoldfastError:
+            self.connection.close()
+            raise
+        return self.answer()

@@ -1,0 +1,162 @@
+"""One connection to one server: batches of commands out, as many replies in, and nothing is ever sent twice.
+
+redis-py opens the connection (TLS, AUTH, SELECT, names); from then on the socket is read and written here, because its
+own pipeline costs several times as much for each command (docs/design/redis.md), and repeats what it has sent.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import hiredis
+import redis
+from redis.exceptions import NoPermissionError
+
+from holdfast.stores.redis.errors import Reply, broken, mapped, unreachable
+from holdfast.stores.redis.options import Address, Options, Tls
+
+Arg = str | bytes | int | float
+Command = tuple[Arg, ...]
+_CHUNK = 1 << 18
+_MISSING = object()
+
+
+class Connection:
+    """For one thread at a time. Closed for good by the first thing that goes wrong on the way."""
+
+    def __init__(self, options: Options, address: Address, *, sentinel: bool = False) -> None:
+        self.address, self.server = address, str(address)
+        raw = _opened(options, address, sentinel=sentinel)
+        self._raw, self._timeout = raw, options.timeout
+        self._socket = cast("socket.socket", raw._sock)
+        self._reader = hiredis.Reader(replyError=Reply, notEnoughData=_MISSING)
+        self._pid = os.getpid()
+        self.is_open = True
+
+    def exchange(self, commands: Sequence[Command], *, timeout: float | None = None) -> list[Any]:
+        """Send the commands in one go and return their replies; error replies are among them, as ``Reply``.
+
+        Blocks at most ``timeout`` seconds for each piece of the answer, those of the options by default. A retryable
+        ``BackendError`` when it breaks, with an outcome that is unknown.
+        """
+        self.send(commands)
+        return self.receive(len(commands), timeout=timeout)
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send the commands; ``receive`` as many replies next."""
+        try:
+            self._socket.settimeout(self._timeout)
+            self._socket.sendall(b"".join([_packed(command) for command in commands]))
+        except BaseException as error:
+            self._broke(error)
+
+    def receive(self, number: int, *, timeout: float | None = None) -> list[Any]:
+        """Return the next replies, in order."""
+        replies = list[Any]()
+        reader, wait = self._reader, self._timeout if timeout is None else timeout
+        try:
+            self._socket.settimeout(wait)
+            while len(replies) < number:
+                reply = reader.gets()
+                if reply is not _MISSING:
+                    replies.append(reply)
+                    continue
+                data = self._socket.recv(_CHUNK)
+                if not data:
+                    raise ConnectionError("the server closed it")
+                reader.feed(data)
+        except BaseException as error:
+            self._broke(error)
+        return replies
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on for a reply."""
+        return self._socket.fileno()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether it can be used again: open, of this process, and nothing has come that nobody asked for."""
+        if not self.is_open or self._pid != os.getpid():
+            return False
+        try:
+            return not readable([self._socket.fileno()], 0.0)
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Let go of it. May be repeated."""
+        if self.is_open:
+            self.is_open = False
+            self._raw.disconnect()
+
+    def _broke(self, error: BaseException) -> None:
+        """Close, because answers could no longer be told apart, and raise what the caller gets."""
+        self.close()
+        if isinstance(error, (OSError, hiredis.HiredisError)):
+            raise broken(self.server, error) from error
+        raise error
+
+
+def readable(descriptors: Iterable[int], timeout: float) -> list[int]:
+    """Return those from which something can be read, or that were closed at the other end, within ``timeout`` seconds.
+
+    As ``select``, which knows no descriptor from 1 024 on.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(timeout * 1000)]
+
+
+_packed = cast("Callable[[Command], bytes]", hiredis.pack_command)
+
+
+def _opened(options: Options, address: Address, *, sentinel: bool) -> Any:
+    """Return a connection of redis-py's, set up; its own retries are off, and so is its reading."""
+    shared: dict[str, Any] = {
+        "username": options.sentinel_user if sentinel else options.user,
+        "password": options.sentinel_password if sentinel else options.password,
+        "db": 0 if sentinel else options.db,
+        "client_name": options.name,
+        "socket_timeout": options.timeout,
+        "socket_connect_timeout": options.connect_timeout,
+        "protocol": 2,
+        "retry": None,
+        "health_check_interval": 0,
+    }
+    kind: Any = redis.Connection
+    if address.path:
+        kind, shared = redis.UnixDomainSocketConnection, shared | {"path": address.path}
+    else:
+        shared |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+        if options.tls is not None:
+            kind, shared = redis.SSLConnection, shared | _secret(options.tls)
+    raw = kind(**shared)
+    try:
+        raw.connect()
+    except (redis.AuthenticationError, redis.ResponseError) as error:
+        raise mapped(_reply(error, shared), str(address)) from error
+    except (redis.RedisError, OSError) as error:
+        raise unreachable(str(address), error) from error
+    return raw
+
+
+def _secret(tls: Tls) -> dict[str, Any]:
+    return {
+        "ssl_ca_certs": tls.ca,
+        "ssl_certfile": tls.cert,
+        "ssl_keyfile": tls.key,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+        "ssl_check_hostname": tls.verify,
+    }
+
+
+def _reply(error: Exception, given: Mapping[str, Any]) -> Reply:
+    """Return the error reply that redis-py made an exception of, with the code that it cut off."""
+    if isinstance(error, redis.AuthenticationError):
+        return Reply(f"{'NOAUTH' if given['password'] is None else 'WRONGPASS'} {error}")
+    return Reply(f"{'NOPERM' if isinstance(error, NoPermissionError) else 'ERR'} {error}")

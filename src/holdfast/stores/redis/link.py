@@ -1,0 +1,240 @@
+"""The way to the servers: commands and scripts go to whoever has their key, each in one round trip.
+
+Nothing is ever repeated here. A redirection of a cluster, and a script that a server does not know, were not carried
+out: those are sent on, and with their text. Who calls again after an error decides that himself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.errors import BackendError, HoldfastError
+from holdfast.stores.redis.connection import Arg, Command, Connection
+from holdfast.stores.redis.errors import Reply, mapped
+from holdfast.stores.redis.options import Address, Options
+from holdfast.stores.redis.scripts import Script
+from holdfast.stores.redis.topology import Topology, topology
+
+Call = tuple[Script, str, Sequence[Arg]]
+_IDLE = 16
+_REDIRECTS = 5
+_ELSEWHERE = frozenset({"MOVED", "ASK"})
+_STALE = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING"})
+
+
+class Link:
+    """Any thread may call; each call has a connection to itself. After a fork the child opens its own."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: dict[Address, list[Connection]] = {}
+        self._topology = topology(self.options)
+        self._closed = False
+
+    # -- commands and scripts -------------------------------------------------------------------------------------
+
+    def call(self, key: str, *commands: Command, durable: bool = False) -> list[Any]:
+        """Send the commands in one round trip to the server that has ``key``; return their replies, in order.
+
+        The first error reply is raised. With ``durable`` they are as safe on return as the URL asks. Raises a
+        retryable ``BackendError`` when the server is away; its ``outcome_unknown`` tells whether it may have got them.
+        """
+        address, replies = self._sent(key, commands, durable=durable)
+        for reply in replies:
+            if isinstance(reply, Reply):
+                raise mapped(reply, str(address))
+        return replies
+
+    def run(self, script: Script, key: str, *args: Arg, durable: bool = False) -> Any:
+        """Run a script with ``key`` as its only key, and return its reply; otherwise as ``call``."""
+        address, (reply,) = self._sent(key, [_by_hash(script, key, args)], durable=durable)
+        if isinstance(reply, Reply) and reply.code == "NOSCRIPT":
+            address, (reply,) = self._sent(key, [_by_text(script, key, args)], durable=durable)
+        if isinstance(reply, Reply):
+            raise mapped(reply, str(address))
+        return reply
+
+    def run_all(self, calls: Sequence[Call], *, durable: bool = False) -> list[Any]:
+        """Run scripts, one round trip a server and all servers at once; errors are returned in their places."""
+        replies: list[Any] = [None] * len(calls)
+        for address, numbers in self._by_server(calls, replies).items():
+            try:
+                found = self._exchange(address, [_by_hash(*calls[number]) for number in numbers], durable=durable)
+            except HoldfastError as error:
+                found = [error] * len(numbers)
+            for number, reply in zip(numbers, found, strict=True):
+                replies[number] = self._settled(reply, calls[number], address, durable=durable)
+        return replies
+
+    def _by_server(self, calls: Sequence[Call], replies: list[Any]) -> dict[Address, list[int]]:
+        found: dict[Address, list[int]] = {}
+        for number, (_, key, _) in enumerate(calls):
+            try:
+                found.setdefault(self._way().find(key), []).append(number)
+            except HoldfastError as error:
+                replies[number] = error
+        return found
+
+    def _settled(self, reply: Any, call: Call, address: Address, *, durable: bool) -> Any:
+        if not isinstance(reply, Reply):
+            return reply
+        if reply.code not in {*_ELSEWHERE, "NOSCRIPT"}:
+            return mapped(reply, str(address))
+        script, key, args = call
+        try:
+            return self.run(script, key, *args, durable=durable)
+        except HoldfastError as error:
+            return error
+
+    # -- one round trip -------------------------------------------------------------------------------------------
+
+    def _sent(self, key: str, commands: Sequence[Command], *, durable: bool) -> tuple[Address, list[Any]]:
+        """Send commands to the server of ``key``, and those that a cluster sends elsewhere on to there."""
+        address, asking = self._way().find(key), False
+        replies: list[Any] = [None] * len(commands)
+        pending = list(range(len(commands)))
+        for _ in range(_REDIRECTS):
+            found = self._exchange(address, [commands[number] for number in pending], durable=durable, asking=asking)
+            for number, reply in zip(pending, found, strict=True):
+                replies[number] = reply
+            pending = [number for number in pending if _is_elsewhere(replies[number])]
+            if not pending:
+                break
+            code, _, owner = str(replies[pending[0]]).split(" ")[:3]
+            host, _, port = owner.rpartition(":")
+            address, asking = Address(host or address.host, int(port)), code == "ASK"
+            if not asking:
+                self._way().stale(address)
+        return address, replies
+
+    def _exchange(
+        self, address: Address, commands: Sequence[Command], *, durable: bool, asking: bool = False
+    ) -> list[Any]:
+        """Send commands to a server and return a reply to each. What fails on the way makes what is known stale."""
+        after, every = self._safe() if durable else [], list(commands)
+        if asking:
+            every = [one for command in commands for one in (("ASKING",), command)]
+        try:
+            connection = self._take(address)
+            replies = connection.exchange([*every, *after], timeout=self.options.timeout * (1 + len(after)))
+        except BackendError:
+            self._way().stale()
+            self._drop(address)
+            raise
+        found = replies[1 : len(every) : 2] if asking else replies[: len(every)]
+        if any(isinstance(reply, Reply) and reply.code in _STALE for reply in found):
+            self._way().stale()
+            connection.close()
+        self._give_back(address, connection)
+        if after and not any(isinstance(reply, Reply) for reply in found):
+            self._check_safe(address, after, replies[len(every) :])
+        return found
+
+    def _safe(self) -> list[Command]:
+        """Return the commands that end once what was written on this connection is as safe as asked."""
+        options, limit = self.options, int(self.options.timeout * 1000)
+        replicas: list[Command] = [("WAIT", options.wait, limit)] if options.wait else []
+        return [*replicas, ("WAITAOF", 1, 0, limit)] if options.fsync else replicas
+
+    def _check_safe(self, address: Address, commands: Sequence[Command], replies: Sequence[Any]) -> None:
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, Reply):
+                raise mapped(reply, str(address))
+            reached = reply[0] if isinstance(reply, list) else reply
+            if reached < int(command[1]):
+                where = "replicas have" if command[0] == "WAIT" else "disks have"
+                limit = f"after {self.options.timeout:g} s"
+                raise BackendError(
+                    f"{address}: only {reached} of {command[1]!r} {where} what was written, {limit}",
+                    retryable=True,
+                    outcome_unknown=True,
+                )
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def open(self, key: str) -> Connection:
+        """Return a new connection to the server that has ``key``, for its caller alone, who closes it."""
+        address = self._way().find(key)
+        try:
+            return Connection(self.options, address)
+        except BackendError:
+            self._way().stale()
+            raise
+
+    def masters(self) -> list[Address]:
+        """Return every server that has keys of its own."""
+        return self._way().masters()
+
+    def call_at(self, address: Address, *commands: Command) -> list[Any]:
+        """Send commands to one server, whatever keys it has; error replies are among the replies, as ``Reply``."""
+        return self._exchange(address, commands, durable=False)
+
+    def together(self, keys: Sequence[str]) -> list[list[str]]:
+        """Return the keys in groups that one command may name: all of them, or on a cluster those of one slot."""
+        if self.options.topology != "cluster":
+            return [list(keys)] if keys else []
+        groups: dict[str, list[str]] = {}
+        for key in keys:
+            groups.setdefault(key[key.find("{") : key.find("}")], []).append(key)
+        return list(groups.values())
+
+    def close(self) -> None:
+        """Close every connection that is not in use, and those in use once they are given back. May be repeated."""
+        self._way()
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+    def _way(self) -> Topology:
+        if self._pid != os.getpid():  # the lock, too, may have been held when the process was forked
+            self._begin()
+        return self._topology
+
+    def _take(self, address: Address) -> Connection:
+        while True:
+            with self._lock:
+                idle = self._idle.get(address)
+                connection = idle.pop() if idle else None
+            if connection is None:
+                return Connection(self.options, address)
+            if connection.is_fresh:
+                return connection
+            connection.close()
+
+    def _give_back(self, address: Address, connection: Connection) -> None:
+        with self._lock:
+            idle = self._idle.setdefault(address, [])
+            if connection.is_open and not self._closed and len(idle) < _IDLE:
+                idle.append(connection)
+                return
+        connection.close()
+
+    def _drop(self, address: Address) -> None:
+        """Close what is idle to a server that failed: it would fail too."""
+        with self._lock:
+            idle = self._idle.pop(address, [])
+        for connection in idle:
+            connection.close()
+
+
+def _is_elsewhere(reply: Any) -> bool:
+    return isinstance(reply, Reply) and reply.code in _ELSEWHERE
+
+
+def _by_hash(script: Script, key: str, args: Sequence[Arg]) -> Command:
+    return ("EVALSHA", script.sha, 1, key, *args)
+
+
+def _by_text(script: Script, key: str, args: Sequence[Arg]) -> Command:
+    return ("EVAL", script.text, 1, key, *args)

@@ -1,0 +1,162 @@
+"""Which server has a key: the only one, the master that Sentinels name, or that of the key's slot in a cluster."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any
+
+from redis.crc import key_slot
+
+from holdfast.errors import BackendError, HoldfastError
+from holdfast.stores.redis.connection import Connection
+from holdfast.stores.redis.errors import Reply, mapped
+from holdfast.stores.redis.options import Address, Options
+
+Open = Callable[[Address], Connection]
+
+
+class Topology(ABC):
+    """Knows the way; any thread may ask. What it knows is looked up at the first use, and again once it is stale."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def find(self, key: str) -> Address:
+        """Return the server that takes writes to ``key``; a retryable ``BackendError`` if nobody knows. May ask."""
+
+    @abstractmethod
+    def masters(self) -> list[Address]:
+        """Return every server that has keys of its own."""
+
+    @abstractmethod
+    def stale(self, learnt: Address | None = None) -> None:
+        """Look again next time: a server failed, or sent elsewhere. ``learnt`` is one that knows better."""
+
+
+class Single(Topology):
+    """One server, or what stands before several."""
+
+    def find(self, key: str) -> Address:
+        return self._options.addresses[0]
+
+    def masters(self) -> list[Address]:
+        return [self._options.addresses[0]]
+
+    def stale(self, learnt: Address | None = None) -> None:
+        pass
+
+
+class Sentinel(Topology):
+    """The master that Sentinels name; whoever says so is asked whether it is one, as they may be behind."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._master: Address | None = None
+
+    def find(self, key: str) -> Address:
+        with self._lock:
+            if self._master is None:
+                self._master = self._asked()
+            return self._master
+
+    def masters(self) -> list[Address]:
+        return [self.find("")]
+
+    def stale(self, learnt: Address | None = None) -> None:
+        with self._lock:
+            self._master = None
+
+    def _asked(self) -> Address:
+        options, failed = self._options, list[str]()
+        for sentinel in options.addresses:
+            try:
+                found = _ask(options, sentinel, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.service), sentinel=True)
+                if found is None:
+                    failed.append(f"{sentinel} watches no master {options.service!r}")
+                    continue
+                master = Address(found[0].decode(), int(found[1]))
+                if _ask(options, master, ("ROLE",))[0] == b"master":
+                    return master
+                failed.append(f"{master}, which {sentinel} names, is no master yet")
+            except HoldfastError as error:
+                failed.append(str(error))
+        raise BackendError(f"{options.text}: no Sentinel leads to a master: {'; '.join(failed)}", retryable=True)
+
+
+class Cluster(Topology):
+    """The masters of a cluster by the slots they have."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._starts: list[int] = []
+        self._owners: list[Address] = []
+        self._learnt: Address | None = None
+
+    def find(self, key: str) -> Address:
+        with self._lock:
+            if not self._starts:
+                self._look()
+            slot = key_slot(key.encode())
+            place = bisect_right(self._starts, slot) - 1
+            if place < 0:
+                raise BackendError(f"{self._options.text}: no server has slot {slot}", retryable=True)
+            return self._owners[place]
+
+    def masters(self) -> list[Address]:
+        with self._lock:
+            if not self._starts:
+                self._look()
+            return sorted(set(self._owners))
+
+    def stale(self, learnt: Address | None = None) -> None:
+        with self._lock:
+            self._starts = []
+            self._learnt = learnt or self._learnt
+
+    def _look(self) -> None:
+        """Ask the servers that are known, the newest knowledge first, until one tells all slots."""
+        failed = list[str]()
+        known = [self._learnt, *self._owners, *self._options.addresses]
+        for address in dict.fromkeys(one for one in known if one is not None):
+            try:
+                ranges = _ask(self._options, address, ("CLUSTER", "SLOTS"))
+            except HoldfastError as error:
+                failed.append(str(error))
+                continue
+            if ranges:
+                ranges.sort()
+                self._starts = [first for first, *_ in ranges]
+                self._owners = [_master(owner, address) for _, _, owner, *_ in ranges]
+                return
+            failed.append(f"{address} knows no slots")
+        raise BackendError(
+            f"{self._options.text}: no server of the cluster answers: {'; '.join(failed)}", retryable=True
+        )
+
+
+def _master(owner: list[Any], asked: Address) -> Address:
+    """Return the address in an answer; one without a host is on that of who was asked."""
+    host = owner[0].decode() if owner[0] else ""
+    return Address(host if host not in {"", "?"} else asked.host, owner[1])
+
+
+def _ask(options: Options, address: Address, command: tuple[str, ...], *, sentinel: bool = False) -> Any:
+    connection = Connection(options, address, sentinel=sentinel)
+    try:
+        (reply,) = connection.exchange([command])
+    finally:
+        connection.close()
+    if isinstance(reply, Reply):
+        raise mapped(reply, str(address))
+    return reply
+
+
+def topology(options: Options) -> Topology:
+    """Return the topology that the URL names."""
+    kinds: dict[str, type[Topology]] = {"single": Single, "sentinel": Sentinel, "cluster": Cluster}
+    return kinds[options.topology](options)

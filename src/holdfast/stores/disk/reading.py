@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 _OPEN = 16
 _TRIES = 5
+_NEVER = 1 << 62
+"""When the first message of a segment came that has none."""
 
 
 class PartitionReader:
@@ -84,7 +86,7 @@ class PartitionReader:
             while not wanted.is_done and wanted.offset < tail.next:
                 segment = self._segment(wanted.offset, tail)
                 self._collect(segment, wanted, tail)
-                following = self._following(segment, tail)
+                following = self._behind(segment.base)
                 if wanted.is_done or following is None:
                     break
                 if wanted.chunks and segment.next > wanted.offset:  # damage: the next read begins with it
@@ -92,7 +94,9 @@ class PartitionReader:
                 wanted.offset = max(wanted.offset, following)
         except CorruptLog as error:
             if not wanted.chunks:
-                if again and self._moved(tail):
+                if again:  # it may be mended by now, or lie where the writer goes on from no more
+                    self._bases = []
+                    self._close_segments()
                     return self._read(offset, limit, max_bytes, again=False)
                 error.partition = self.partition
                 raise
@@ -161,7 +165,9 @@ class PartitionReader:
 
     def chain_of(self, base: int) -> int:
         """Return what the next segment, or else its own footer, says of the chain of a segment; 0 when nothing does."""
-        if base < self._list(self._view())[-1] and (previous := self._header_behind(base).previous):
+        self._list(self._view())
+        behind = self._behind(base)
+        if behind is not None and (previous := self._header_of(behind).previous):
             return previous
         footer = self.segment(base).edges.footer
         return 0 if footer is None else footer.chain
@@ -235,17 +241,14 @@ class PartitionReader:
         """Return the offset behind the last message; of a segment that has none yet, see ``Live.place``."""
         if last.next > last.base or len(self._bases) == 1:
             return last.next
-        with opened(self._files, self.directory, self._bases[-2]) as fd:
-            footer = read_edges(self._files, fd, self._bases[-2]).footer
-        return last.next if footer is None else footer.next
-
-    def _moved(self, tail: Tail) -> bool:
-        """Tell whether the writer went on from this view; the segments are then opened anew."""
-        if self._view() == tail:
-            return False
-        self._bases = []
-        self._close_segments()
-        return True
+        for base in reversed(self._bases[:-1]):
+            with opened(self._files, self.directory, base) as fd:
+                footer = read_edges(self._files, fd, base).footer
+            if footer is None:
+                return last.next
+            if footer.next > base:
+                return footer.next
+        return self._bases[0]
 
     # -- segments ----------------------------------------------------------------------------------------------
 
@@ -285,31 +288,33 @@ class PartitionReader:
         fd = self._files.open(self.directory / segment_name(base), os.O_RDONLY)
         try:
             edges = read_edges(self._files, fd, base)
-            limit = sys.maxsize if base == tail.base else self._bases[bisect_right(self._bases, base)]
+            behind = self._behind(base)
+            limit = sys.maxsize if behind is None else behind
             salt = edges.header.mark if edges.header else guess_salt(self._files, fd, edges.size, base, limit)
             segment = Readable(self._files, self.directory, base, fd, edges=edges, salt=salt, limit=limit)
             segment.was_live = base == tail.base
             if not segment.was_live:
                 segment.map()
             if edges.footer is None and not segment.was_live:
-                found = Judge(self._files, fd, edges.size, salt, base).older(self._header_behind(base))
+                judge = Judge(self._files, fd, edges.size, salt, base)
+                found = judge.last() if behind is None else judge.older(self._header_of(behind))
                 segment.end, segment.next = found.end, found.tally.next
         except BaseException:
             self._files.close(fd)
             raise
         return segment
 
-    def _header_behind(self, base: int) -> SegmentHeader:
-        following = self._bases[bisect_right(self._bases, base)]
-        with opened(self._files, self.directory, following) as fd:
-            header = read_edges(self._files, fd, following).header
-        return header or SegmentHeader(b"", 0, following, 0)
+    def _header_of(self, base: int) -> SegmentHeader:
+        with opened(self._files, self.directory, base) as fd:
+            header = read_edges(self._files, fd, base).header
+        return header or SegmentHeader(b"", 0, base, 0)
 
-    def _following(self, segment: Readable, tail: Tail) -> int | None:
-        """Return where the segment behind this one begins."""
-        bases = self._list(tail)
-        place = bisect_right(bases, segment.base)
-        return bases[place] if place < len(bases) else None
+    def _behind(self, base: int) -> int | None:
+        """Return where the segment behind this one begins; None for the last, also while that of the tail is missing:
+        an opening removes one without messages before it makes another.
+        """
+        place = bisect_right(self._bases, base)
+        return self._bases[place] if place < len(self._bases) else None
 
     def _size(self, base: int, tail: Tail) -> int:
         if base == tail.base:
@@ -326,13 +331,14 @@ class PartitionReader:
         """Return the time of the first message; None when there is none."""
         if tail.first >= tail.next:
             return None
-        if self._oldest[0] != tail.first:
-            self._oldest = (tail.first, self._begins(tail.first, tail))
+        if self._oldest[0] != tail.first or self._oldest[1] is None:
+            begins = (self._begins(base, tail) for base in self._list(tail) if base < tail.next)
+            self._oldest = (tail.first, next((time for time in begins if time != _NEVER), None))
         return self._oldest[1]
 
     def _begins(self, base: int, tail: Tail) -> int:
-        header = self._segment(base, tail).from_time(-(1 << 62))
-        return header.time if header is not None else 1 << 62
+        header = self._segment(base, tail).from_time(-_NEVER)
+        return header.time if header is not None else _NEVER
 
 
 def _number(name: str) -> int:

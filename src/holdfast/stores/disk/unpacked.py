@@ -28,11 +28,13 @@ class Unpacked:
         return None
 
     def keep(self, segment: Readable, chunk: Chunk) -> None:
-        """Keep an append that is not kept, in place of the one that nobody has asked for the longest."""
-        size = _size(chunk)
+        """Keep an append, in place of the one that nobody has asked for the longest."""
+        size, key = _size(chunk), (segment, chunk.base)
         if size > _MOST_BYTES:
             return
-        self._kept[segment, chunk.base] = chunk, size
+        if key in self._kept:  # who reads across the end of one append may come to another that is kept
+            self._bytes -= self._kept.pop(key)[1]
+        self._kept[key] = chunk, size
         self._bytes += size
         while len(self._kept) > _MOST or self._bytes > _MOST_BYTES:
             self._bytes -= self._kept.popitem(last=False)[1][1]

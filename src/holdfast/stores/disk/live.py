@@ -29,7 +29,7 @@ from holdfast.stores.disk.producers import Windows
 from holdfast.stores.disk.reserve import Reserve
 from holdfast.stores.disk.segment import Tally, remember, walk
 from holdfast.stores.disk.tail import TailReader, TailWriter, this_boot
-from holdfast.stores.disk.writer import CLOSING, MARK, NO_ROOM, Draft, Packed, SegmentWriter
+from holdfast.stores.disk.writer import CLOSING, MARK, NO_ROOM, Draft, Packed, SegmentWriter, write_stub
 
 _random = random.SystemRandom()
 
@@ -142,8 +142,10 @@ class Live:
         whoever reads to the end would wait for them.
         """
         tally = self.segment.tally
-        jumped = tally.next == tally.base and len(self._sealed) > 0
-        return Place(self.segment, self.segment.position, self._sealed[-1].next if jumped else tally.next)
+        if tally.next > tally.base or not self._sealed:
+            return Place(self.segment, self.segment.position, tally.next)
+        ends = (info.next for info in reversed(self._sealed) if info.next > info.base)
+        return Place(self.segment, self.segment.position, next(ends, self._sealed[0].base))
 
     @property
     def next(self) -> int:
@@ -213,7 +215,8 @@ class Live:
             if place.next < self.shown.next:
                 return
             base, first = place.segment.header.base, self._first()
-            self.shown = self.shown._replace(base=base, position=place.position, next=place.next, first=first)
+            next_ = max(place.next, first)
+            self.shown = self.shown._replace(base=base, position=place.position, next=next_, first=first)
             self._tail.write(self.shown)
 
     def mark(self) -> Place | None:
@@ -316,15 +319,34 @@ class Live:
     def drop_until(self, offset: int) -> tuple[int, int]:
         """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
         gone = [info for info in self._sealed if info.next <= offset]
+        kept = self._sealed[len(gone) :]
+        if gone and (kept[0].base if kept else self.segment.header.base) > gone[-1].next:
+            kept = [*self._stub(gone), *kept]
         if not gone:
             return 0, 0
-        self._sealed = self._sealed[len(gone) :]
+        self._sealed = kept
         self.show(self._last_shown())
         for info in gone:
             self._files.remove(self.directory / index_name(info.base))
             self._files.remove(self.directory / segment_name(info.base))
         self._files.sync_directory(self.directory)
         return sum(info.messages for info in gone), sum(info.bytes for info in gone)
+
+    def _stub(self, gone: list[SegmentInfo]) -> list[SegmentInfo]:
+        """Return the segment without messages that stays in front of one whose first offsets were jumped over.
+
+        Whoever has read what goes stands at its end: that must remain an offset of the log, and not be gone. It is one
+        that there is, which is taken out of those that go, or a new one, if there is room for it.
+        """
+        end = gone[-1].next
+        if gone[-1].base == end:
+            return [gone.pop()]
+        header = SegmentHeader(self._store, _random.getrandbits(64), end, self._clock.wall())
+        try:
+            size = write_stub(self._files, self.directory, header)
+        except OSError:
+            return []
+        return [SegmentInfo(end, end, size, None, None, True, 0)]
 
     def _last_shown(self) -> Place:
         return Place(self.segment, self.shown.position, self.shown.next)

@@ -77,7 +77,8 @@ class Opening:
             header, footer = segment.edges.header, before.edges.footer
             if header is None or footer is None:
                 continue
-            if header.previous not in (0, footer.chain) or footer.next > segment.base:
+            is_stub = not footer.batches  # what the header behind it tells of may have been dropped
+            if not (is_stub or header.previous in (0, footer.chain)) or footer.next > segment.base:
                 self._tell("chain", segment.base, f"does not follow {segment_name(before.base)}")
             if header.store != self._store:
                 self._tell("chain", segment.base, f"is of another store, {header.store.hex()}")
@@ -89,8 +90,9 @@ class Opening:
         last_time = footer.max_time if footer.batches else None
         info = SegmentInfo(base, footer.next, edges.size, edges.first_time, last_time, True, footer.messages)
         self._keep(info, footer.chain)
-        if last:  # a crash came before the next one was begun
+        if last:  # a crash came before the next one was begun, which needs a name of its own
             self._windows = self._last_windows()
+            self._next = max(self._next, base + 1)
 
     def _take_older(self, segment: _Segment, following: _Segment) -> None:
         with Opened(self._files, self._path(segment), os.O_RDWR) as fd:

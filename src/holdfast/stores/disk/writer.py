@@ -242,6 +242,25 @@ def footer_of(tally: Tally, end: int, salt: int) -> bytes:
     )
 
 
+def write_stub(files: Files, directory: Path, header: SegmentHeader) -> int:
+    """Make a sealed segment without batches, on the disk on return; return its size. A crash leaves all or nothing."""
+    path = directory / segment_name(header.base)
+    made = path.with_suffix(".tmp")
+    data = pack_segment(header) + footer_of(Tally(header.base), HEADER, header.salt)
+    fd = files.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        write_all(files, fd, [data], 0)
+        files.sync(fd)
+        files.rename(made, path)
+    except BaseException:
+        files.remove(made)
+        raise
+    finally:
+        files.close(fd)
+    files.sync_directory(directory)
+    return len(data)
+
+
 def write_index(files: Files, segment: Path, tally: Tally) -> None:
     """Write the index beside a segment anew. What cannot be written is made again by whoever needs it."""
     try:

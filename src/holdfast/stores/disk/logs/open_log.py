@@ -96,7 +96,7 @@ class OpenLog:
                 continue
             with suppress(FileNotFoundError), opened(self.directory.files, directory / name, os.O_RDONLY) as fd:
                 found.append(_info(base, read_edges(self.directory.files, fd, base), ends.next))
-        return found
+        return [one for one in found if one.next > one.base]
 
     def close(self) -> None:
         """Let go of the readers. May be repeated."""

@@ -25,6 +25,7 @@ class OpenLog:
 
     def __init__(self, directory: LogDirectory, loaded: SettingsFile, identity: Identity) -> None:
         self.directory, self.store = directory, loaded.store
+        self._settings_path = directory.settings_path  # made once: it is looked at with every call
         self._loaded = loaded
         self._identity: Identity | None = identity
         self._lock = threading.Lock()
@@ -41,7 +42,7 @@ class OpenLog:
 
     def refresh(self) -> bool:
         """Take up settings that were changed; False when this log is no longer there."""
-        identity = self.directory.files.identity(self.directory.settings_path)
+        identity = self.directory.files.identity(self._settings_path)
         if identity == self._identity:
             return True
         try:

@@ -7,10 +7,10 @@ on two cores: 2–3 thousand sends a second against 60–120 thousand).
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from holdfast.errors import Closed
 
@@ -24,12 +24,6 @@ Answers = Sequence[Result | Exception]
 """One answer an item, in their order: its result, or the error that is raised to who submitted it."""
 
 
-class _Entry(NamedTuple, Generic[Item, Result]):
-    item: Item
-    future: asyncio.Future[Result]
-    loop: asyncio.AbstractEventLoop
-
-
 class Funnel(Generic[Item, Result]):
     """Hands items that many tasks submit to one function, in batches, on one thread of its own.
 
@@ -41,9 +35,10 @@ class Funnel(Generic[Item, Result]):
         self, function: Callable[[list[Item]], Answers[Result]], *, name: str, most: int = 1000, limit: int = 10_000
     ) -> None:
         self._function, self._name, self._most, self._limit = function, name, most, limit
-        self._changed = threading.Condition()
-        self._waiting: deque[_Entry[Item, Result]] = deque()
-        self._outside: deque[tuple[asyncio.Future[None], asyncio.AbstractEventLoop]] = deque()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting: list[tuple[asyncio.Future[Result], Item]] = []
+        self._outside: deque[asyncio.Future[None]] = deque()
         self._thread: threading.Thread | None = None
         self._idle = False
         self._closed = False
@@ -55,26 +50,25 @@ class Funnel(Generic[Item, Result]):
         """
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        entry: _Entry[Item, Result] = _Entry(item, loop.create_future(), loop)
-        while (room := self._put(entry)) is not None:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        while (room := self._put(future, item)) is not None:
             await room
-        return await entry.future
+        return await future
 
-    def _put(self, entry: _Entry[Item, Result]) -> asyncio.Future[None] | None:
+    def _put(self, future: asyncio.Future[Result], item: Item) -> asyncio.Future[None] | None:
         """Let the item in; when there is no room, return what tells that there may be some now."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Closed("the App is closed; nothing was sent: open it again with 'with app:'")
             if len(self._waiting) >= self._limit:
-                room: asyncio.Future[None] = entry.loop.create_future()
-                self._outside.append((room, entry.loop))
+                room: asyncio.Future[None] = future.get_loop().create_future()
+                self._outside.append(room)
                 return room
             if self._thread is None:
                 thread = threading.Thread(target=self._drain, name=self._name, daemon=True)
                 thread.start()  # which may fail: then nothing was submitted, and the next one tries again
                 self._thread = thread
-            self._waiting.append(entry)
+            self._waiting.append((future, item))
             if self._idle:
                 self._idle = False
                 self._changed.notify()
@@ -90,11 +84,11 @@ class Funnel(Generic[Item, Result]):
 
     def _drain(self) -> None:
         while batch := self._take():
-            entries = [entry for entry in batch if not entry.future.cancelled()]
-            answers = self._answers([entry.item for entry in entries]) if entries else ()
-            tell([(entry.loop, entry.future, answer) for entry, answer in zip(entries, answers, strict=True)])
+            wanted = [(future, item) for future, item in batch if not future.cancelled()]
+            answers = self._answers([item for _, item in wanted]) if wanted else ()
+            tell([(future, answer) for (future, _), answer in zip(wanted, answers, strict=True)])
 
-    def _take(self) -> list[_Entry[Item, Result]]:
+    def _take(self) -> list[tuple[asyncio.Future[Result], Item]]:
         """Block until something was submitted and return it; empty when closed and all is done."""
         with self._changed:
             while not self._waiting:
@@ -104,13 +98,13 @@ class Funnel(Generic[Item, Result]):
                 self._idle = True
                 self._changed.wait()
             self._idle = False
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             self._let_in(len(batch))
             return batch
 
     def _let_in(self, number: int) -> None:
         chosen = [self._outside.popleft() for _ in range(min(number, len(self._outside)))]
-        tell([(loop, room, None) for room, loop in chosen])
+        tell([(room, None) for room in chosen])
 
     def _answers(self, items: list[Item]) -> Answers[Result]:
         try:
@@ -119,11 +113,13 @@ class Funnel(Generic[Item, Result]):
             return [error] * len(items)
 
 
-def tell(answers: Sequence[tuple[asyncio.AbstractEventLoop, asyncio.Future[Result], Result | Exception]]) -> None:
+def tell(answers: Iterable[tuple[asyncio.Future[Result], Result | Exception]]) -> None:
     """Give every future its answer, from any thread: each loop is woken once. Loops that were closed are left out."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Result], Result | Exception]]] = {}
-    for loop, future, answer in answers:
-        by_loop.setdefault(loop, []).append((future, answer))
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Result], Result | Exception]]] = defaultdict(
+        list
+    )
+    for pair in answers:
+        by_loop[pair[0].get_loop()].append(pair)
     for loop, pairs in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed, and with it whoever waited
             loop.call_soon_threadsafe(_resolve, pairs)

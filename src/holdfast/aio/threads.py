@@ -218,7 +218,7 @@ class Alarm:
     def __init__(self, store: Callable[[], QueueBackend], kinds: frozenset[str]) -> None:
         self._store, self._kinds = store, sorted(kinds)
         self._changed = threading.Condition()
-        self._waiting: dict[str, dict[asyncio.Future[None], asyncio.AbstractEventLoop]] = {}
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._asking: frozenset[str] | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -232,17 +232,16 @@ class Alarm:
         """Wait for a chance in this queue."""
         import asyncio
 
-        loop = asyncio.get_running_loop()
-        chance: asyncio.Future[None] = loop.create_future()
-        if self._enter(queue, chance, loop):
+        chance: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._enter(queue, chance):
             self._store().interrupt()  # it is asked about other queues now
         try:
             await asyncio.wait([chance], timeout=seconds)
         finally:
             with self._changed:
-                self._waiting.get(queue, {}).pop(chance, None)
+                self._waiting.get(queue, set()).discard(chance)
 
-    def _enter(self, queue: str, chance: asyncio.Future[None], loop: asyncio.AbstractEventLoop) -> bool:
+    def _enter(self, queue: str, chance: asyncio.Future[None]) -> bool:
         """Let a task wait; tell whether the store must be asked anew because of it."""
         with self._changed:
             if self._closed:
@@ -251,7 +250,7 @@ class Alarm:
                 thread = threading.Thread(target=self._run, name="holdfast-aio-wait", daemon=True)
                 thread.start()
                 self._thread = thread
-            self._waiting.setdefault(queue, {})[chance] = loop
+            self._waiting.setdefault(queue, set()).add(chance)
             self._changed.notify()
             return self._asking is not None and queue not in self._asking
 
@@ -299,5 +298,5 @@ class Alarm:
 
     def _wake(self, queues: Collection[str]) -> None:
         with self._changed:
-            woken = [entry for queue in queues for entry in self._waiting.pop(queue, {}).items()]
-        tell([(loop, chance, None) for chance, loop in woken])
+            woken = [chance for queue in queues for chance in self._waiting.pop(queue, ())]
+        tell([(chance, None) for chance in woken])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from holdfast.batching import Answers, Funnel
 from holdfast.contract import LogBackend
@@ -13,10 +12,7 @@ from holdfast.logged import StoredAt
 from holdfast.logs.entries import Entry, Share, columns_of, each
 from holdfast.logs.log import Log
 
-
-class _Parcel(NamedTuple):
-    log: Log
-    entry: Entry
+_Parcel = tuple[Log, Entry]
 
 
 class Appends:
@@ -27,7 +23,7 @@ class Appends:
 
     def append(self, log: Log, entry: Entry) -> Awaitable[StoredAt]:
         """Return the place of one message, to be awaited, or its error. Messages of one task keep their order."""
-        return self._funnel.submit(_Parcel(log, entry))
+        return self._funnel.submit((log, entry))
 
     def close(self) -> None:
         """Append what was submitted, then end the thread. May be repeated."""
@@ -35,15 +31,16 @@ class Appends:
 
 
 def _append_parcels(parcels: list[_Parcel]) -> Answers[StoredAt]:
+    logs, entries = zip(*parcels, strict=True)
+    if len(set(logs)) == 1:
+        return _appended(logs[0], entries)
     by_log: dict[str, list[int]] = {}
-    for place, parcel in enumerate(parcels):
-        by_log.setdefault(parcel.log.name, []).append(place)
-    if len(by_log) == 1:
-        return _appended(parcels[0].log, [parcel.entry for parcel in parcels])
+    for place, log in enumerate(logs):
+        by_log.setdefault(log.name, []).append(place)
     answers: dict[int, StoredAt | Exception] = {}
     for places in by_log.values():
-        entries = [parcels[place].entry for place in places]
-        answers.update(zip(places, _appended(parcels[places[0]].log, entries), strict=True))
+        its = _appended(logs[places[0]], [entries[place] for place in places])
+        answers.update(zip(places, its, strict=True))
     return [answers[place] for place in range(len(parcels))]
 
 

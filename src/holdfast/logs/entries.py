@@ -16,7 +16,7 @@ Appendable = bytes | tuple[bytes, str | None] | Message | LogMessage
 """What can be appended: a body, a body with its key, or a message with body, key and headers, of a queue or a log."""
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One message on its way into a log, as it is kept there, and the partition if one was chosen."""
 
     body: bytes
@@ -106,6 +106,8 @@ def partition_for(one: Entry, partitions: int, turn: Callable[[int], int]) -> in
 
 def shares(given: Sequence[Entry], partitions: int, turn: Callable[[int], int]) -> list[Share]:
     """Return what goes where; all that may go anywhere go together."""
+    if partitions == 1 and {one.partition for one in given} == {None}:
+        return [Share(0, columns_of(given))]
     places: dict[int, list[int]] = {}
     rest: int | None = None
     for place, one in enumerate(given):
@@ -125,15 +127,18 @@ def shares(given: Sequence[Entry], partitions: int, turn: Callable[[int], int]) 
 
 def column(one: Entry) -> Columns:
     """Return one message in columns."""
-    body, key, headers, _ = one
-    return Columns((body,), None if key is None else (key,), None if headers is None else (headers,))
+    return Columns(
+        (one.body,), None if one.key is None else (one.key,), None if one.headers is None else (one.headers,)
+    )
 
 
 def columns_of(given: Sequence[Entry]) -> Columns:
     """Return messages in columns; one that has nothing is left out."""
-    bodies, keys, headers, _ = zip(*given, strict=True)
+    keys, headers = [one.key for one in given], [one.headers for one in given]
     return Columns(
-        bodies, keys if any(key is not None for key in keys) else None, headers if any(map(bool, headers)) else None
+        [one.body for one in given],
+        keys if keys.count(None) < len(keys) else None,
+        headers if headers.count(None) < len(headers) else None,
     )
 
 

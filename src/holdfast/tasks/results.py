@@ -15,7 +15,7 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from holdfast.batching import tell
 from holdfast.capabilities import Inspectable, Results, Watch
@@ -50,14 +50,8 @@ class ResultStore(Results, Inspectable, Protocol):
     """What a store must be for its jobs to be waited for."""
 
 
-class _Awaiter(NamedTuple):
-    """A task of an event loop that waits."""
-
-    future: asyncio.Future[Outcome]
-    loop: asyncio.AbstractEventLoop
-
-
-_Waiter = Future[Outcome] | _Awaiter
+_Waiter: TypeAlias = "Future[Outcome] | asyncio.Future[Outcome]"
+"""A thread that waits, or a task of an event loop."""
 
 
 class Waiters:
@@ -103,12 +97,11 @@ class Waiters:
 
         if timeout == 0 and (outcome := await self._call(partial(self._look_once, key))) is not None:
             return outcome
-        loop = asyncio.get_running_loop()
-        waiter = _Awaiter(loop.create_future(), loop)
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._enter(key, waiter)
         try:
             async with asyncio.timeout(timeout):
-                return await waiter.future
+                return await waiter
         finally:
             self._leave(key, waiter)
 
@@ -157,7 +150,7 @@ class Waiters:
     def _answer(self, answers: Mapping[Key, Outcome | Exception]) -> None:
         with self._lock:
             told = [(waiter, answer) for key, answer in answers.items() for waiter in self._waiters.pop(key, ())]
-        tell([(waiter.loop, waiter.future, answer) for waiter, answer in told if isinstance(waiter, _Awaiter)])
+        tell([(waiter, answer) for waiter, answer in told if not isinstance(waiter, Future)])
         for waiter, answer in told:
             if isinstance(waiter, Future):
                 _settle(waiter, answer)

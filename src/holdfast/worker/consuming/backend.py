@@ -158,19 +158,20 @@ class Consuming(QueueBackend):
         for source in its:
             source.join(LAST_COMMIT)
         messages = [receipt for receipt in charged or () if is_of_log(receipt)]
-        if messages or its:
-            self._retire_reader(holder, reason, messages)
+        returned = self._retire_reader(holder, reason, messages) if messages or its else 0
         jobs = None if charged is None else [receipt for receipt in charged if not is_of_log(receipt)]
-        return self.store.retire(holder, reason, jobs) + len(messages)
+        return returned + self.store.retire(holder, reason, jobs)
 
-    def _retire_reader(self, holder: str, reason: str, charged: list[Receipt]) -> None:
+    def _retire_reader(self, holder: str, reason: str, charged: list[Receipt]) -> int:
         try:
-            self._failing.charge_all(charged, reason)
+            returned = self._failing.charge_all(charged, reason)
             self._logs.store().retire(holder)
         except BackendError:
             raise
         except HoldfastError as error:  # such as an App that was given no logs
             self._events.logger.warning("what %s read of logs cannot be seen to: %s", holder, error)
+            return 0
+        return returned
 
     def holders(self) -> list[HolderInfo]:
         return self.store.holders()

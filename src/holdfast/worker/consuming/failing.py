@@ -67,13 +67,25 @@ class Failing:
             place.log, place.group, place.partition, place.offset, run=receipt.token, reason=reason
         )
 
-    def charge_all(self, receipts: Sequence[Receipt], reason: str) -> None:
-        """Charge what a process of another worker ran when it died. What is not there any more cannot be charged."""
+    def charge_all(self, receipts: Sequence[Receipt], reason: str) -> int:
+        """Charge what a process of another worker ran when it died; return of how many nobody had known before.
+
+        What is finished, or not there any more, cannot be charged.
+        """
+        charged = 0
         for receipt in receipts:
             try:
-                self.charge(receipt, reason)
+                known = self._known(receipt)
+                charged += receipt.token in set(self.charge(receipt, reason).runs) - set(known.runs)
             except UsageError as error:
                 self._events.logger.warning("a death at message %s cannot be charged: %s", receipt.id, error)
+        return charged
+
+    def _known(self, receipt: Receipt) -> Crashes:
+        place = place_of(receipt.queue, receipt.id)
+        if place is None:
+            return Crashes()
+        return self._logs.store().crashes(place.log, place.group, place.partition).get(place.offset, Crashes())
 
     def settle_for_others(self, settlements: Sequence[Settlement]) -> list[Receipt]:
         """Hear how runs ended whose process has gone since; return their receipts: they count for nothing.

@@ -30,7 +30,7 @@ class QueueBackend(Protocol):
         later finds nothing old.
         """
 
-    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+    def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
         """Store the messages, in their order; on return each is as safe as ``features.level`` says.
 
         Sending is per item: the answer has one ``Stored`` a message, in order. A message whose id is known (its job
@@ -43,7 +43,8 @@ class QueueBackend(Protocol):
         ``on_conflict="error"`` is treated as one with ``skip``: raising is for who sent it.
         Raises ``BodyTooLarge`` or ``QueueFull`` with nothing stored, the latter when more jobs would wait than the
         queue's ``limit``, duplicates not counted; after ``BackendError(outcome_unknown=True)`` any subset may be
-        stored.
+        stored. What is not ``limited`` is stored whatever ``limit``, ``min_body`` and ``max_body`` say: it follows a
+        run that is done, and could not be told.
         """
 
     def lease(

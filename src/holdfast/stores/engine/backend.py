@@ -129,18 +129,22 @@ class EngineBackend(Operations, Outcomes, KeptSchedules, QueueBackend):
 
     # -- send, lease, wait, settle --------------------------------------------------------------------------------
 
-    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
+    def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
         with self._open(durable=True):
-            self._engine.check_bodies(queue, [message.body for message in messages])
-            if self._engine.nears_limit(queue, messages):
-                self._catch_up(queue)
-            self._engine.make_room(queue, messages, self._clock.wall())
+            if limited:
+                self._make_room(queue, messages)
             answers = [
                 answer
                 for part in parts(messages, _body_size, self.command_most)
                 for answer in self._do(self._engine.send, commands.Send(queue, part), len(part))
             ]
             return [Stored(queue, job_id, self.features.level, duplicate) for job_id, duplicate in answers]
+
+    def _make_room(self, queue: str, messages: Sequence[Message]) -> None:
+        self._engine.check_bodies(queue, [message.body for message in messages])
+        if self._engine.nears_limit(queue, messages):
+            self._catch_up(queue)
+        self._engine.make_room(queue, messages, self._clock.wall())
 
     def lease(
         self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int

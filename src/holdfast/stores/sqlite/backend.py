@@ -88,8 +88,8 @@ class SqliteBackend(Operations, KeptSchedules, Lending, SqliteDoctor, Logs, Queu
 
     # -- send, lease, wait, settle --------------------------------------------------------------------------------
 
-    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
-        return self._writer.run(lambda tx: sends.send(tx, queue, messages, self.features.level))
+    def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
+        return self._writer.run(lambda tx: sends.send(tx, queue, messages, self.features.level, limited=limited))
 
     def lease(
         self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int

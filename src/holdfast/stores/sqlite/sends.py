@@ -20,12 +20,14 @@ from holdfast.stores.sqlite.writer import HELD, QueueRow, Transaction
 _SQL = statements("jobs.sql")
 
 
-def send(tx: Transaction, name: str, messages: Sequence[Message], level: Level) -> list[Stored]:
+def send(
+    tx: Transaction, name: str, messages: Sequence[Message], level: Level, *, limited: bool = True
+) -> list[Stored]:
     """Store messages; see ``QueueBackend.send``."""
     queue = tx.declared(name)
-    for message in messages:
+    for message in messages if limited else ():
         check_body(queue, message.body)
-    return store(tx, queue, messages, level, limited=True)
+    return store(tx, queue, messages, level, limited=limited)
 
 
 def check_body(queue: QueueRow, body: bytes) -> None:

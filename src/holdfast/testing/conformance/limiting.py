@@ -115,6 +115,19 @@ class LimitCases(Cases):
 
         assert self.stats().ready == 3
 
+    def test_what_is_not_held_to_the_limits_is_stored_whole(self) -> None:
+        """Its sender is done already, and could not be told: neither number nor size count, and ids do."""
+        self.declare(limit=1, max_body=1)
+        self.send("a")
+
+        stored = self.store.send(
+            QUEUE, [self.message("a"), self.message("b", body=b"large"), self.message("c")], limited=False
+        )
+
+        assert [one.duplicate for one in stored] == [True, False, False]
+        assert self.stats().ready == 3
+        assert self.store.send(QUEUE, [self.message("b")], limited=False)[0].duplicate
+
     def test_the_last_settings_hold(self) -> None:
         """None lifts the limit."""
         self.declare(limit=0)

@@ -184,8 +184,8 @@ class Consuming(QueueBackend):
     def destroy(self, queue: str) -> int:
         return self.store.destroy(queue)
 
-    def send(self, queue: str, messages: Sequence[Message]) -> list[Stored]:
-        return self.store.send(queue, messages)
+    def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
+        return self.store.send(queue, messages, limited=limited)
 
     def tidy(self, limit: int = 1000) -> Tidied:
         return self.store.tidy(limit)

@@ -49,7 +49,7 @@ class Settling:
         match settlement:
             case Ack(then=then):
                 if then:
-                    self._store.send(source.reading.queue, then)
+                    self._store.send(source.reading.queue, then, limited=False)
                 runs.finish(held)
             case Nack(delay=delay, count=count):
                 runs.retry(held, delay, counted=count)

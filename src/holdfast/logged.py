@@ -163,9 +163,14 @@ class Offset(msgspec.Struct, frozen=True):
 
 
 class Assigned(msgspec.Struct, frozen=True):
-    """A partition that a member holds: the group's ``place`` when it was taken."""
+    """A partition that a member holds: the group's ``place`` when it was taken.
+
+    ``begun`` tells one reading of the partition from another: all owners that go on from one to the next have the same,
+    and after a seek, and in a group that was made again, it is one that was never there before.
+    """
 
     place: Offset
+    begun: int = 0
 
 
 class Crashes(msgspec.Struct, frozen=True):

@@ -40,7 +40,7 @@ PLANS = {
     "members": (GROUPS["members"], 1, ["INDEX holdfast_member_reading (reading=?)", "USING PRIMARY KEY (id=?)"]),
     "members_of": (GROUPS["members_of"], 1, ["INDEX holdfast_member_holder (holder=?)"]),
     "free": (GROUPS["free"], 1, ["INDEX holdfast_place_member (member=?)"]),
-    "held": (GROUPS["held"], 2, ["SEARCH holdfast_place USING"]),
+    "held": (GROUPS["held"], 2, ["SEARCH place USING", "SEARCH sought USING PRIMARY KEY (reading=? AND partition=?)"]),
     "take": (GROUPS["take"], 4, [f"{PLACE} AND partition=?)", f"{PLACE})"]),
     "place": (GROUPS["place"], 3, ["(reading=? AND partition=?)", f"SEARCH part {PARTITION} AND partition=?)"]),
     "move": (GROUPS["move"], 4, [f"{PLACE} AND partition=?)"]),

@@ -310,7 +310,7 @@ def parse_tail(data: Buffer) -> Tail | None:
 SLOT = 4096
 """Bytes of a slot; the offset file of a group has two, written in turn."""
 FINISHED_MOST = SLOT - HEADER
-_SLOT = struct.Struct("<IIQQQqI16x")
+_SLOT = struct.Struct("<IIQQQqIQ8x")
 
 
 class Slot(NamedTuple):
@@ -319,7 +319,8 @@ class Slot(NamedTuple):
          0  magic u32                      24  next offset u64
          4  length of the list u32         32  time i64, ms
          8  version of the slot u64        40  CRC of the list u32
-        16  version of the place u64       44  zero
+        16  version of the place u64       44  where reading began u64: see ``Assigned.begun``
+                                           52  zero
                                            60  CRC of bytes 0-59
         64  the list, at most 4 032 bytes
 
@@ -331,12 +332,13 @@ class Slot(NamedTuple):
     next: int
     time: int
     finished: bytes = b""
+    begun: int = 0
 
 
 def pack_slot(slot: Slot) -> bytes:
     """Return the bytes of a slot, without what is free behind its list."""
-    version, group_version, offset, time, finished = slot
-    head = _SLOT.pack(SLOT_MAGIC, len(finished), version, group_version, offset, time, crc32(finished))
+    version, group_version, offset, time, finished, begun = slot
+    head = _SLOT.pack(SLOT_MAGIC, len(finished), version, group_version, offset, time, crc32(finished), begun)
     return _with_crc(head) + finished
 
 
@@ -344,11 +346,11 @@ def parse_slot(data: Buffer) -> Slot | None:
     """Return the slot that begins at ``data``; None when it is none, or not whole."""
     if not _crc_holds(data):
         return None
-    magic, length, version, group_version, offset, time, crc = _SLOT.unpack_from(data)
+    magic, length, version, group_version, offset, time, crc, begun = _SLOT.unpack_from(data)
     finished = bytes(data[HEADER : HEADER + length])
     if magic != SLOT_MAGIC or len(finished) != length or crc32(finished) != crc:
         return None
-    return Slot(version, group_version, offset, time, finished)
+    return Slot(version, group_version, offset, time, finished, begun)
 
 
 def _with_crc(data: bytes) -> bytes:

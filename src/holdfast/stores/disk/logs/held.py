@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from holdfast.logged import Chunk, Offset
+from holdfast.logged import Assigned, Chunk, Offset
 from holdfast.stores.disk.logs.catalogue import Catalogue
 from holdfast.stores.disk.logs.groups import GroupDirectory
 from holdfast.stores.disk.logs.offset_file import OffsetFile, Place, Slots
@@ -24,7 +24,7 @@ class Reading(NamedTuple):
 
 class Held:
     """``place`` is the group's as this member knows it, ``position`` the offset it reads next, ``taken`` the place
-    from which it reads.
+    from which it reads, as its members are told.
     """
 
     def __init__(self, log: OpenLog, number: int, file: OffsetFile, place: Place) -> None:
@@ -34,7 +34,7 @@ class Held:
 
     def _stand(self, place: Place) -> None:
         self.place, self.position = place, place.next
-        self.taken = Offset(self._number, place.next, place.version, place.finished)
+        self.taken = Assigned(Offset(self._number, place.next, place.version, place.finished), place.begun)
 
     def sought(self) -> bool:
         """Look whether somebody else has moved the place; then stand there, and tell so."""
@@ -59,7 +59,7 @@ class Held:
                 return None
             if offset.next < newest.next or (offset.next, offset.finished) == (newest.next, newest.finished):
                 return newest
-            place = Place(offset.next, newest.version, offset.finished, now)
+            place = msgspec.structs.replace(newest, next=offset.next, finished=offset.finished, time=now)
             self.place = self.file.write(found, place)
             return self.place
 
@@ -79,7 +79,7 @@ def take(reading: Reading, number: int, holder: str) -> Held | None:
             place = safe_place(store.report, group, number, found, end)
             now = store.clock.wall()
             version = max(found.newest.version + 1, now)  # above those of an earlier group of this name
-            place = msgspec.structs.replace(place, version=version, time=now)
+            place = msgspec.structs.replace(place, version=version, time=now, begun=place.begun or version)
             written = file.write(found, place)
             file.put_owner(holder)
     except BaseException:
@@ -99,7 +99,8 @@ def safe_place(report: Callable[[str], None], group: GroupDirectory, number: int
         report(f"{name}: an offset slot is damaged; the group goes on from the other, at {place.next}")
     if place.next > end:
         report(f"{name}: its offset {place.next} is beyond the end of the log, and was set back to {end}")
-        return msgspec.structs.replace(place, next=end, finished=())
+        return msgspec.structs.replace(place, next=end, finished=(), begun=place.begun + 1)
     if place.finished and place.finished[-1] >= end:
-        return msgspec.structs.replace(place, finished=tuple(at for at in place.finished if at < end))
+        finished = tuple(at for at in place.finished if at < end)
+        return msgspec.structs.replace(place, finished=finished, begun=place.begun + 1)
     return place

@@ -274,7 +274,7 @@ class DiskMember(LogMember):
         with self._lock:
             if self._end is Closed:
                 raise Closed(self._why)
-            return {number: Assigned(held.taken) for number, held in self._held.items()}
+            return {number: held.taken for number, held in self._held.items()}
 
     def leave(self) -> None:
         self.end(Closed, f"this member has left {self._name}")

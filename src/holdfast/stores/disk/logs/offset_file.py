@@ -35,7 +35,7 @@ class Place(msgspec.Struct, frozen=True):
     """Where a group stands in a partition: the offset it reads ``next``, and those ``finished`` beyond.
 
     ``version`` rises with every seek and every change of owner, ``serial`` with every write; ``time`` is the ms of the
-    last. Of a file that nobody has written all are 0.
+    last, ``begun`` is as ``Assigned`` has it. Of a file that nobody has written all are 0.
     """
 
     next: int = 0
@@ -43,6 +43,7 @@ class Place(msgspec.Struct, frozen=True):
     finished: tuple[int, ...] = ()
     time: int = 0
     serial: int = 0
+    begun: int = 0
 
 
 class Slots(msgspec.Struct, frozen=True):
@@ -113,7 +114,7 @@ class OffsetFile:
         slot = 1 - found.slot if self._synced else found.slot
         kept, packed = pack_finished(place.next, place.finished)
         written = msgspec.structs.replace(place, finished=kept, serial=found.newest.serial + 1)
-        data = pack_slot(Slot(written.serial, written.version, written.next, written.time, packed))
+        data = pack_slot(Slot(written.serial, written.version, written.next, written.time, packed, written.begun))
         write_all(self._files, self._fd, data, slot * SLOT)
         self._written, self._synced = written.serial, False
         return written
@@ -214,7 +215,7 @@ def _place(slot: bytes) -> Place | None:
     if found is None:
         return None if slot.strip(b"\0") else Place()
     finished = tuple(unpack_finished(found.next, found.finished))
-    return Place(found.next, found.group_version, finished, found.time, found.version)
+    return Place(found.next, found.group_version, finished, found.time, found.version, found.begun)
 
 
 # -- the finished list ------------------------------------------------------------------------------------------

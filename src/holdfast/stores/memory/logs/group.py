@@ -42,11 +42,11 @@ class Parted(Protocol):
 class Place:
     """Where a group stands in a partition, and who reads there."""
 
-    __slots__ = ("crashes", "finished", "next", "owner", "version")
+    __slots__ = ("begun", "crashes", "finished", "next", "owner", "version")
 
     def __init__(self, next_: int) -> None:
         self.next = next_
-        self.version = next(_versions)
+        self.begun = self.version = next(_versions)
         self.finished: tuple[int, ...] = ()
         self.crashes: dict[int, Crashes] = {}
         self.owner: Reader | None = None
@@ -69,7 +69,7 @@ class Place:
     def seek(self, next_: int) -> None:
         """Begin anew at ``next_``: what was polled before can no longer be committed."""
         self.next, self.finished, self.crashes = next_, (), {}
-        self.version = next(_versions)
+        self.begun = self.version = next(_versions)
 
     def begin(self, owner: Reader) -> None:
         """Be read by another from now on."""

@@ -108,7 +108,7 @@ class MemoryMember(LogMember):
             known = self._positions.get(number)
             if known is None or known[0] != offset.version:
                 self._positions[number] = (offset.version, offset.next)
-                self._assigned[number] = Assigned(offset)
+                self._assigned[number] = Assigned(offset, self._group.places[number].begun)
 
     def _left_or_removed(self) -> str:
         name = f"group {self._group.name!r} of log {self._group.log.name!r}"

@@ -59,6 +59,7 @@ def seek(tx: Transaction, log: LogRow, group: str, offsets: Mapping[int, int], b
     number = make(tx, log, group, Start(), boot)
     for index, offset in offsets.items():
         tx.execute(_SQL["seek"], (number, index, offset))
+        tx.execute(_SQL["begin_anew"], (number, index, tx.now))
         tx.execute(_SQL["forget_crashes"], (number, index, _END))
     tx.execute(_SQL["seen"], (number, tx.now, boot, tx.boot))
     tx.execute(_SQL["change"], (number,))
@@ -71,7 +72,7 @@ def numbers(source: Source, log: LogRow) -> list[int]:
 
 def remove(tx: Transaction, number: int) -> None:
     """Remove a group with all that belongs to it."""
-    for what in ("remove_members", "remove_places", "remove_crashes", "remove"):
+    for what in ("remove_members", "remove_places", "remove_sought", "remove_crashes", "remove"):
         tx.execute(_SQL[what], (number,))
 
 

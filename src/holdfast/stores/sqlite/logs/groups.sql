@@ -48,6 +48,9 @@ DELETE FROM holdfast_member WHERE reading = ?
 -- name: remove_places
 DELETE FROM holdfast_place WHERE reading = ?
 
+-- name: remove_sought
+DELETE FROM holdfast_sought WHERE reading = ?
+
 -- name: remove_crashes
 DELETE FROM holdfast_crash WHERE reading = ?
 
@@ -104,9 +107,12 @@ UPDATE holdfast_place SET member = ?2, version = max(version + 1, ?4)
        )
 
 -- name: held
-SELECT partition, next, version, finished FROM holdfast_place
- WHERE reading = ?1 AND member = ?2
- ORDER BY partition
+-- One that was never sought has begun with its group, whose number is never used again and below any ms.
+SELECT place.partition, place.next, place.version, place.finished, coalesce(sought.begun, place.reading)
+  FROM holdfast_place AS place
+  LEFT JOIN holdfast_sought AS sought ON sought.reading = place.reading AND sought.partition = place.partition
+ WHERE place.reading = ?1 AND place.member = ?2
+ ORDER BY place.partition
 
 -- name: shares
 -- How many partitions there are, and how many are nobody's.
@@ -123,6 +129,11 @@ UPDATE holdfast_place SET next = ?3, finished = ?4 WHERE reading = ?1 AND partit
 
 -- name: seek
 UPDATE holdfast_place SET next = ?3, finished = NULL, version = version + 1 WHERE reading = ?1 AND partition = ?2
+
+-- name: begin_anew
+-- A seek at ?3.
+INSERT INTO holdfast_sought (reading, partition, begun) VALUES (?1, ?2, ?3)
+    ON CONFLICT (reading, partition) DO UPDATE SET begun = max(begun + 1, ?3)
 
 -- name: get_crashes
 SELECT position, crashes FROM holdfast_crash WHERE reading = ? AND partition = ? ORDER BY position

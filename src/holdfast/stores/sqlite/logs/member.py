@@ -221,11 +221,11 @@ class SqliteMember(LogMember):
         for index in self._positions.keys() - held:
             del self._positions[index], self._assigned[index]
             self._rests.pop(index, None)
-        for index, place in held.items():
-            known = self._positions.get(index)
+        for index, its in held.items():
+            known, place = self._positions.get(index), its.place
             if known is None or known[0] != place.version:
                 self._positions[index] = (place.version, place.next)
-                self._assigned[index] = Assigned(place)
+                self._assigned[index] = its
                 self._rests.pop(index, None)
 
     def _is_beat_due(self, now: Instant) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from holdfast.delivery import HolderInfo
 from holdfast.errors import Closed, LeaseLost
-from holdfast.logged import Ends, Offset, Start
+from holdfast.logged import Assigned, Ends, Offset, Start
 from holdfast.stores.refused import offset_gone
 from holdfast.stores.sqlite.logs.groups import finished_of, make
 from holdfast.stores.sqlite.logs.liveness import Instant, MemberRow, members
@@ -49,7 +49,7 @@ class Standing(NamedTuple):
     others: list[MemberRow]
     partitions: int
     free: int
-    held: dict[int, Offset]
+    held: dict[int, Assigned]
 
     @property
     def share(self) -> int:
@@ -165,7 +165,7 @@ def standing(source: Source, member: Member) -> Standing | None:
     if now is None:
         return None
     [(count, free)] = source.execute(_SQL["shares"], (member.reading,))
-    held = {row[0]: _offset(*row) for row in source.execute(_SQL["held"], (member.reading, member.number))}
+    held = {row[0]: _assigned(*row) for row in source.execute(_SQL["held"], (member.reading, member.number))}
     rows = members(source, member.reading)
     registered = any(row.number == member.number for row in rows)
     return Standing(now, registered, others(source, member), count, free, held)
@@ -176,8 +176,8 @@ def others(source: Source, member: Member) -> list[MemberRow]:
     return [row for row in members(source, member.reading) if row.number != member.number]
 
 
-def _offset(partition: int, next_: int, version: int, finished: str | None) -> Offset:
-    return Offset(partition, next_, version, finished_of(finished))
+def _assigned(partition: int, next_: int, version: int, finished: str | None, begun: int) -> Assigned:
+    return Assigned(Offset(partition, next_, version, finished_of(finished)), begun)
 
 
 # -- commits ------------------------------------------------------------------------------------------------------

@@ -196,6 +196,41 @@ class LogVersionCases(Sought):
 
         assert (place.next, place.version) == (2, version)
 
+    def test_whoever_goes_on_from_a_place_began_where_its_owners_before_did(self) -> None:
+        """However far they came: what they left half done is done in the same reading."""
+        self.commit(self.member, self.poll(self.member, 1))
+        begun = self._begun(self.member)
+        self.member.leave()
+
+        assert self._begun(self.join()) == begun
+
+    def test_a_seek_begins_anew_each_time(self) -> None:
+        """Also to where the group stands, also twice without a poll between, and for the owners to come."""
+        begun = [self._begun(self.member)]
+        for _ in range(2):
+            self._seek(p0=0)
+            begun.append(self._begun(self.member))
+        self._seek(p0=0)
+        self._seek(p0=0)
+        begun.append(self._begun(self.member))
+        self.member.leave()
+
+        assert len(set(begun)) == 4
+        assert self._begun(self.join()) == begun[-1]
+
+    def test_a_group_that_is_made_again_begins_anew(self) -> None:
+        """Nothing is left of the one before."""
+        before = self._begun(self.member)
+        self._seek(p0=0)
+        sought = self._begun(self.member)
+        self.logs.forget(LOG, GROUP)
+
+        assert self._begun(self.join()) not in {before, sought}
+
+    def _begun(self, member: LogMember) -> int:
+        self.poll(member, 1)
+        return member.assigned()[0].begun
+
 
 class LogGoneCases(LogCases):
     """What retention removed is an error or a jump, as the member says, and never a silent one."""

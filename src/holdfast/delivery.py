@@ -150,6 +150,10 @@ class Delivery(msgspec.Struct, gc=False):
     """How to ack inside a caller's transaction; set by who handed the delivery out."""
     hand_over: Callable[[str, Sequence[Message]], Sequence[Message]] | None = None
     """What changes messages that follow the ack; set by who handed the delivery out, if anything does."""
+    seed: str = ""
+    """What the ids of follow-ups are made of where no single step stores them with the end of the run: that may then
+    be done again, with the same seed. Else empty.
+    """
 
     @property
     def receipt(self) -> Receipt:

@@ -28,9 +28,16 @@ def die():
     signal.pause()
 
 
+@app.task(queue="orders.billing")
+def remind(offset: int) -> None:
+    say(reminded=offset)
+
+
 @app.consume(log="orders", group="billing", retry=Retry(attempts=5, base=0, jitter="none"))
 def bill(message: LogMessage, *, ctx: Context = CONTEXT) -> None:
     say(partition=message.partition, offset=message.offset, key=message.key, pid=os.getpid())
+    if message.body == b"follow":
+        ctx.then(remind.call(message.offset))
     if message.body == b"kill":
         die()
     if message.body == b"fail":

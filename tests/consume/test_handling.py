@@ -8,7 +8,6 @@ import pytest
 
 from holdfast import CONTEXT, App, Bury, Cancel, Context, Depends, Retry, RetryLater, UsageError
 from holdfast.capabilities import JobFilter
-from holdfast.config import QueueSettings
 from holdfast.errors import NotSupported
 from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Lost, PartitionStopped, Started
 from holdfast.logged import LogMessage
@@ -371,23 +370,6 @@ def test_what_follows_a_message_is_stored_with_its_end(app, orders, work, heard)
     work()
 
     assert heard == [7]
-
-
-def test_what_follows_a_message_is_not_held_to_the_limits_of_its_queue(app, orders, work, heard):
-    @app.task(queue="orders.billing")
-    def remind(text: str) -> None:
-        heard.note(text)
-
-    @app.consume(log="orders", group="billing")
-    def bill(body: bytes, *, ctx: Context = CONTEXT) -> None:
-        ctx.then(remind.call("a" * 100), remind.call("b"))
-
-    app.queue("orders.billing").declare(QueueSettings(limit=1, max_body=50))
-    orders.append(b"")
-    work()
-
-    assert sorted(heard) == ["a" * 100, "b"]
-    assert dead(app) == []
 
 
 def test_a_message_keeps_no_progress_and_takes_no_transaction(app, orders, work, heard):

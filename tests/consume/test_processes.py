@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import App
+from holdfast.capabilities import JobFilter
 from holdfast.config import LogSettings
 from tests.consume.conftest import PATIENCE, dead, wait_until
 from tests.consume.program import STEPS
@@ -95,6 +96,19 @@ def test_what_was_not_committed_is_handled_again_in_order(orders, consume, step)
     assert list(dict.fromkeys(second)) == list(range(committed, 10))
     assert [letter.id for letter in dead(orders.app)] == ["orders/billing/0/4"]
     assert orders.lag()[0].messages == 0
+
+
+def test_what_follows_a_message_is_stored_once_though_its_process_died_before_the_commit(orders, consume):
+    orders.append(*[b"follow"] * 10, key="a")
+
+    code, first = consume("before the commit")
+    committed = orders.lag()[0].next
+    again, second = consume()
+
+    assert (code, again) == (-signal.SIGKILL, 0)
+    assert set(first) & set(second) == set(range(committed, first[-1] + 1)) != set()
+    jobs = orders.app.queue("orders.billing").browse(JobFilter(kind="tests.consume.program.remind")).jobs
+    assert len(jobs) == 10
 
 
 @ON_SQLITE

@@ -23,7 +23,7 @@ class Call(Generic[R_co]):
     sending it twice makes one job.
     """
 
-    __slots__ = ("_decode", "connection", "message", "origin", "queue")
+    __slots__ = ("_decode", "connection", "has_own_id", "message", "origin", "queue")
 
     def __init__(
         self,
@@ -32,9 +32,11 @@ class Call(Generic[R_co]):
         decode: Callable[[bytes], R_co],
         origin: object = None,
         connection: object = None,
+        *,
+        has_own_id: bool = False,
     ) -> None:
         self.queue, self.message, self.origin, self._decode = queue, message, origin, decode
-        self.connection = connection
+        self.connection, self.has_own_id = connection, has_own_id
 
     def __repr__(self) -> str:
         return f"<Call {self.message.id} of task {self.task!r}>"

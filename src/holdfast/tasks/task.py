@@ -111,7 +111,8 @@ class Task(Generic[P, R]):
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Return a checked call, for ``enqueue_many`` or ``ctx.then``. Touches no store."""
-        return Call(self.queue, self._message(args, kwargs), self.decode_result, self._link, self._connection)
+        made, named = self._message(args, kwargs), "id" in self._fields
+        return Call(self.queue, made, self.decode_result, self._link, self._connection, has_own_id=named)
 
     def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Send calls of this task, one round trip a queue, and return their jobs in order."""

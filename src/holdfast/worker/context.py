@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Protocol
@@ -41,12 +42,41 @@ class FollowUp(Protocol):
         """What would be sent."""
 
     @property
+    def has_own_id(self) -> bool:
+        """Whether its message was given its id by who made it."""
+
+    @property
     def connection(self) -> object:
         """The connection whose transaction it would be sent in, None without one."""
 
     @property
     def origin(self) -> object:
         """What stands for its App."""
+
+
+class Names:
+    """Gives the follow-ups of a run their ids: the same when the run is done again and calls for the same.
+
+    In whatever order: what is called for, not when, makes the id; of equal calls the first is that of the first.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._given: dict[str, str] = {}
+        self._equal: dict[str, Iterator[int]] = {}
+
+    def named(self, message: Message) -> Message:
+        """Return a message with the id it is to have; the same message twice has one. For any thread."""
+        given = self._given.get(message.id) or self._given.setdefault(message.id, self._made_for(message))
+        return msgspec.structs.replace(message, id=given)
+
+    def _made_for(self, message: Message) -> str:
+        from hashlib import sha256  # costs start-up time
+
+        facts = f"{self._seed}\0{message.kind}\0{message.key or ''}\0".encode(errors="surrogatepass")
+        called_for = sha256(facts + message.body).hexdigest()
+        number = next(self._equal.setdefault(called_for, itertools.count()))
+        return sha256(f"{called_for} {number}".encode()).hexdigest()[:32]
 
 
 class Context(msgspec.Struct, eq=False):
@@ -60,7 +90,8 @@ class Context(msgspec.Struct, eq=False):
 
     ``started`` is when the run began, in ms of the boot clock; of a timeout ask ``remaining`` or ``deadline`` instead.
     ``origin`` stands for the App of the job's task, ``follow_ups`` are what ``then`` was given, ``reporter`` takes what
-    ``progress`` says, ``complete`` acks the job for ``ack_in``, ``log`` is what ``logger`` writes to.
+    ``progress`` says, ``complete`` acks the job for ``ack_in``, ``log`` is what ``logger`` writes to, ``names`` gives
+    follow-ups their ids.
     """
 
     delivery: Delivery
@@ -75,10 +106,13 @@ class Context(msgspec.Struct, eq=False):
     reporter: Callable[[Report], None] | None = None
     complete: Callable[[Context, object, Any], None] | None = None
     log: logging.Logger = LOGGER
+    names: Names | None = None
 
     def then(self, *calls: FollowUp) -> None:
         """Let these calls follow: ``ctx.then(task.call(…))``. They are stored in the step that acknowledges this run,
-        and only if it is: when the run fails, is cancelled or loses its lease, none of them is. Touches no store.
+        and only if it is: when the run fails, is cancelled or loses its lease, none of them is. Touches no store. For a
+        message of a log they are stored just before that step, once for all runs that it may take; see
+        ``Delivery.seed``.
 
         ``UsageError`` when a call is for another queue, another App or a connection, since no single step could store
         it: use ``enqueue`` there; and when no job runs here, or not any more. Send middleware surrounds them here and
@@ -93,8 +127,11 @@ class Context(msgspec.Struct, eq=False):
             raise UsageError("ctx.then: it comes before ctx.ack_in, which stores what follows; send the call there")
         for call in calls:
             _check_follow_up(call, self)
-        messages: Sequence[Message] = [call.message for call in calls]
+        messages: Sequence[Message] = [self._named(call) for call in calls]
         self.follow_ups += messages if self.origin is None else self.origin.hand_over(self.queue, messages)
+
+    def _named(self, call: FollowUp) -> Message:
+        return call.message if self.names is None or call.has_own_id else self.names.named(call.message)
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Say how far this run is: ``fraction`` from 0 to 1, and what it is at. Returns at once, in any thread or loop.

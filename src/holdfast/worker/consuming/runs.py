@@ -23,12 +23,13 @@ from holdfast.worker.consuming.reading import Reading
 class Held(msgspec.Struct, eq=False):
     """A message that was handed out, until its end is committed.
 
-    ``attempt`` counts its runs, those in which a process died included. It is ``finished`` when its end is to be
-    committed, and ``lost`` when somebody else may have it by now.
+    ``begun`` is as ``Assigned`` has it. ``attempt`` counts its runs, those in which a process died included. It is
+    ``finished`` when its end is to be committed, and ``lost`` when somebody else may have it by now.
     """
 
     message: LogMessage
     version: int
+    begun: int
     crashes: Crashes
     attempt: int
     grant: int = 0
@@ -70,13 +71,13 @@ class Runs:
 
     # -- handed out -----------------------------------------------------------------------------------------------
 
-    def begin(self, ready: Ready, crashes: Crashes) -> Held:
-        """Return a message that the tracker counts as running now; the ``crashes`` are for one that is new here."""
+    def begin(self, ready: Ready, begun: int, crashes: Crashes) -> Held:
+        """Return a message that the tracker counts as running now; the rest is for one that is new here."""
         message = ready.message
         with self.lock:
             held = self._held.get((message.partition, message.offset))
             if held is None:
-                held = Held(message, ready.version, crashes, len(crashes))
+                held = Held(message, ready.version, begun, crashes, len(crashes))
                 self._held[held.place] = held
             held.running = True
             return held
@@ -92,9 +93,10 @@ class Runs:
     def delivery(self, held: Held) -> Delivery:
         """Return a message as what is handed to a handler."""
         message, now = held.message, self._clock.wall()
+        job_id = id_of(Place(self._reading.log, self._reading.group, *held.place))
         return Delivery(
             queue=self._queue,
-            id=id_of(Place(self._reading.log, self._reading.group, *held.place)),
+            id=job_id,
             token=held.token,
             attempt=held.attempt,
             body=message.body,
@@ -106,6 +108,7 @@ class Runs:
             sent=message.time,
             leased=now,
             ready=now,
+            seed=f"{job_id} {held.begun}",
         )
 
     def partitions(self) -> set[int]:

@@ -23,9 +23,12 @@ _NO_CRASHES = Crashes()
 
 
 class _Partition(msgspec.Struct):
-    """One that is held: ``crashes`` is None until it is opened, ``stopped`` that it goes no further."""
+    """One that is held: ``begun`` is as ``Assigned`` has it, ``crashes`` is None until it is opened, ``stopped`` tells
+    that it goes no further.
+    """
 
     version: int
+    begun: int
     crashes: Mapping[int, Crashes] | None = None
     stopped: bool = False
 
@@ -45,6 +48,7 @@ class Window:
         self.runs = Runs(reading, self._tracker, clock)
         """What was handed out."""
         self._lock = self.runs.lock
+        self._assigned: Mapping[int, Assigned] = {}
         self._partitions: dict[int, _Partition] = {}
         self.doomed: deque[Held] = deque()
         """What is to be buried before it runs; some of it may be lost."""
@@ -56,6 +60,7 @@ class Window:
     def assign(self, assigned: Mapping[int, Assigned]) -> None:
         """Follow these partitions and no others; what runs of those that went is lost."""
         with self._lock:
+            self._assigned = assigned
             self._tracker.assign(assigned)
             gone = [
                 number
@@ -70,9 +75,13 @@ class Window:
             known = self._partitions.get(chunk.partition)
             if known is None or known.version != chunk.version:
                 self._forget([chunk.partition])
-                self._partitions[chunk.partition] = _Partition(chunk.version)
+                self._partitions[chunk.partition] = _Partition(chunk.version, self._begun(chunk))
             self._tracker.add(chunk)
             self.runs.stirred = True
+
+    def _begun(self, chunk: Chunk) -> int:
+        its = self._assigned.get(chunk.partition)
+        return its.begun if its is not None and its.place.version == chunk.version else chunk.version
 
     def unopened(self) -> list[int]:
         """Return the partitions of which nothing is handed out before they are opened."""
@@ -186,5 +195,5 @@ class Window:
         return resting | self._leaving
 
     def _begin(self, ready: Ready) -> Held:
-        known = self._partitions[ready.message.partition].crashes or {}
-        return self.runs.begin(ready, known.get(ready.message.offset, _NO_CRASHES))
+        its = self._partitions[ready.message.partition]
+        return self.runs.begin(ready, its.begun, (its.crashes or {}).get(ready.message.offset, _NO_CRASHES))

@@ -13,7 +13,7 @@ import msgspec
 from holdfast.clock import Clock
 from holdfast.delivery import Delivery, Report
 from holdfast.events import Events
-from holdfast.worker.context import Context
+from holdfast.worker.context import Context, Names
 from holdfast.worker.handler import Handler
 from holdfast.worker.outcomes import Outcomes
 from holdfast.worker.published import Published
@@ -63,6 +63,7 @@ class Desk(msgspec.Struct, frozen=True, eq=False):
             reporter=self.report,
             complete=self.complete,
             log=self.events.job_logger,
+            names=Names(delivery.seed) if delivery.seed else None,
         )
 
 

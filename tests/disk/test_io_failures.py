@@ -105,8 +105,14 @@ def make_remains():
     facts = [step.fact for step in disk.trace if isinstance(step, Note)]
     course.partition.write(columns((body("torn", 0, 500),)))
     image = disk.image()
-    files = {name: content[:-40] if name.endswith(".log") else content for name, content in image.files.items()}
+    files = {name: torn(content) if name.endswith(".log") else content for name, content in image.files.items()}
     return image._replace(files=files), facts
+
+
+def torn(content):
+    """Return a segment whose last batch is not whole, and is followed by the room that was made for more."""
+    written = content.rstrip(b"\0")
+    return written[:-40] + bytes(max(40, len(content) - len(written)))
 
 
 REMAINS, KNOWN = make_remains()

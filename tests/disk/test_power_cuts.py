@@ -50,6 +50,24 @@ def lived(draw):
     return disk.trace, start
 
 
+@share(4, 400)
+def test_small_appends_over_room_made_ahead_survive_it_too(cases, record_property):
+    states = roomy = 0
+    for seed in seeds(cases, record_property):
+        draw = random.Random(seed)
+        disk = SimulatedDisk()
+        start, course = disk.image(), Course(disk, draw, sync="always", segment_bytes=1 << 15)
+        course.open()
+        for _ in range(40):
+            course.append(course.writer.bodies(size=200))
+        course.close()
+        for crash in crashes(disk.trace, draw, MOST, start, {}):
+            roomy += any(name.endswith(".log") and not any(all[-512:]) for name, all in crash.image.files.items())
+            states += survives(crash, draw, f"seed {seed}, step {crash.at}")
+    record_property("states", states)
+    assert roomy > states // 4, "the courses make no room"
+
+
 def survives(crash, draw, where):
     """Look at one disk after a power cut, and at times at one after another; return how many were looked at."""
     disk = SimulatedDisk(rebooted(crash.image))

@@ -5,7 +5,7 @@ returns None for bytes that are not that; nothing here touches a file.
 
 A log's directory has, for each partition, files named by the first offset they may hold::
 
-    <base, 20 digits>.log     segment header (64) · batch · batch · … · footer (64) once sealed
+    <base, 20 digits>.log     segment header (64) · batch · batch · … · footer (64) once sealed, or zeros
     <base, 20 digits>.idx     index entries (16 each); never synced, made again when wrong
     tail                      64 bytes: how far readers may read; never synced, made again at open
 

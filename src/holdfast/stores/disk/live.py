@@ -179,7 +179,7 @@ class Live:
         if not draft.headers:
             return
         try:
-            self.segment.write(draft)
+            self.segment.write(draft, ahead=self.options.sync == "always")
         except OSError as error:
             if error.errno in NO_ROOM:
                 self._full()
@@ -383,6 +383,7 @@ class Live:
     def _say_closed(self) -> None:
         draft = Draft(self.segment)
         draft.add(CLOSING, self.now())
+        self.segment.trim()
         self.segment.write(draft)
         self.sync(self.place)
         self.show(self.place)

@@ -155,7 +155,7 @@ class Opening:
             return
         # The headers behind damage are what proves that it is damage: they stay until a footer says so.
         keep = bool(found.damages)
-        if found.torn and not keep:
+        if segment.edges.size > found.end and not keep:  # by what is torn, by room that was made ahead
             self._files.truncate(fd, found.end)
             self._files.sync(fd)
         self._seal(segment, fd, found, keep=keep)

@@ -9,6 +9,7 @@ The rules, by what a power cut can leave behind and what it cannot:
 4. Such bytes below *hi* were durable: damage. It stays where it is, its neighbours are served.
 5. Such bytes at *hi* or above it are the remains of an append that was never acknowledged, and so is everything
    behind them: unsynced appends come back in any order, or not at all. They are copied to a ``.torn`` file, cut off.
+   Zeros from there to the end of the file are room that was made ahead of appends: cut off, and nothing is torn.
 6. Rot in what was synced last, with nothing behind it, cannot be told from that; a mark is written when idle.
 
 "The first garbage is the end" would destroy what rule 4 keeps; "data behind garbage is corruption" would call what
@@ -25,7 +26,7 @@ from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import ALIGNED, CLOSED, HEADER, PRODUCERS, BatchHeader, SegmentHeader
 from holdfast.stores.disk.options import Damage
 from holdfast.stores.disk.producers import Windows
-from holdfast.stores.disk.segment import Tally, remember, search, walk
+from holdfast.stores.disk.segment import Tally, remember, search, walk, written_end
 from holdfast.stores.disk.writer import write_all
 
 TORN_MOST = 16 << 20
@@ -106,6 +107,8 @@ class Judge:
             begin, found = self._at, self._resume()
             if found is None:
                 if chain is None:
+                    self._size = written_end(self._files, self._fd, begin, self._size)
+                if chain is None and begin < self._size:
                     self._note(self._size, self._tally.next)
                 return
             self._note(found.position, found.base)

@@ -180,6 +180,16 @@ def search(files: Files, fd: int, salt: int, begin: int, end: int) -> BatchHeade
     return None
 
 
+def written_end(files: Files, fd: int, begin: int, end: int) -> int:
+    """Return where zeros begin that go on to ``end``; where something may begin, and not before ``begin``."""
+    while end > begin:
+        at = max(begin, end - _WINDOW)
+        if kept := bytes(_load(files, fd, at, end, end - at)).rstrip(b"\0"):
+            return min(end, at + len(kept) + ALIGNED - 1 & -ALIGNED)
+        end = at
+    return begin
+
+
 def _load(files: Files, fd: int, at: int, end: int, need: int, *, wish: int = _WINDOW) -> memoryview:
     """Return at least ``need`` bytes, of what there is before ``end``; a read may be short."""
     data = files.read(fd, min(max(need, wish), end - at), at)

@@ -35,6 +35,12 @@ from holdfast.stores.disk.format import (
 from holdfast.stores.disk.segment import Tally
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+AHEAD = 256 << 10
+"""So many zeros, at most, are written ahead of small appends that are synced one by one: a sync of bytes that lie over
+others has no new length of the file to write, and takes three quarters of the time.
+"""
+_AHEAD_OF_MOST = AHEAD // 32
+_PAGE = 4096
 _PIECES = 1000
 _NOBODY = Producer(0, 0, 0)
 
@@ -110,6 +116,7 @@ class SegmentWriter:
         self._fd = fd
         self._index_fd: int | None = None
         self._indexed = 0
+        self._ahead, self._room = AHEAD, self.position
 
     @classmethod
     def create(cls, files: Files, directory: Path, header: SegmentHeader) -> SegmentWriter:
@@ -131,9 +138,14 @@ class SegmentWriter:
         """Whether nothing can be written to it any more."""
         return self.poisoned or self.sealed
 
-    def write(self, draft: Draft) -> None:
-        """Write a draft that was made of this segment as it is. ``OSError``: nothing is there, or ``poisoned``."""
+    def write(self, draft: Draft, *, ahead: bool = False) -> None:
+        """Write a draft that was made of this segment as it is. ``OSError``: nothing is there, or ``poisoned``.
+
+        ``ahead``: the next drafts are small too, and each is synced; behind the batches there may be zeros then.
+        """
         try:
+            if ahead and draft.position > self._room:
+                self._make_room(draft)
             write_all(self.files, self._fd, draft.pieces, self.position)
         except OSError as error:
             self._take_back(error)
@@ -145,6 +157,29 @@ class SegmentWriter:
         for header in draft.headers:
             self.tally.add(header)
         self._write_index()
+
+    def _make_room(self, draft: Draft) -> None:
+        """Write zeros from here to beyond the draft, no more than lies before it; the next sync covers them."""
+        if draft.position - self.position > _AHEAD_OF_MOST or not self._ahead:
+            return
+        begin = max(self._room, self.position)
+        end = draft.position + min(self._ahead, draft.position) & -_PAGE
+        if end <= draft.position:
+            return
+        try:
+            write_all(self.files, self._fd, [bytes(end - begin)], begin)
+            self._room = end
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self.trim()  # there may be enough for the draft
+
+    def trim(self) -> bool:
+        """Let the file end where its batches do, and make no more room; tell whether it was longer. Not synced."""
+        self._ahead = 0
+        if longer := self.files.size(self._fd) > self.position:
+            self.files.truncate(self._fd, self.position)
+        return longer
 
     def _take_back(self, error: OSError) -> None:
         """Shorten the file to what it was, for good: what a caller was told is not there must not come back."""
@@ -175,7 +210,7 @@ class SegmentWriter:
 
         What it vouches for is synced before it is written: a power cut may keep the footer, and lose the rest.
         """
-        if self.position > self.stable:
+        if self.trim() or self.position > self.stable:
             self.sync()
         data = self._footer(self.position)
         try:

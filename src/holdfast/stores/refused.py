@@ -71,8 +71,8 @@ def check_columns(log: str, settings: LogSettings, columns: Columns) -> int:
             if len(column) != count:
                 raise UsageError(f"log {log!r}: {count} bodies, but {len(column)} keys or headers")
             size += sum(map(len, filter(None, column)))
-    largest, bodies = max(map(len, columns.bodies)), sum(map(len, columns.bodies))
-    if largest > settings.max_body:
+    bodies = sum(map(len, columns.bodies))
+    if bodies > settings.max_body and (largest := max(map(len, columns.bodies))) > settings.max_body:
         raise BodyTooLarge(
             f"log {log!r}: a body of {largest} bytes is above {settings.max_body}; "
             "store it elsewhere and append its address, or raise max_body"

@@ -167,10 +167,10 @@ def padded(size: int) -> int:
 
 
 def seal_batch(header: BatchHeader) -> tuple[BatchHeader, bytes]:
-    """Return the header with its magic and CRC, and its 64 bytes."""
-    data = _BATCH_START.pack(BATCH_MAGIC, *header[1:13])
+    """Return the header with its CRC, and its 64 bytes."""
+    data = _BATCH_START.pack(*header[:13])
     crc = crc32(data)
-    return BatchHeader(BATCH_MAGIC, *header[1:13], crc), data + _CRC.pack(crc)
+    return BatchHeader._make((*header[:13], crc)), data + _CRC.pack(crc)
 
 
 def parse_batch(data: Buffer, at: int, salt: int, position: int) -> BatchHeader | None:

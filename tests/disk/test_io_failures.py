@@ -11,13 +11,18 @@ from holdfast.errors import BackendError, QueueFull
 from tests.disk.courses import Course
 from tests.disk.crashes import Platter
 from tests.disk.failing import CALLS, WAYS, FailingDisk, Failure
-from tests.disk.history import Dropping, Flushed, body, judge, told
+from tests.disk.history import Acked, Dropping, Flushed, Offered, Settled, body, judge, told
 from tests.disk.partitions import ByHand, columns, found, opened, rebooted
 from tests.disk.simulated import Note, SimulatedDisk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-LIVES = 4
+MODES = ("always", "always", "interval", "os")
+"""How each life is synced. Every other one ends with the failure, and the process with it."""
+LIVES = len(MODES)
+IMAGES = 2
+"""Disks looked at that a power cut may leave."""
+NOTHING = Failure("", 0, "")
 SHORT = ("read", "write")
 """Calls that may do less than they were asked to."""
 
@@ -39,59 +44,90 @@ def test_whichever_call_fails_acknowledged_messages_are_kept(way, record_propert
 def kept(failure, seed):
     """Live a life in which one call fails; return whether it came to that."""
     disk = FailingDisk(failure, REMAINS)
-    platter, facts = Platter(disk.image(), dict(disk.names)), []
-    course = Course(disk, random.Random(seed), "q", sync="always")
+    start, nodes = disk.image(), dict(disk.names)
+    course = Course(disk, random.Random(seed), "q", sync=MODES[seed])
     try:
-        live(course)
+        live(course, dies=(seed + failure.nth) % 2 == 0)
     except (BackendError, QueueFull) as error:
         course.errors.append(error)
     disk.abandon()
+    happened, disk.failure = disk.happened, NOTHING
+    where = failure, seed, course.errors
 
+    reopened(SimulatedDisk(disk.image()), facts_of(disk), where, power=False)
+    cut(disk, start, nodes, where)
+    reopened(disk, facts_of(disk), where, power=False)
+    cut(disk, start, nodes, where)
+    assert failure.way == "ENOSPC" or not any(isinstance(error, QueueFull) for error in course.errors), course.errors
+    return happened
+
+
+def reopened(disk, facts, where, *, power):
+    """Open what is left, judge it, and append; the process dies then. What readers were shown counts from here on."""
+    partition = opened(disk, epoch=9, upkeep=ByHand())
+    left = found(disk)
+    wrong = judge(told([*KNOWN, *facts], power=power), left)
+    assert wrong == [], (where, wrong)
+    disk.note(Settled(tuple(left.messages)))
+    last = (body("last", 0),)
+    disk.note(Offered(last))
+    disk.note(Acked(partition.append(columns(last)).offset, last))
+    disk.abandon()
+
+
+def cut(disk, start, nodes, where):
+    """Cut the power, and judge some of what that may leave."""
+    platter, facts = Platter(start, nodes), facts_of(disk)
     for step in disk.trace:
         platter.follow(step)
-        if isinstance(step, Note):
-            facts.append(step.fact)
-    for left in (disk.image(), rebooted(platter.safe())):
-        again = SimulatedDisk(left)
-        opened(again, epoch=9, upkeep=ByHand()).close()
-        wrong = judge(told([*KNOWN, *facts]), found(again))
-        assert wrong == [], (failure, seed, wrong, course.errors)
-    assert failure.way == "ENOSPC" or not any(isinstance(error, QueueFull) for error in course.errors), course.errors
-    return disk.happened
+    for image in platter.images(random.Random(len(disk.trace)), IMAGES):
+        reopened(SimulatedDisk(rebooted(image)), facts, where, power=True)
 
 
-def live(course):
-    """Do each thing a partition can do, and read; each failed append is made again, with other messages."""
+def facts_of(disk):
+    """Return what was noted in the trace of a disk."""
+    return [step.fact for step in disk.trace if isinstance(step, Note)]
+
+
+def live(course, *, dies):
+    """Do each thing a partition can do, and read; what failed is done again, an append with other messages.
+
+    Who ``dies`` does nothing again.
+    """
     for _ in range(2):
-        open_again(course)
+        open_again(course, dies)
         for size in (0, 10, 6000):
-            append_again(course, size)
+            append_again(course, size, dies)
         course.partition.roll()
-        append_again(course, 100)
+        append_again(course, 100, dies)
         course.partition.flush()
         course.found()
         course.disk.note(Dropping(course.partition.next))
         course.partition.drop_until(course.partition.next)
-        append_again(course, 100)
+        append_again(course, 100, dies)
         course.partition.close()
         course.disk.note(Flushed())
 
 
-def open_again(course):
+def open_again(course, dies):
     try:
         course.open()
     except (BackendError, QueueFull) as error:
         course.errors.append(error)
         assert course.disk.descriptors == 0, "a partition that cannot be opened leaves files open"
+        if dies:
+            raise
         course.open()
 
 
-def append_again(course, size):
+def append_again(course, size, dies):
     for _ in range(2):
         before = len(course.errors)
         course.append(course.writer.bodies(size=size))
         if len(course.errors) == before:
             return
+        if dies:
+            raise course.errors.pop()
     raise AssertionError(f"failed twice after one failure: {course.errors}")
 
 

@@ -43,26 +43,18 @@ class Place(NamedTuple):
 
 
 class Losses:
-    """What failed syncs took, and who met them was not told: each is told once, to whoever calls next."""
+    """What failed syncs took, and those who wrote it were not told: it is told once, to whoever calls next."""
 
     def __init__(self) -> None:
-        self.until = 0
-        """Behind the last offset that nobody waited for and that is lost."""
-        self._lost = self._doubted = ""
+        self._lost = ""
 
-    def lose(self, path: Path, until: int) -> None:
-        """Note that what was written to a segment without waiting for a sync is lost, up to an offset."""
-        self.until = until
+    def lose(self, path: Path) -> None:
+        """Note that what was written to a segment without waiting for a sync is lost."""
         self._lost = f"a sync of {path} failed: what was written without waiting for it is lost"
 
-    def doubt(self, path: Path) -> None:
-        """Note that what readers see in a segment may not be on the disk."""
-        self._doubted = f"a sync of {path} failed: a power cut may take what was written before it"
-
-    def tell(self, *, doubted: bool) -> None:
-        """Raise ``BackendError`` when there is anything to tell; of what is only ``doubted`` if that is asked for."""
-        text = self._lost or (self._doubted if doubted else "")
-        self._lost, self._doubted = "", "" if doubted else self._doubted
+    def tell(self) -> None:
+        """Raise ``BackendError`` when there is anything to tell."""
+        text, self._lost = self._lost, ""
         if text:
             raise BackendError(text, retryable=True, outcome_unknown=True)
 
@@ -270,9 +262,11 @@ class Live:
 
     def _abandon(self) -> None:
         old = self.segment
-        end = old.stable if self.options.sync == "always" else old.position
+        shown_early = self.options.sync != "always"
+        if shown_early and old.position > old.stable:
+            self._save()
         tally, windows = Tally(old.header.base), Windows()
-        for header, body in walk(self._files, old.fd, old.header.mark, HEADER, end):
+        for header, body in walk(self._files, old.fd, old.header.mark, HEADER, old.stable):
             tally.add(header)
             windows = remember(windows, header, body)
         reached = HEADER if tally.last is None else tally.last.end
@@ -280,14 +274,28 @@ class Live:
             text = f"{old.path}: what was on the disk before a sync failed cannot be read back beyond byte {reached}"
             raise BackendError(text, retryable=True)
         self._beyond = max(self._beyond, old.tally.next)
-        if self._loose > tally.next:
-            self.losses.lose(old.path, self._loose)
-            self._loose = 0
-        if reached > old.stable:
-            self.losses.doubt(old.path)
+        if max(self._loose, self.shown.next) > tally.next:
+            self.losses.lose(old.path)
+        self._loose = 0
+        if shown_early and tally.last is not None:
             self.windows = windows  # also of appends whose callers were told that nobody knows
         old.abandon(reached, tally)
         self._succeed()
+
+    def _save(self) -> None:
+        """Put what readers had before it was synced on the disk, written anew; where the disk refuses that, it is lost.
+
+        What was neither must not stay: readers would have it until the power is cut, and the next segment would say
+        that it had been there.
+        """
+        old, reached = self.segment, self.segment.stable
+        for header, _ in walk(self._files, old.fd, old.header.mark, reached, old.position):
+            reached = header.end
+        try:
+            old.sync_again(reached)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
 
     def _succeed(self) -> None:
         """Begin the segment behind the one that ended, above every offset that was ever given away."""
@@ -368,11 +376,11 @@ class Live:
         finally:
             segment.close()
             self._tail.close()
-        self.losses.tell(doubted=True)
+        self.losses.tell()
 
     def _end(self) -> None:
         segment = self.segment
-        if segment.position > segment.stable:
+        if segment.position > segment.stable and not self._reopened:
             self.sync(self.place)
         self.show(self.place)
         last = segment.tally.last

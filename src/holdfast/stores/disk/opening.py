@@ -14,7 +14,7 @@ from holdfast.stores.disk.options import Damage, Happening, Report, SegmentInfo
 from holdfast.stores.disk.producers import Windows
 from holdfast.stores.disk.recovery import Judge, Judgement, keep_torn
 from holdfast.stores.disk.segment import Edges, Opened, guess_salt, opened, read_edges
-from holdfast.stores.disk.writer import SegmentWriter, aligned, footer_of, write_all, write_index
+from holdfast.stores.disk.writer import SegmentWriter, aligned, footer_of, write_again, write_all, write_index
 
 
 class Found(NamedTuple):
@@ -112,7 +112,9 @@ class Opening:
             found = Judge(self._files, fd, segment.edges.size, salt, base).last()
             self._windows = found.windows
             if found.clean and header is not None:
+                write_again(self._files, fd, found.sure, found.end)  # the mark, whose sync may have failed
                 live = SegmentWriter(self._files, self._directory, fd, header, found.tally)
+                live.stable = found.sure
                 self._next, self._time = found.tally.next, max(self._time, found.tally.max_time)
                 return live
             self._mend(segment, fd, found)
@@ -165,7 +167,9 @@ class Opening:
         base, tally, header = segment.base, found.tally, segment.edges.header
         size = segment.edges.size
         if header is not None:  # without its salt no footer would be found: then every opening looks again
-            self._files.sync(fd)  # what died here may have synced nothing: the footer must not be there before it
+            # Whoever died here may have synced nothing, or failed to: a footer comes after what it is about.
+            write_again(self._files, fd, found.sure, found.end)
+            self._files.sync(fd)
             at = aligned(segment.edges.size) if keep else found.end
             write_all(self._files, fd, [footer_of(tally, found.end, header.salt)], at)
             self._files.sync(fd)

@@ -105,7 +105,7 @@ class Partition:
         with self._writing:
             if self._closed:
                 raise Closed(f"{self._live.directory} is closed")
-            self._live.losses.tell(doubted=False)
+            self._live.losses.tell()
             try:
                 # Another segment is begun by who has the turn alone: he may be syncing this one.
                 offset = None if self._live.segment.is_over else self._live.write_one(body)
@@ -119,7 +119,7 @@ class Partition:
     def flush(self) -> None:
         """Return when everything written before is on the disk; ``BackendError`` when that cannot be known.
 
-        Of a sync that failed before, in whatever thread, the next flush tells, once.
+        What a sync that failed before has lost, in whatever thread, the next append, write or flush tells, once.
         """
         self._submit(Wish(self._flush))
 
@@ -207,7 +207,7 @@ class Partition:
         try:
             with self._writing:
                 self._ready()
-                self._live.losses.tell(doubted=False)
+                self._live.losses.tell()
                 group.write(appends)
                 place = self._live.place
             if group.wrote:
@@ -259,7 +259,7 @@ class Partition:
 
     def _flush(self) -> None:
         self._sync()
-        self._live.losses.tell(doubted=True)
+        self._live.losses.tell()
 
     def _drop_until(self, offset: int) -> tuple[int, int]:
         if self._closed:

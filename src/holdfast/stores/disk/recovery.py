@@ -36,13 +36,15 @@ TORN_MOST = 16 << 20
 class Judgement(NamedTuple):
     """What is to be made of a segment: batches up to ``end``, which amount to ``tally``, but for the ``damages``.
 
-    ``torn`` bytes lie behind. ``above`` is beyond every offset seen anywhere in it. ``clean``: it ends as a partition
+    Up to ``sure`` they are on the disk; behind it, for all anybody knows, only in the system's memory. ``torn`` bytes
+    lie behind them. ``above`` is beyond every offset seen anywhere in it. ``clean``: it ends as a partition
     that was closed leaves it.
     """
 
     tally: Tally
     windows: Windows
     end: int
+    sure: int
     damages: list[Damage]
     torn: int
     above: int
@@ -80,7 +82,7 @@ class Judge:
                 damage = Damage(bad.begin, self._hi, bad.tally.next, max(self._hi_next, bad.tally.next))
                 return self._cut(bad, [*self._damages(number), damage], self._hi, damage.next)
         clean = not self._bad and self._tally.last is not None and bool(self._tally.last.attributes & CLOSED)
-        return Judgement(self._tally, self._windows, self._at, self._damages(None), 0, self._above, clean)
+        return Judgement(self._tally, self._windows, self._at, self._hi, self._damages(None), 0, self._above, clean)
 
     def older(self, following: SegmentHeader) -> Judgement:
         """Judge a segment that another follows: it ends where the chain in that one's header says.
@@ -90,13 +92,13 @@ class Judge:
         """
         self._read(following.previous)
         if not following.previous and following.created and self._hi == HEADER:
-            return Judgement(Tally(self._tally.base), Windows(), HEADER, [], 0, self._above, False)
+            return Judgement(Tally(self._tally.base), Windows(), HEADER, HEADER, [], 0, self._above, False)
         end = self._at
         if not self._matched(following.previous) and self._tally.next < following.base:
             end = max(self._size, self._at)
             self._note(end, following.base)
             self._tally.next = following.base
-        return Judgement(self._tally, self._windows, end, self._damages(None), 0, self._above, False)
+        return Judgement(self._tally, self._windows, end, end, self._damages(None), 0, self._above, False)
 
     def _matched(self, chain: int) -> bool:
         return bool(chain) and self._tally.chain == chain
@@ -159,7 +161,7 @@ class Judge:
 
     def _cut(self, bad: _Bad, damages: list[Damage], end: int, following: int) -> Judgement:
         bad.tally.next = following
-        return Judgement(bad.tally, bad.windows, end, damages, self._size - end, self._above, False)
+        return Judgement(bad.tally, bad.windows, end, self._hi, damages, self._size - end, self._above, False)
 
 
 def keep_torn(files: Files, path: Path, fd: int, begin: int, end: int) -> Path:

@@ -42,6 +42,7 @@ others has no new length of the file to write, and takes three quarters of the t
 _AHEAD_OF_MOST = AHEAD // 32
 _PAGE = 4096
 _PIECES = 1000
+_PIECE = 1 << 20
 _NOBODY = Producer(0, 0, 0)
 
 
@@ -205,6 +206,12 @@ class SegmentWriter:
             raise
         self.stable = max(self.stable, end)
 
+    def sync_again(self, end: int) -> None:
+        """Return once what lies before ``end`` is on the disk, also after a sync that failed: it is written anew."""
+        write_again(self.files, self._fd, self.stable, end)
+        self.files.sync(self._fd)
+        self.stable = end
+
     def seal(self) -> None:
         """Write the footer and sync the file: it never changes again.
 
@@ -329,6 +336,18 @@ def write_all(files: Files, fd: int, pieces: Sequence[Buffer], at: int) -> None:
             raise OSError(errno.ENOSPC, "nothing was written")
         at += went
         todo = _left(todo, went)
+
+
+def write_again(files: Files, fd: int, begin: int, end: int) -> None:
+    """Write these bytes of a file once more, as they are, so that its next sync is about them.
+
+    After a failed sync Linux takes the pages for clean: who reads the file finds them, and no later sync, in whatever
+    process, puts them on the disk or says that they are not there.
+    """
+    at = begin
+    while at < end and (data := files.read(fd, min(_PIECE, end - at), at)):
+        write_all(files, fd, [data], at)
+        at += len(data)
 
 
 def _left(pieces: list[Buffer], went: int) -> list[Buffer]:

@@ -8,7 +8,7 @@ from typing import Any
 from holdfast.errors import BackendError, HoldfastError, QueueFull
 from holdfast.message import Level
 from holdfast.testing import MovableClock
-from tests.disk.history import Acked, Dropping, Flushed, Found, Offered, Refused
+from tests.disk.history import Acked, Dropping, Flushed, Found, Offered, Refused, Settled
 from tests.disk.partitions import ByHand, Writer, columns, found, opened
 from tests.disk.simulated import SimulatedDisk
 
@@ -55,11 +55,16 @@ class Course:
             self.disk.note(Refused(bodies))
             self.errors.append(error)
         except BackendError as error:
-            self.errors.append(error)
+            self._failed(error)
             if not error.outcome_unknown:
                 self.disk.note(Refused(bodies))
         else:
             self.disk.note(Acked(placed.offset, bodies, placed.level is Level.SYNCED))
+
+    def _failed(self, error: BackendError) -> None:
+        self.errors.append(error)
+        if "is lost" in str(error):  # what nobody waited for: it is said once, and readers see what is left
+            self.disk.note(Settled(tuple(self.found().messages)))
 
     def _append(self) -> None:
         self.append(self.writer.bodies())
@@ -70,7 +75,7 @@ class Course:
         try:
             offset = self.partition.write(columns(bodies))
         except BackendError as error:
-            self.errors.append(error)
+            self._failed(error)
         else:
             self.disk.note(Acked(offset, bodies, synced=False))
 
@@ -78,7 +83,7 @@ class Course:
         try:
             self.partition.flush()
         except BackendError as error:
-            self.errors.append(error)
+            self._failed(error)
         else:
             self.disk.note(Flushed())
 
@@ -93,16 +98,29 @@ class Course:
         self.partition.upkeep()
 
     def _reopen(self) -> None:
-        self.close()
-        self.open()
+        try:
+            self.close()
+        except BackendError as error:
+            self.errors.append(error)
+        self.open_again()
 
     def _die(self) -> None:
         """Open it as if the process before had been killed: what it had open is closed, nothing else."""
         self.disk.abandon()
-        self.open()
+        self.open_again()
+
+    def open_again(self) -> None:
+        """Open the partition, and once more if that fails."""
+        try:
+            self.open()
+        except BackendError as error:
+            self.errors.append(error)
+            self.open()
 
     def _drop(self) -> None:
         until = self.draw.randint(self.partition.first, self.partition.next)
+        if self.errors:  # of a segment that was given up only the next one tells where it ends: they go one by one
+            until = min(until, self.partition.segments()[0].next)
         self.disk.note(Dropping(until))
         try:
             self.partition.drop_until(until)

@@ -4,12 +4,15 @@ The disk is simulated, so that thousands of states are looked at: see ``crashes`
 """
 
 import random
+from contextlib import suppress
 
 import pytest
 
+from holdfast.errors import BackendError
 from holdfast.message import Level
 from tests.disk.courses import Course
 from tests.disk.crashes import crashes
+from tests.disk.failing import FailingDisk, Failure
 from tests.disk.history import Acked, Flushed, Offered, Settled, judge, told
 from tests.disk.layers import seeds, share
 from tests.disk.partitions import ByHand, Writer, columns, found, opened, rebooted
@@ -20,6 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 STEPS = 12
 MOST = 6
 """Disks looked at behind each step of a trace."""
+FAILING = 24
+"""One of so many syncs fails, if a life comes to it."""
 AGAIN = 0.1
 """How often the power is cut a second time, during recovery and the first append after it."""
 ON = 0.25
@@ -39,14 +44,15 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_instant(cases, record
 
 
 def lived(draw):
-    """Return the trace of a random life, and the disk it began with."""
-    disk = SimulatedDisk()
+    """Return the trace of a random life, in which a sync may fail, and the disk it began with."""
+    disk = FailingDisk(Failure("sync", draw.randint(1, FAILING), "EIO"))
     start = disk.image()
     course = Course(disk, draw)
-    course.open()
+    course.open_again()
     for _ in range(STEPS):
         course.step()
-    course.close()
+    with suppress(BackendError):
+        course.close()
     return disk.trace, start
 
 
@@ -85,7 +91,7 @@ def survives(crash, draw, where):
 
 def recovered(disk, facts, draw, where):
     """Open what is left, and judge it."""
-    partition = opened(disk, epoch=9, upkeep=ByHand(), sync=draw.choice(("always", "os")))
+    partition = opened(disk, epoch=9, upkeep=ByHand(), sync=draw.choice(("always", "interval", "os")))
     left = found(disk)
     disk.note(Settled(tuple(left.messages)))
     wrong = judge(told(facts), left)

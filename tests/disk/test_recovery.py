@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import CorruptLog
+from holdfast.errors import BackendError, CorruptLog
 from holdfast.logged import Columns
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import HEADER, BatchHeader, parse_segment
 from holdfast.stores.disk.segment import walk
 from tests.disk.conftest import Disk
+from tests.disk.test_failures import FaultyFiles, failing
 
 A, B, C, D, E = (name * 40 for name in (b"a", b"b", b"c", b"d", b"e"))
 
@@ -244,3 +245,60 @@ def test_offsets_that_were_shown_and_lost_are_not_given_again(disk: Disk) -> Non
 
     assert disk.open(sync="os").append(Columns([C])).offset == 5
     assert disk.bodies() == [A, C]
+
+
+def test_a_segment_that_never_had_a_message_and_was_given_up_is_gone_on_from(disk: Disk) -> None:
+    """Its footer was taken for that of a segment with messages, and the next one was to have its name: for ever."""
+    files = FaultyFiles()
+    partition = disk.open(files)
+    files.on_sync = failing(2)
+    for _ in range(2):
+        with pytest.raises(BackendError):
+            partition.append(Columns([A]))
+
+    partition = disk.open()
+
+    assert partition.append(Columns([B])).offset == 1
+    assert disk.bodies(1) == [B]
+
+
+def test_a_segment_whose_header_never_reached_the_disk_leaves_the_one_before_the_last(disk: Disk) -> None:
+    """The offsets between the two were called damaged, though nothing had been told of them."""
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([A]))
+    (path,) = disk.logs()
+    end = path.stat().st_size
+    files.on_sync = failing(1)
+    with pytest.raises(BackendError):
+        partition.append(Columns([B]))
+    partition.append(Columns([C]))
+    os.truncate(path, end)  # as a power cut leaves them: no footer, and a name without a header
+    os.truncate(disk.logs()[1], 0)
+    (disk.directory / "tail").unlink()
+    assert disk.bodies() == [A]
+
+    partition = disk.open()
+
+    assert disk.bodies() == [A]
+    assert partition.append(Columns([D])).offset == 2
+    assert disk.bodies() == [A, D]
+    assert disk.happened() == ["failed sync"]
+
+
+def test_the_only_segment_is_never_gone_with_the_offset_that_it_names(disk: Disk) -> None:
+    """Power was cut twice in a log from which everything had been dropped: it gave offsets a second time."""
+    partition = disk.open()
+    partition.append(Columns([A, B, C]))
+    partition.roll()
+    partition.drop_until(3)
+    files = FaultyFiles()
+    files.on_write = failing()
+    (disk.directory / "tail").unlink()
+    with pytest.raises(BackendError):
+        disk.open(files)
+    (disk.directory / "tail").unlink()
+
+    assert disk.open().append(Columns([D])).offset >= 3
+
+    assert disk.bodies(3) == [D]

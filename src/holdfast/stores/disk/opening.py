@@ -46,6 +46,8 @@ class Opening:
     def run(self) -> Found:
         """Do it: what was torn is cut off, and the cut is on the disk, on return."""
         segments = self._list()
+        while segments and never_began(self._files, self._directory, *segments[-1]):
+            self._take_last(segments.pop())  # which removes it: what lies before it is the last one
         self._check_chain(segments)
         live = None
         for number, segment in enumerate(segments):
@@ -115,13 +117,13 @@ class Opening:
                 write_again(self._files, fd, found.sure, found.end)  # the mark, whose sync may have failed
                 live = SegmentWriter(self._files, self._directory, fd, header, found.tally)
                 live.stable = found.sure
-                self._next, self._time = found.tally.next, max(self._time, found.tally.max_time)
+                self._next, self._time = max(self._next, found.tally.next), max(self._time, found.tally.max_time)
                 return live
-            self._mend(segment, fd, found)
+            goes = self._mend(segment, fd, found)
         finally:
             if live is None:
                 self._files.close(fd)
-        if _is_empty(found):
+        if goes:
             self._files.remove(self._directory / index_name(base))
             self._files.remove(self._path(segment))
             self._files.sync_directory(self._directory)
@@ -143,8 +145,8 @@ class Opening:
                 return Windows()
             return Judge(self._files, fd, footer.end, header.mark, base).last().windows
 
-    def _mend(self, segment: _Segment, fd: int, found: Judgement) -> None:
-        """Cut off what is torn, and seal the segment."""
+    def _mend(self, segment: _Segment, fd: int, found: Judgement) -> bool:
+        """Cut off what is torn, and seal the segment; or tell that it is to be removed."""
         base, path = segment.base, self._path(segment)
         if found.torn:
             kept = keep_torn(self._files, path, fd, found.end, found.end + found.torn)
@@ -153,14 +155,23 @@ class Opening:
             text = f"{found.torn} bytes behind {found.end} were never acknowledged; kept in {kept.name}"
             self._tell("torn", base, text, found.torn, offsets)
         self._tell_damages(segment, found.damages)
-        if _is_empty(found):
-            return
+        if self._goes(segment, found):
+            return True
         # The headers behind damage are what proves that it is damage: they stay until a footer says so.
         keep = bool(found.damages)
         if segment.edges.size > found.end and not keep:  # by what is torn, by room that was made ahead
             self._files.truncate(fd, found.end)
             self._files.sync(fd)
         self._seal(segment, fd, found, keep=keep)
+        return False
+
+    def _goes(self, segment: _Segment, found: Judgement) -> bool:
+        """Tell whether it is removed: it never had a message, as far as anybody can know.
+
+        The only one stays, unless it begins the log: its name alone tells which offsets were given away.
+        """
+        is_empty = not found.damages and found.tally.next == found.tally.base
+        return is_empty and (bool(self._sealed) or not segment.base or segment.edges.header is None)
 
     def _seal(self, segment: _Segment, fd: int, found: Judgement, *, keep: bool) -> None:
         """Write the footer behind the batches, or with ``keep`` behind all that the file has."""
@@ -207,6 +218,9 @@ class Opening:
         return self._directory / segment_name(segment.base)
 
 
-def _is_empty(found: Judgement) -> bool:
-    """Tell whether the segment never had a message, as far as anybody can know."""
-    return not found.damages and found.tally.next == found.tally.base
+def never_began(files: Files, directory: Path, base: int, edges: Edges) -> bool:
+    """Tell whether the power was cut between the making of a segment and the sync of its header."""
+    if edges.header is not None:
+        return False
+    with opened(files, directory, base) as fd:
+        return not guess_salt(files, fd, edges.size, base, None)

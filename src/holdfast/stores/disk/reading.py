@@ -22,6 +22,7 @@ from holdfast.errors import BackendError, CorruptLog, OffsetGone
 from holdfast.logged import Chunk, Ends
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import HEADER, SegmentHeader, Tail, base_of, segment_name
+from holdfast.stores.disk.opening import never_began
 from holdfast.stores.disk.readable import Readable
 from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import Tally, guess_salt, opened, read_edges
@@ -221,6 +222,8 @@ class PartitionReader:
     def _judge(self) -> Tail:
         """Look at the last segment as an opening would, and change nothing."""
         self._bases = self._names()
+        while len(self._bases) > 1 and self._never_began(self._bases[-1]):
+            self._bases.pop()
         if not self._bases:
             return Tail(0, 0, HEADER, 0, 0)
         base = self._bases[-1]
@@ -236,6 +239,11 @@ class PartitionReader:
                 tail = Tail(0, base, found.end, self._end_of(found.tally), self._bases[0])
         self._judged = ((base, edges.size), tail)
         return tail
+
+    def _never_began(self, base: int) -> bool:
+        with opened(self._files, self.directory, base) as fd:
+            edges = read_edges(self._files, fd, base)
+        return never_began(self._files, self.directory, base, edges)
 
     def _end_of(self, last: Tally) -> int:
         """Return the offset behind the last message; of a segment that has none yet, see ``Live.place``."""

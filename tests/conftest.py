@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("holdfast.testing.conformance")
+pytest_plugins = ["tests.redis.fixtures"]
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "long.json"

@@ -142,7 +142,7 @@ def test_it():
     pathlib.Path("imported.json").write_text(json.dumps([ours, heavy]))
 """,
         ini="",
-        arguments=["-p", "no:anyio", "-p", "no:xdist", "-p", "no:timeout"],
+        arguments=["-p", "no:anyio", "-p", "no:xdist", "-p", "no:timeout", "-p", "no:valkey"],
     )
 
     assert code == 0, said

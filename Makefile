@@ -8,9 +8,11 @@ VENV    := .venv/$(VERSION)
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 PYTEST  := $(BIN)/python -m pytest
-PARALLEL := -n auto --maxprocesses 8 --dist worksteal
-# Quick tests wait for the disk half of their time, so two at a time share a core.
-DENSE := -n $(shell $(PYTHON) -c 'import os; print(min(16, 2 * (os.cpu_count() or 1)))') --dist worksteal
+# Some tests wait, so three share two cores. Each process more collects all tests once more, for some 5 s of one core.
+PARALLEL := -n $(shell $(PYTHON) -c 'import os; print(min(16, 3 * (os.cpu_count() or 1) // 2))') --dist worksteal
+
+# Images of containers often set it. Every process of the tests would then compile all that it imports, each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What a second driver repeats is for `make test`, and for other Pythons, which bring a library of their own.
 QUICKER = and not again
@@ -35,7 +37,7 @@ test-all: $(READY) ## run all tests on every Python from 3.11 up that is found
 	done
 
 quick: $(READY) ## run the tests that take under a minute together
-	$(PYTEST) $(DENSE) -m "not long and not slow$(if $(QUICKER), $(QUICKER))" $(PYTEST_ARGS)
+	$(PYTEST) $(PARALLEL) -m "not long and not slow$(if $(QUICKER), $(QUICKER))" $(PYTEST_ARGS)
 
 quick-all: $(READY) ## run the quick tests on every Python from 3.11 up that is found
 	@for python in $$($(BIN)/python checks/interpreters.py $(if $(OTHERS),--others)); do \

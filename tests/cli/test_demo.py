@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -7,27 +8,31 @@ import pytest
 from holdfast.app import App
 from holdfast.capabilities import JobFilter
 from holdfast.delivery import State
+from holdfast.demo import progress, runs
 from holdfast.demo import run as course_of
 from holdfast.demo.checks import attempts_used, check
 from holdfast.demo.plan import bring, make_plan, standard_library
 from holdfast.demo.progress import NAME, PROGRESS
 from holdfast.demo.run import run
-from holdfast.demo.runs import LOG, Run
-from holdfast.demo.survey import QUEUE, Survey, survey, survey_file
+from holdfast.demo.runs import LOG, Audit, Run
+from holdfast.demo.survey import QUEUE, Survey, declare, survey, survey_file
 from holdfast.events import Events
 
 FILES = 101
 """Enough for each kind of planned failure: every 25th file, the 100th, and the two that are missing."""
 
 
-@pytest.fixture
-def sources(tmp_path):
-    """A directory with Python files."""
-    folder = tmp_path / "sources"
+def write_sources(folder):
     folder.mkdir()
     for number in range(FILES):
         (folder / f"file{number:03}.py").write_text(f"import os, json\nfrom . import x\nname = {number}\n")
     return folder
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A directory with Python files."""
+    return write_sources(tmp_path / "sources")
 
 
 @pytest.fixture
@@ -36,12 +41,6 @@ def place(tmp_path):
     place = tmp_path / "place"
     place.mkdir()
     return place
-
-
-@pytest.fixture
-def app(url):
-    with App(url, events=Events(logger=None)) as app:
-        yield app
 
 
 # -- the task ---------------------------------------------------------------------------------------------------
@@ -152,18 +151,51 @@ def test_a_job_that_never_ends_is_named(holdfast, monkeypatch, sources, place):
 # -- what the checks notice -------------------------------------------------------------------------------------
 
 
+PERIOD = 0.05
+
+
+@pytest.fixture(scope="module")
+def went_well(tmp_path_factory):
+    """A demo that went well: its database, its plan and its course. It takes a second, so each test looks at a copy."""
+    folder = tmp_path_factory.mktemp("demo")
+    plan = make_plan(write_sources(folder / "sources"), folder)
+    with App(f"sqlite:///{folder}/jobs.db", events=Events(logger=None)) as app:
+        course = run(app, plan, period=PERIOD)
+    return folder / "jobs.db", plan, course
+
+
 @pytest.fixture
-def course(app, sources, place):
-    """A demo that went well, its plan, and what the checks say against it."""
+def app(url, tmp_path, went_well):
+    """An App on a copy of the demo's database, with all that the demo declares."""
+    shutil.copyfile(went_well[0], tmp_path / "jobs.db")
+    with App(url, events=Events(logger=None)) as app:
+        declare(app)
+        progress.declare(app, PERIOD)
+        runs.declare(app)
+        yield app
 
-    class Done:
-        plan = make_plan(sources, place)
-        course = run(app, plan, period=0.05)
 
-        def against(self):
-            return [text for check_ in check(app, self.plan, self.course) for text in check_.against]
+@pytest.fixture
+def course(app, went_well):
+    """The plan and the course of the demo, and what the checks say against it."""
 
-    return Done()
+    _, plan, done = went_well
+    return Demo(app, list(plan), msgspec.structs.replace(done, results=dict(done.results), audit=read(done.audit)))
+
+
+class Demo:
+    def __init__(self, app, plan, course):
+        self.app, self.plan, self.course = app, plan, course
+
+    def against(self):
+        return [text for check_ in check(self.app, self.plan, self.course) for text in check_.against]
+
+
+def read(other):
+    """Return an audit that has read what another has."""
+    audit = Audit()
+    audit.reads, audit.story = dict(other.reads), dict(other.story)
+    return audit
 
 
 def test_nothing_speaks_against_a_demo_that_went_well(app, course):

@@ -8,7 +8,7 @@ import pytest
 from holdfast.clock import SYSTEM
 from holdfast.config import LogSettings
 from holdfast.delivery import HolderInfo
-from holdfast.errors import Closed
+from holdfast.errors import BackendError, Closed
 from holdfast.logged import Columns, Offset, Start
 from holdfast.stores.disk import DiskLogs
 from holdfast.stores.disk.files import Files
@@ -18,12 +18,13 @@ LOG, GROUP = "events", "readers"
 
 
 class Between(Files):
-    """Does something once, just before a file of this name is locked, or fails its syncs."""
+    """Does something once, just before a file of this name is opened or locked, or fails its syncs."""
 
     def __init__(self):
-        self.names, self.before_lock, self.broken = {}, {}, ""
+        self.names, self.before_open, self.before_lock, self.broken = {}, {}, {}, ""
 
     def open(self, path, flags):
+        self.before_open.pop(path.name, lambda: None)()
         fd = super().open(path, flags)
         self.names[fd] = path
         return fd
@@ -82,6 +83,44 @@ def test_a_partition_is_not_taken_in_a_group_that_was_removed_in_this_instant(op
     with pytest.raises(Closed):
         member.poll(limit=9, wait=0)
     assert [list(one.bodies) for one in taken] == [[b"a"]]
+
+
+def test_who_takes_a_partition_sees_what_was_appended_and_sought_to_in_this_instant(opened, caplog):
+    files = Between()
+    logs, other = opened(files), opened()
+    other.declare(LOG, LogSettings())
+    other.append(LOG, 0, Columns([b"a"]))
+    member = join(logs)
+
+    def sought():
+        other.append(LOG, 0, Columns([b"b"]))
+        other.seek(LOG, GROUP, {0: 2})
+
+    files.before_lock["0.turn"] = sought
+    assert member.poll(limit=9, wait=0) == []
+    assert member.assigned()[0].place.next == 2
+    assert told(caplog) == []
+
+
+# -- a poll that fails ------------------------------------------------------------------------------------------------
+
+
+def test_what_a_poll_had_found_before_it_failed_comes_with_the_next(opened):
+    files = Between()
+    logs = opened(files)
+    logs.declare(LOG, LogSettings(partitions=2))
+    for number in range(2):
+        logs.append(LOG, number, Columns([b"a", b"b"]))
+    member = join(logs)
+
+    def broken():
+        raise OSError(24, "too many files are open")
+
+    files.before_open["changes"] = lambda: files.before_open.update(changes=broken)  # when it looks again
+    with pytest.raises(BackendError):
+        member.poll(limit=9, wait=5, min_bytes=1000)
+
+    assert sorted((one.partition, one.base, len(one)) for one in member.poll(limit=9, wait=0)) == [(0, 0, 2), (1, 0, 2)]
 
 
 # -- what closing could not do --------------------------------------------------------------------------------------

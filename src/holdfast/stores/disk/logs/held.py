@@ -72,10 +72,10 @@ def take(reading: Reading, number: int, holder: str) -> Held | None:
         if not file.own():
             file.close()
             return None
-        end = log.ends(number).next
         with file.turn():
             file.check_name()  # whoever removes the group from now on outdates what is written here
             found = file.read()
+            end = log.ends(number).next  # asked for last: somebody may just have sought to what was just appended
             place = safe_place(store.report, group, number, found, end)
             now = store.clock.wall()
             version = max(found.newest.version + 1, now)  # above those of an earlier group of this name

@@ -70,6 +70,9 @@ class DiskMember(LogMember):
         try:
             with self._store.at_work(self._group.log):
                 return self._poll(found, end, busy, without)
+        except BaseException:
+            self._put_back(found.chunks)
+            raise
         finally:
             self._polling = False
             self._close_waker()
@@ -213,6 +216,14 @@ class DiskMember(LogMember):
             if not found.take(chunk):
                 return
             held.position = chunk.next
+
+    def _put_back(self, chunks: Sequence[Chunk]) -> None:
+        """Read these again: the poll that found them failed, and nobody has got them."""
+        with self._lock:
+            for chunk in reversed(chunks):
+                held = self._held.get(chunk.partition)
+                if held is not None and held.place.version == chunk.version:
+                    held.position = chunk.base
 
     def interrupt(self) -> None:
         self._interrupted = True

@@ -16,12 +16,12 @@ from benchmarks.ours.statements import Statements
 from holdfast.clock import SYSTEM
 from holdfast.config import LogSettings, parse_url
 from holdfast.delivery import HolderInfo
-from holdfast.errors import BodyTooLarge, CorruptLog, QueueFull
+from holdfast.errors import BackendError, BodyTooLarge, CorruptLog, QueueFull
 from holdfast.heartbeat import this_process
 from holdfast.logged import Columns, Crashes, Offset, Producer, Start
 from holdfast.message import Level, Message
 from holdfast.stores.sqlite import migrate, open_sqlite
-from holdfast.stores.sqlite.logs import appends, retention
+from holdfast.stores.sqlite.logs import appends, reading, retention
 from holdfast.testing.clock import SharedClock
 
 PATIENCE = 10.0
@@ -395,6 +395,36 @@ def test_a_group_is_told_of_damage_until_it_is_sought_beyond(logs, outside):
     logs.seek("events", "readers", {0: 2})
 
     assert polled(member) == [b"c"]
+
+
+def test_the_rest_of_an_append_comes_before_the_damage_behind_it(logs, outside):
+    append(logs, b"a", b"b")
+    append(logs, b"c")
+    damage(outside, 2, lambda data: bytes(len(data)))
+    member = join(logs)
+
+    assert [polled(member, limit=1), polled(member)] == [[b"a"], [b"b"]]
+    with pytest.raises(CorruptLog):
+        polled(member)
+
+
+def test_what_a_poll_had_found_before_it_failed_comes_with_the_next(logs, monkeypatch):
+    logs.declare("events", LogSettings(partitions=2))
+    for number in range(2):
+        append(logs, b"%d" % number, partition=number)
+    member, read, calls = join(logs), reading.read, []
+
+    def failing(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise BackendError("the disk is broken")
+        return read(*given)
+
+    monkeypatch.setattr(reading, "read", failing)
+    with pytest.raises(BackendError):
+        polled(member)
+
+    assert sorted(polled(member)) == [b"0", b"1"]
 
 
 # -- steps --------------------------------------------------------------------------------------------------------

@@ -143,7 +143,10 @@ class SqliteMember(LogMember):
         return sum(part.bodies - reading.before(connection, part, position)[1] for part, position in positions)
 
     def _take(self, news: News, budget: Budget) -> list[Chunk]:
-        """Take what there is, partition after partition, each time from another one on."""
+        """Take what there is, partition after partition, each time from another one on.
+
+        When a read fails, what came before it is polled again: nobody has got it.
+        """
         self._turn += 1
         first = self._turn % len(news) if news else 0
         taken, wrong = list[Chunk](), None
@@ -154,6 +157,8 @@ class SqliteMember(LogMember):
                 wrong = error
         if wrong is not None and not taken:
             raise wrong
+        for chunk in taken:
+            self._positions[chunk.partition] = (chunk.version, chunk.next)
         return taken
 
     def _take_from(self, partition: PartitionRow, budget: Budget) -> list[Chunk]:
@@ -167,12 +172,15 @@ class SqliteMember(LogMember):
             position += sum(map(len, taken))
         if rest is None or rest.base != position:
             log = self._member.log
-            more, rest = self._logs.reader.read(lambda file: reading.read(file, log, partition, position, budget))
+            try:
+                more, rest = self._logs.reader.read(lambda file: reading.read(file, log, partition, position, budget))
+            except CorruptLog:
+                if not taken:
+                    raise
+                more, rest = [], None  # what there is goes first; the error comes again
             taken += more
         if rest is not None:
             self._rests[partition.index] = rest
-        if taken:
-            self._positions[partition.index] = (version, taken[-1].next)
         return [msgspec.structs.replace(chunk, version=version) for chunk in taken]
 
     def interrupt(self) -> None:

@@ -119,7 +119,8 @@ class LogBackend(LogGroups, Protocol):
 
     def read(self, log: str, partition: int, offset: int, *, limit: int, max_bytes: int) -> list[Chunk]:
         """Return messages from ``offset`` on, up to ``limit`` and ``max_bytes`` of bodies but at least one; no group
-        knows of it. Empty at the end. Raises ``OffsetGone`` beside the ends, ``CorruptLog`` where bytes are damaged.
+        knows of it. Empty at the end; no chunk is without messages. Raises ``OffsetGone`` beside the ends,
+        ``CorruptLog`` where bytes are damaged.
         """
 
     def ends(self, log: str) -> list[Ends]:
@@ -161,6 +162,8 @@ class LogMember(Protocol):
         without: Collection[int] = (),
     ) -> list[Chunk]:
         """Return messages of the partitions held that this member has not returned yet, in order for each.
+
+        No chunk is without messages. What a poll had found that raises then comes with the next one.
 
         Takes free partitions, and lets go of those it has too many of, but none that is ``busy``; what was polled
         before from partitions that are not is taken to be over. Blocks at most ``wait`` seconds, until there are

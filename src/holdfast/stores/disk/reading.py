@@ -364,6 +364,9 @@ class _Wanted:
     def take(self, chunk: Chunk, end: int) -> None:
         """Take of a chunk what is wanted, below ``end``, and there is room for; of the first, one message at least."""
         chunk = chunk.between(self.offset, min(end, self.offset + self._limit))
+        if not len(chunk):  # whoever commits behind a chunk has read what lies before its end
+            self.is_done = True
+            return
         size = sum(map(len, chunk.bodies))
         if len(chunk) < self._limit and size < self._max_bytes:
             self.chunks.append(chunk)

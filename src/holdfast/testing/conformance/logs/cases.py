@@ -63,7 +63,7 @@ class LogCases(Meant):
         self, offset: int = 0, *, partition: int = 0, log: str = LOG, limit: int = PLENTY, max_bytes: int = PLENTY
     ) -> list[Chunk]:
         """Return what one read returns."""
-        return self.logs.read(log, partition, offset, limit=limit, max_bytes=max_bytes)
+        return checked(self.logs.read(log, partition, offset, limit=limit, max_bytes=max_bytes))
 
     def read_all(self, *, partition: int = 0, log: str = LOG) -> list[str]:
         """Return the bodies of all that there is, read by as many reads as it takes."""
@@ -91,7 +91,7 @@ class LogCases(Meant):
 
     def poll(self, member: LogMember, limit: int = PLENTY, *, wait: float = 0, **options: Any) -> list[Chunk]:
         """Poll once; without ``wait`` for what is there now."""
-        return member.poll(limit=limit, wait=wait, **options)
+        return checked(member.poll(limit=limit, wait=wait, **options))
 
     def polled(self, member: LogMember, limit: int = PLENTY, *, wait: float = 0, **options: Any) -> list[str]:
         """Poll once, and return the bodies."""
@@ -105,6 +105,12 @@ class LogCases(Meant):
     def place(self, group: str = GROUP, *, partition: int = 0, log: str = LOG) -> int:
         """Return the offset that a group has committed in a partition."""
         return self.logs.lag(log, group)[partition].next
+
+
+def checked(chunks: list[Chunk]) -> list[Chunk]:
+    """Return what was read, if it can be committed: a chunk without messages may lie behind what nobody has read."""
+    assert all(map(len, chunks)), "every chunk has messages"
+    return chunks
 
 
 def bodies(chunks: Iterable[Chunk]) -> list[str]:

@@ -136,6 +136,7 @@ class LogJudge:
         count = sum(map(len, chunks))
         assert count <= limit
         for chunk in chunks:
+            assert len(chunk), "every chunk has messages"
             self._check(reader, chunk, held)
         left = sum(len(self.messages[number]) - position for number, position in reader.positions.items())
         assert count == limit or not left, "all there is, up to the limit"

@@ -110,8 +110,9 @@ class LogBackend(LogGroups, Protocol):
         On return they are as safe as ``StoredAt.level`` says. Any number of threads may append; the messages of one
         call lie side by side. With a ``producer``, an append whose sequence it has appended before stores nothing and
         returns where that lies, as a ``duplicate``, as far back as its last five appends; a gap in its sequence, or an
-        epoch older than one seen, is a ``UsageError``. Raises ``BodyTooLarge`` and ``QueueFull`` (the log's
-        ``limit_bytes``, a full disk) with nothing stored; after ``BackendError(outcome_unknown=True)`` it may be.
+        epoch older than one seen, is a ``UsageError``. Raises ``BodyTooLarge`` (also of what the log's ``limit_bytes``
+        never has room for) and ``QueueFull`` (``limit_bytes``, a full disk) with nothing stored; after
+        ``BackendError(outcome_unknown=True)`` it may be.
         """
 
     def flush(self, log: str) -> Level:

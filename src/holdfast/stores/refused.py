@@ -52,6 +52,15 @@ def _there(first: int, next_: int) -> str:
     return f"those from {first} to {next_ - 1} are, and {next_} comes next" if first < next_ else f"{next_} comes next"
 
 
+def check_fits(log: str, limit: int, size: int) -> None:
+    """Raise when an append of so many bytes would not fit into the log if it were empty."""
+    if size > limit:
+        raise BodyTooLarge(
+            f"log {log!r}: an append of {size} bytes never fits into its limit_bytes of {limit}; "
+            "make several of it, or raise the limit"
+        )
+
+
 def log_full(log: str, limit: int) -> QueueFull:
     """An append would go beyond the log's limit in bytes."""
     return QueueFull(

@@ -12,6 +12,7 @@ from holdfast.clock import Clock
 from holdfast.config import LogSettings
 from holdfast.errors import Closed, QueueFull
 from holdfast.logged import Columns, LogTidied, Producer
+from holdfast.stores.disk.format import HEADER
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.retention import Segments, is_over
 from holdfast.stores.disk.logs.tending import kept_from, set_back, sync_places
@@ -20,7 +21,7 @@ from holdfast.stores.disk.logs.writer_lock import WriterLock
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report
 from holdfast.stores.disk.partition import Partition
 from holdfast.stores.disk.upkeep import Upkeep
-from holdfast.stores.refused import OVERHEAD, log_full
+from holdfast.stores.refused import OVERHEAD, check_fits, log_full
 
 BATCH_OVERHEAD = 72
 PARTS = 8
@@ -167,6 +168,7 @@ class LogWriter:
         """
         with self._lock:
             now = self._lent.clock.boot()
+            check_fits(self.log.name, limit, gained + HEADER * len(self._partitions))  # each has a segment, if empty
             if self._size + gained > limit:
                 if now < self._full_until:
                     raise _full(self.log.name, limit, (self._full_until - now) / 1000)

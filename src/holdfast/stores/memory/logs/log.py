@@ -7,7 +7,7 @@ from holdfast.errors import QueueFull
 from holdfast.logged import Columns, GroupInfo, Lag, LogTidied, Producer, Start
 from holdfast.stores.memory.logs.group import MemoryGroup
 from holdfast.stores.memory.logs.partition import MemoryPartition, kept
-from holdfast.stores.refused import check_columns, fewer_partitions, log_full, no_group, no_partition
+from holdfast.stores.refused import check_columns, check_fits, fewer_partitions, log_full, no_group, no_partition
 
 
 class MemoryLog:
@@ -70,6 +70,7 @@ class MemoryLog:
         new = kept(columns, bodies, self.settings.compression)
         limit = self.settings.limit_bytes
         if limit is not None and self.size + new.size > limit:
+            check_fits(self.name, limit, new.size)
             raise log_full(self.name, limit)
         if new.size > room:
             raise QueueFull(f"log {self.name!r}: the memory store has {room} bytes left of its max_log_bytes")

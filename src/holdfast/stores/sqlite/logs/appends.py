@@ -10,7 +10,7 @@ import msgspec
 from holdfast.columns import pack
 from holdfast.config import LogSettings
 from holdfast.logged import Columns, Producer
-from holdfast.stores.refused import check_columns, log_full
+from holdfast.stores.refused import check_columns, check_fits, log_full
 from holdfast.stores.repeats import Window, continued, repeated
 from holdfast.stores.sqlite.logs.places import LogRow, is_current, partition_of
 from holdfast.stores.sqlite.statements import statements
@@ -78,4 +78,5 @@ def _signed(number: int) -> int:
 def _check_limit(tx: Transaction, log: LogRow, size: int) -> None:
     limit = log.settings.limit_bytes
     if limit is not None and tx.execute(_SQL["size"], (log.number,))[0][0] + size > limit:
+        check_fits(log.name, limit, size)
         raise log_full(log.name, limit)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.contract import LogMember
-from holdfast.errors import OffsetGone, QueueFull
+from holdfast.errors import BodyTooLarge, OffsetGone, QueueFull
 from holdfast.logged import LogTidied, Producer, Start
 from holdfast.testing.conformance.logs.cases import GROUP, LOG, LogCases
 
@@ -354,6 +354,17 @@ class LogLimitCases(Kept):
         assert 10 < count < 31
         with pytest.raises(QueueFull, match=LOG):
             self.append(BODY)
+        assert self.logs.ends(LOG)[0].next == count
+
+    def test_what_can_never_fit_is_refused_for_good(self) -> None:
+        """Whoever is told to try again later would do so for ever."""
+        with pytest.raises(BodyTooLarge, match="limit_bytes"):
+            self.append(*[BODY] * 31)
+        assert self.logs.ends(LOG)[0].next == 0
+
+        count = self.fill()
+        with pytest.raises(BodyTooLarge, match="limit_bytes"):
+            self.append(*[BODY] * 31)
         assert self.logs.ends(LOG)[0].next == count
 
     def test_a_refusal_says_when_to_try_again(self) -> None:

@@ -1,5 +1,6 @@
 """Reading a partition through, and taking out of it what is damaged."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,23 @@ def test_what_is_damaged_is_found_taken_out_and_gone_for_good(disk: Disk, segmen
         assert disk.open().next == 8
         assert disk.reports == []
     assert damages[0].damage.first == first
+
+
+@pytest.mark.parametrize("behind", [0, 30, 70])
+def test_what_a_file_that_got_shorter_has_lost_is_taken_out_too(disk: Disk, behind: int) -> None:
+    """Damage without bytes stayed: readers met it for ever."""
+    filled(disk)
+    path = disk.logs()[0]
+    batch = [batch for batch in batches_of(path) if batch.messages][2]
+    os.truncate(path, batch.position + behind)
+
+    assert [(one.damage.first, one.damage.next) for one in verify(disk.directory, Files()).damages] == [(2, 4)]
+    repaired = repair(disk.directory, Files(), store=STORE, report=disk.reports.append)
+    assert (repaired.offsets, repaired.bytes) == (2, behind)
+
+    for _ in range(2):
+        assert verify(disk.directory, Files()).damages == ()
+        assert disk.bodies() == BODIES[:2] + BODIES[4:]
+        disk.reports.clear()
+        assert disk.open().next == 8
+        assert disk.reports == []

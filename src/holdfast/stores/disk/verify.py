@@ -188,17 +188,21 @@ def _mend(files: Files, path: Path, store: bytes) -> None:
 
 
 def _write_gaps(files: Files, fd: int, segment: Readable) -> int:
-    """Return where the segment ends then: what is too short for a gap, behind its last batch, is left out."""
-    time = 0
+    """Return where the segment ends then. Only behind its last batch may there be less room than a gap takes: where
+    offsets are lost with it, as in a file that got shorter, the gap makes the file longer; else it is left out.
+    """
+    time, end = 0, segment.end
     for found in segment.everything():
         if not isinstance(found, Damage):
             time = found.time
             continue
         left = found.end - found.begin & -ALIGNED
-        if left < HEADER:
-            return found.begin
         at, offset, messages = found.begin, found.first, found.next - found.first
-        while left:
+        if left < HEADER and messages:
+            left = HEADER
+        if found.end == segment.end:
+            end = at + left if left >= HEADER else at
+        while left >= HEADER:
             size = left if left <= BATCH_MOST else min(BATCH_MOST, left - HEADER)
             body = bytes(size - HEADER)
             header = BatchHeader(
@@ -219,7 +223,7 @@ def _write_gaps(files: Files, fd: int, segment: Readable) -> int:
             )
             write_all(files, fd, [seal_batch(header)[1], body], at)
             at, left, offset, messages = at + size, left - size, found.next, 0
-    return segment.end
+    return end
 
 
 def _seal_again(files: Files, fd: int, header: SegmentHeader, footer: Footer, path: Path) -> None:

@@ -272,6 +272,26 @@ def test_a_quiet_worker_lets_others_have_its_partitions(four, worker, heard):
     heard.wait_for(4)
 
 
+def test_a_stop_that_comes_as_a_quiet_source_goes_to_rest_ends_it(orders, worker, monkeypatch):
+    @orders.app.consume(log="orders", group="billing")
+    def bill(body: bytes) -> None: ...
+
+    made = worker()
+    wait_until(lambda: orders.log.groups() and members(orders) == [1])
+    (source,) = made._backend._sources.values()
+    say_last = source._say_last
+
+    def stop_meanwhile():
+        say_last()
+        source.stop()
+        source._wake.clear()  # as if the stop had come just before
+
+    monkeypatch.setattr(source, "_say_last", stop_meanwhile)
+    made.quiet()
+
+    assert source.join(10)
+
+
 def test_who_beats_for_a_silent_process_keeps_its_partitions_too():
     clock = MovableClock(ticking=False)
     with App("memory:", clock=clock, logger=None) as app:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.errors import BackendError, HoldfastError
+from holdfast.errors import BackendError, Closed, HoldfastError
 from holdfast.stores.redis.connection import Arg, Command, Connection
 from holdfast.stores.redis.errors import Reply, mapped
 from holdfast.stores.redis.options import Address, Options
@@ -126,12 +126,12 @@ class Link:
             connection = self._take(address)
             replies = connection.exchange([*every, *after], timeout=self.options.timeout * (1 + len(after)))
         except BackendError:
-            self._way().stale()
+            self._topology.stale()
             self._drop(address)
             raise
         found = replies[1 : len(every) : 2] if asking else replies[: len(every)]
         if any(isinstance(reply, Reply) and reply.code in _STALE for reply in found):
-            self._way().stale()
+            self._topology.stale()
             connection.close()
         self._give_back(address, connection)
         if after and not any(isinstance(reply, Reply) for reply in found):
@@ -187,8 +187,11 @@ class Link:
         return list(groups.values())
 
     def close(self) -> None:
-        """Close every connection that is not in use, and those in use once they are given back. May be repeated."""
-        self._way()
+        """Close every connection that is not in use, and those in use once they are given back. May be repeated.
+
+        Every later call raises ``Closed``.
+        """
+        self._see_fork()
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, {}
@@ -197,9 +200,14 @@ class Link:
                 connection.close()
 
     def _way(self) -> Topology:
+        self._see_fork()
+        if self._closed:
+            raise Closed(f"{self.options.text} is closed")
+        return self._topology
+
+    def _see_fork(self) -> None:
         if self._pid != os.getpid():  # the lock, too, may have been held when the process was forked
             self._begin()
-        return self._topology
 
     def _take(self, address: Address) -> Connection:
         while True:

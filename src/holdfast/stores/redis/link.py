@@ -126,12 +126,12 @@ class Link:
             connection = self._take(address)
             replies = connection.exchange([*every, *after], timeout=self.options.timeout * (1 + len(after)))
         except BackendError:
-            self._topology.stale()
+            self._way().stale()
             self._drop(address)
             raise
         found = replies[1 : len(every) : 2] if asking else replies[: len(every)]
         if any(isinstance(reply, Reply) and reply.code in _STALE for reply in found):
-            self._topology.stale()
+            self._way().stale()
             connection.close()
         self._give_back(address, connection)
         if after and not any(isinstance(reply, Reply) for reply in found):
@@ -187,11 +187,9 @@ class Link:
         return list(groups.values())
 
     def close(self) -> None:
-        """Close every connection that is not in use, and those in use once they are given back. May be repeated.
-
-        Every later call raises ``Closed``.
-        """
-        self._see_fork()
+        """Close every connection that is not in use, and those in use once they are given back. May be repeated."""
+        if self._pid != os.getpid():
+            self._begin()
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, {}
@@ -200,14 +198,11 @@ class Link:
                 connection.close()
 
     def _way(self) -> Topology:
-        self._see_fork()
-        if self._closed:
-            raise Closed(f"{self.options.text} is closed")
-        return self._topology
-
-    def _see_fork(self) -> None:
         if self._pid != os.getpid():  # the lock, too, may have been held when the process was forked
             self._begin()
+        if self._closed:
+            raise Closed("the store is closed")
+        return self._topology
 
     def _take(self, address: Address) -> Connection:
         while True:

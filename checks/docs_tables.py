@@ -16,13 +16,15 @@ from holdfast.machine import MOVES
 from holdfast.message import Level
 from holdfast.stores import BUILT_IN, open_store
 
-URLS = {"memory": "memory:", "disk": "disk:data", "sqlite": "sqlite:///jobs.db"}
+URLS = {"memory": "memory:", "disk": "disk:data", "sqlite": "sqlite:///jobs.db", "redis": "redis://host"}
+"""One URL a store; some stores answer to several schemes."""
 YES, NO = "●", "–"
 
 
 def stores() -> dict[str, QueueBackend]:
     """Return every built-in store, open but untouched, by scheme."""
-    return {scheme: open_store(parse_url(URLS[scheme])) for scheme in BUILT_IN}
+    assert {BUILT_IN[scheme] for scheme in URLS} == set(BUILT_IN.values()), "checks/docs_tables.py lacks a store"
+    return {scheme: open_store(parse_url(url)) for scheme, url in URLS.items()}
 
 
 # -- stores ---------------------------------------------------------------------------------------------------
@@ -134,13 +136,28 @@ _OPTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "driver": ("`apsw`", "`apsw`, or `sqlite3` for the standard library's SQLite"),
         "sync": ("`full`", "`full`: a send waits for the disk; `normal`: for the operating system"),
     },
+    "redis": {
+        "ca": ("", "file of the authorities that sign the servers' certificates; the system's by default"),
+        "cert": ("", "file of the certificate that this client shows"),
+        "connect_timeout": ("`5`", "seconds to wait for a connection"),
+        "db": ("`0`", "number of the database; also the path of the URL"),
+        "fsync": ("`0`", "`1`: a send waits until it is on the server's disk (Redis and Valkey from 7.2 on)"),
+        "key": ("", "file of the key of `cert`"),
+        "name": ("`holdfast`", "what the connections are called in `CLIENT LIST`"),
+        "prefix": ("`holdfast:`", "what every key begins with"),
+        "sentinel_password": ("", "password that Sentinels ask for"),
+        "sentinel_user": ("", "user that Sentinels ask for"),
+        "timeout": ("`10`", "seconds to wait for an answer"),
+        "verify": ("`1`", "`0`: takes any certificate"),
+        "wait": ("`0`", "how many replicas must have a send before it returns"),
+    },
 }
 
 
 def url_options() -> str:
     """Return the options of each store's URL: names as the store itself tells them, meanings as typed here."""
     rows = []
-    for scheme in BUILT_IN:
+    for scheme in URLS:
         for name in _known_options(scheme):
             assert name in _OPTIONS[scheme], f"write a sentence for option {name} of {scheme} in checks/docs_tables.py"
             default, meaning = _OPTIONS[scheme][name]

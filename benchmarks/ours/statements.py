@@ -38,10 +38,8 @@ class Statements:
 
     def _counting(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def counted(connection: Connection, sql: str, params: Any = ()) -> Any:
-            try:
-                return method(connection, sql, params)
-            finally:
-                self._note(connection.number, sql)
+            self._note(connection.number, sql)
+            return method(connection, sql, params)
 
         return counted
 

@@ -15,10 +15,13 @@ from holdfast.errors import ConfigError, NotSupported, nearest
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+_REDIS = "holdfast.stores.redis:open_redis"
+_REDIS_WAYS = ("", "s", "+unix", "+sentinel", "s+sentinel", "+cluster", "s+cluster")
 BUILT_IN = {
     "memory": "holdfast.stores.memory:open_memory",
     "disk": "holdfast.stores.disk:open_disk",
     "sqlite": "holdfast.stores.sqlite:open_sqlite",
+    **{f"{server}{way}": _REDIS for server in ("redis", "valkey") for way in _REDIS_WAYS},
 }
 ENTRY_POINTS = "holdfast.stores"
 """Where other distributions register a scheme: an entry point of this group, named as the scheme."""

@@ -24,8 +24,7 @@ class Held(msgspec.Struct, eq=False):
     """A message that was handed out, until its end is committed.
 
     ``begun`` is as ``Assigned`` has it. ``attempt`` counts its runs, those in which a process died included. It is
-    ``finished`` when its end is to be committed, and ``lost`` when somebody else may have it by now. ``told`` is that
-    listeners know that it is given up unrun.
+    ``finished`` when its end is to be committed, and ``lost`` when somebody else may have it by now.
     """
 
     message: LogMessage
@@ -38,7 +37,6 @@ class Held(msgspec.Struct, eq=False):
     running: bool = False
     finished: bool = False
     lost: bool = False
-    told: bool = False
 
     @property
     def place(self) -> tuple[int, int]:

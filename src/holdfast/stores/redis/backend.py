@@ -1,0 +1,128 @@
+"""The contract of a queue store and its optional powers, kept by a server that many hosts share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from holdfast.clock import SYSTEM, Clock
+from holdfast.config import QueueSettings
+from holdfast.contract import Features, QueueBackend
+from holdfast.delivery import Beat, Burial, Delivery, HolderInfo, QueueStats, Receipt, Settlement, Tidied
+from holdfast.message import Message, Stored
+from holdfast.stores.redis.answers import checked
+from holdfast.stores.redis.holding import Holding, lost
+from holdfast.stores.redis.keys import Keys, Times, lanes
+from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.messages import deliveries
+from holdfast.stores.redis.operations import Operations
+from holdfast.stores.redis.options import Options
+from holdfast.stores.redis.places import Places
+from holdfast.stores.redis.schedules import KeptSchedules
+from holdfast.stores.redis.scripts import Script
+from holdfast.stores.redis.sends import Sending, is_refusal
+from holdfast.stores.redis.settles import Settling
+from holdfast.stores.redis.waits import Waits
+
+_LEASE, _SETTLE = Script.load("lease"), Script.load("settle")
+MAX_BODY = 1 << 29
+"""The servers' own limit on a value, in bytes."""
+
+
+class RedisBackend(Operations, KeptSchedules, QueueBackend):
+    """Queues in a Redis or Valkey, a single one, or one behind Sentinels, or a cluster."""
+
+    def __init__(self, options: Options, clock: Clock = SYSTEM) -> None:
+        self.features = Features(
+            level=options.level, durable=True, multi_process=True, multi_host=True, max_body=MAX_BODY
+        )
+        self._link = Link(options)
+        self._keys, self._times = Keys(options.prefix), Times(clock)
+        parts = self._link, self._keys, self._times
+        self._holding = Holding(*parts)
+        self._places = Places(*parts, self._holding)
+        self._waits = Waits(*parts)
+        clock.on_move(self._waits.look_again)
+
+    # -- places ---------------------------------------------------------------------------------------------------
+
+    def declare(self, queue: str, settings: QueueSettings) -> None:
+        self._places.declare(queue, settings)
+
+    def destroy(self, queue: str) -> int:
+        return self._places.destroy(queue)
+
+    def queues(self) -> dict[str, QueueSettings]:
+        return self._places.all()
+
+    # -- send, lease, wait, settle --------------------------------------------------------------------------------
+
+    def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
+        sending = Sending(queue, messages, self.features.level, limited=limited)
+        reply = self._places.in_declared(queue, lambda: self._run(sending.script, queue, *sending.args))
+        while is_refusal(reply):
+            sending.check(reply, self._places.settings(queue))
+            reply = self._places.in_declared(queue, lambda: self._run(sending.script, queue, *sending.args))
+        return sending.stored(reply)
+
+    def lease(
+        self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int
+    ) -> list[Delivery]:
+        wanted = lanes(kinds, max_format)
+        reply = self._run(_LEASE, queue, holder, lease_id, limit, "", *wanted)
+        if reply == b"who":
+            self._holding.introduce(holder, queue)
+            reply = self._run(_LEASE, queue, holder, lease_id, limit, "1", *wanted)
+        if reply == b"unknown":
+            self._holding.introduce(holder, "")
+            return []
+        if reply == b"gone":
+            raise lost(holder)
+        self._waits.leased(queue, wanted)
+        found, gone = deliveries(queue, [lane.partition(":")[2] for lane in wanted], reply)
+        if gone:
+            self.settle([Burial(Receipt(queue, *one), "its body is gone from the server") for one in gone])
+        return found
+
+    def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
+        return self._waits.wait(queues, kinds, timeout)
+
+    def interrupt(self) -> None:
+        self._waits.interrupt()
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Receipt]:
+        by_queue: dict[str, Settling] = {}
+        for number, settlement in enumerate(settlements):
+            receipt = settlement.receipt
+            queue = receipt.queue if receipt is not None else getattr(settlement, "queue", "")
+            if queue not in by_queue:
+                by_queue[queue] = Settling()
+            by_queue[queue].add(number, settlement)
+        calls = [(_SETTLE, self._keys.queue(queue), (self._times(), *its.end())) for queue, its in by_queue.items()]
+        replies = checked(self._link.run_all(calls, durable=True))
+        gone = [one for its, reply in zip(by_queue.values(), replies, strict=True) for one in its.lost(reply)]
+        return [receipt for _, receipt in sorted(gone)]
+
+    # -- holders --------------------------------------------------------------------------------------------------
+
+    def beat(self, holder: HolderInfo) -> Beat:
+        return self._holding.beat(holder)
+
+    def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
+        return self._holding.end(holder, reason, charged)
+
+    def holders(self) -> list[HolderInfo]:
+        return self._holding.living()
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def tidy(self, limit: int = 1000) -> Tidied:
+        rescued = self._holding.rescue(limit)
+        return Tidied(rescued=rescued, more=rescued >= limit) + self._places.tidy(limit)
+
+    def stats(self, queue: str) -> QueueStats:
+        return self._places.stats(queue)
+
+    def close(self) -> int:
+        self._waits.close()
+        self._link.close()
+        return 0

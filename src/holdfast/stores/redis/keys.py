@@ -1,0 +1,36 @@
+"""Where things are in a server: the keys that begin those of a queue and of the whole store, and times for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from holdfast.clock import SYSTEM, Clock
+
+_ESCAPED = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+
+
+class Keys:
+    """The keys of a store. All of a queue have its hash tag, so that they are of one slot of a cluster."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.store = f"{prefix}{{store}}"
+
+    def queue(self, name: str) -> str:
+        """Return what begins the keys of a queue."""
+        return f"{self._prefix}queue:{{{name.translate(_ESCAPED)}}}"
+
+
+def lanes(kinds: Collection[str], max_format: int) -> list[str]:
+    """Return the lanes in which jobs of these kinds stand, of every format up to ``max_format``."""
+    return [f"{format_}:{kind}" for kind in dict.fromkeys(kinds) for format_ in range(1, max_format + 1)]
+
+
+class Times:
+    """What a script is told of the time: nothing, as its server tells the time, unless a test moves the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = None if clock is SYSTEM else clock
+
+    def __call__(self) -> str:
+        return "" if self._clock is None else f"{self._clock.wall()} {self._clock.boot()}"

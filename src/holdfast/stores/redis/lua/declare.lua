@@ -1,0 +1,10 @@
+-- uses: queue
+-- Make the queue exist.
+--
+-- K:settings  hash: json, and in ms or numbers what scripts need of it; a queue exists while it does
+-- ARGV[2] "always", or "new" to leave settings that are there alone; [3…] fields and values, those without limit left out
+if ARGV[2] == 'always' or call('EXISTS', K .. ':settings') == 0 then
+  call('DEL', K .. ':settings')
+  call('HSET', K .. ':settings', unpack(ARGV, 3))
+end
+return 1

@@ -1,0 +1,34 @@
+-- uses: erase
+-- Remove a step of the queue's jobs, and with the last step everything but the highest token.
+--
+-- ARGV[2]  how many jobs to remove at the most
+-- Returns how many went, and 1 when the queue is gone.
+local most = tonumber(ARGV[2])
+local members = call('ZRANGE', K .. ':jobs', 0, most - 1)
+for _, member in ipairs(members) do
+  local job = load(string.sub(member, 17))
+  if job and job.state == 'running' then
+    call('ZREM', K .. ':running', member)
+    call('SREM', K .. ':cancelling', job.id)
+    leave(job)
+  end
+  if job then
+    erase(job)
+  end
+end
+tell()
+if #members == most then
+  return { most, 0 }
+end
+for _, lane in ipairs(call('SMEMBERS', K .. ':lanes')) do
+  call('DEL', K .. ':ready:' .. lane, K .. ':wake:' .. lane)
+end
+for _, name in ipairs(call('ZRANGE', K .. ':schedules', 0, -1)) do
+  call('DEL', K .. ':schedule:' .. name, K .. ':ticks:' .. name, K .. ':open:' .. name)
+end
+for _, what in ipairs({ 'settings', 'paused', 'jobs', 'seq', 'lanes', 'wake', 'scheduled', 'expiring', 'running',
+  'cancelling', 'done', 'kept', 'dead', 'cancelled', 'expired', 'forgotten', 'keys', 'slots', 'left', 'holders', 'numbers', 'gone',
+  'schedules', 'manual', 'coded' }) do
+  call('DEL', K .. ':' .. what)
+end
+return { #members, 1 }

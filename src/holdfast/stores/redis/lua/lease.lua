@@ -1,0 +1,156 @@
+-- uses: advance
+-- Grant ready jobs to a holder.
+--
+-- K:paused   there while the queue is paused
+-- K:holders  hash: the number of each holder that leases here
+-- K:numbers  counter: the number of the holder that came last
+-- K:gone     holders that have ended, by when: none of them may come back
+-- ARGV[2] holder, [3] lease id, [4] at most so many, [5] "1" to introduce the holder, [6…] lanes
+-- Returns the time, the jobs and, in the same order, their bodies; or "unknown" (the queue), "who" (is this holder?),
+-- "gone" (it has ended). A job is: member, lane by its place among the arguments from 0, token, attempts, priority,
+-- ms of becoming ready, sent, key, crashes, most, timeout.
+local AT_ONCE = 1000
+local holder, lease_id, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
+if call('EXISTS', K .. ':settings') == 0 then
+  return 'unknown'
+end
+local number = call('HGET', K .. ':holders', holder)
+if not number and ARGV[5] ~= '1' then
+  return 'who'
+end
+if not number and call('ZSCORE', K .. ':gone', holder) then
+  return 'gone'
+end
+if not number then
+  number = call('INCR', K .. ':numbers')
+  call('HSET', K .. ':holders', holder, number)
+end
+advance(1000)
+if call('EXISTS', K .. ':paused') == 1 then
+  tell()
+  return { now, {}, {} }
+end
+
+-- Take up to `most` members from the lanes, best first: pairs of member and score, and the lane of each.
+local function taken_from_one(lane, most)
+  local pairs_, lanes = call('ZPOPMIN', K .. ':ready:' .. ARGV[lane], most), {}
+  for i = 1, #pairs_, 2 do lanes[i] = lane end
+  return pairs_, lanes
+end
+
+-- The lanes are read side by side, each only as far as it contributes.
+local function taken_from_many(heads, most)
+  local step = math.min(most, math.ceil(most / #heads) + 1)
+  local pairs_, lanes, gone = {}, {}, {}
+  for _, head in ipairs(heads) do
+    head.at, head.base, gone[head.lane] = 1, 0, {}
+    head.some = call('ZRANGE', K .. ':ready:' .. ARGV[head.lane], 0, step - 1, 'WITHSCORES')
+  end
+  while #pairs_ < 2 * most do
+    local best
+    for _, head in ipairs(heads) do
+      local member = head.some[head.at]
+      if member then
+        head.score = tonumber(head.some[head.at + 1])
+        if not best or head.score < best.score
+          or (head.score == best.score and member < best.some[best.at]) then
+          best = head
+        end
+      end
+    end
+    if not best then
+      break
+    end
+    local n = #pairs_
+    pairs_[n + 1], pairs_[n + 2], lanes[n + 1] = best.some[best.at], best.score, best.lane
+    gone[best.lane][#gone[best.lane] + 1] = best.some[best.at]
+    best.at = best.at + 2
+    if best.at > #best.some and #best.some == 2 * step then
+      best.base = best.base + step
+      best.at, best.some = 1, call('ZRANGE', K .. ':ready:' .. ARGV[best.lane], best.base, best.base + step - 1, 'WITHSCORES')
+    end
+  end
+  for lane, members in pairs(gone) do
+    if #members > 0 then
+      call('ZREM', K .. ':ready:' .. ARGV[lane], unpack(members))
+    end
+  end
+  return pairs_, lanes
+end
+
+local function taken(most)
+  local heads = {}
+  for lane = 6, #ARGV do
+    if #ARGV == 6 or call('EXISTS', K .. ':ready:' .. ARGV[lane]) == 1 then
+      heads[#heads + 1] = { lane = lane }
+    end
+  end
+  if #heads == 0 then
+    return {}, {}
+  elseif #heads == 1 then
+    return taken_from_one(heads[1].lane, most)
+  end
+  return taken_from_many(heads, most)
+end
+
+local jobs, bodies, wanted, running, over = {}, {}, {}, {}, {}
+
+local function grant(places, lanes)
+  for i = 1, #places, 2 do
+    local member, score = places[i], tonumber(places[i + 1])
+    local id = string.sub(member, 17)
+    local at = K .. ':job:' .. id
+    local f = call('HMGET', at, 'attempts', 'sent', 'key', 'crashes', 'most', 'timeout', 'expires', 'token')
+    local expires = f[7] and tonumber(f[7])
+    if not f[2] then
+      call('ZREM', K .. ':jobs', member) -- somebody deleted the job's own key
+    elseif expires and expires <= now then
+      over[#over + 1] = id
+    else
+      if expires then
+        call('ZREM', K .. ':expiring', member)
+      end
+      local attempts, token, ready = (f[1] or 0) + 1, (f[8] or 0) + 1, score % SPAN
+      call('HSET', at, 'state', 'running', 'token', token, 'attempts', attempts, 'holder', holder, 'lease', lease_id,
+        'started', now)
+      local n = #wanted
+      wanted[n + 1] = K .. ':body:' .. id
+      running[2 * n + 1], running[2 * n + 2] = number, member
+      jobs[n + 1] = { member, lanes[i] - 6, token, attempts, 100 - (score - ready) / SPAN, ready, f[2], f[3], f[4], f[5],
+        f[6] }
+    end
+  end
+end
+
+while #wanted < limit do
+  local places, lanes = taken(math.min(limit - #wanted, AT_ONCE))
+  if #places == 0 then
+    break
+  end
+  grant(places, lanes)
+  for _, id in ipairs(over) do -- what they held may stand in a lane now
+    expire(load(id))
+  end
+  over = {}
+end
+for first = 1, #wanted, AT_ONCE do
+  local last = math.min(first + AT_ONCE - 1, #wanted)
+  call('ZADD', K .. ':running', unpack(running, 2 * first - 1, 2 * last))
+  for i, body in ipairs(call('MGET', unpack(wanted, first, last))) do
+    bodies[first + i - 1] = body
+  end
+end
+
+-- Others are to be told of what is left here, and of the next due time if they left it to this one.
+for lane = 6, #ARGV do
+  if call('EXISTS', K .. ':ready:' .. ARGV[lane]) == 1 then
+    call('ZADD', K .. ':wake:' .. ARGV[lane], 0, 1)
+  else
+    call('DEL', K .. ':wake:' .. ARGV[lane])
+  end
+end
+if #wanted > 0 and call('EXISTS', K .. ':scheduled', K .. ':expiring') > 0 then
+  call('ZADD', K .. ':wake', 0, 1)
+end
+tell()
+return { now, jobs, bodies }

@@ -1,0 +1,20 @@
+-- uses: jobs
+-- Pause the queue, or let it go on and wake whoever waits.
+--
+-- ARGV[2] pause or resume
+-- Returns "undeclared" when there is no such queue yet.
+if call('EXISTS', K .. ':settings') == 0 then
+  return 'undeclared'
+end
+if ARGV[2] == 'pause' then
+  call('SET', K .. ':paused', 1)
+  return 1
+end
+call('DEL', K .. ':paused')
+for _, lane in ipairs(call('SMEMBERS', K .. ':lanes')) do
+  if call('EXISTS', K .. ':ready:' .. lane) == 1 then
+    mark(lane)
+  end
+end
+call('ZADD', K .. ':wake', 0, 1)
+return 1

@@ -1,0 +1,113 @@
+-- uses: messages
+-- Store messages without unique keys, whose ids are all different: the bulk path, a few calls for each.
+--
+-- ARGV[2]  "1" to hold them to the queue's limits, [3] the size of the largest body, [4] that of the smallest
+-- ARGV[5…] groups, see messages.lua
+-- Returns the positions of the messages whose ids were known, from 0; or why nothing was stored: "undeclared", "body",
+-- or {"full", waiting, new}.
+local AT_ONCE = 1000 -- Lua unpacks no more than 8 000 values
+local settings = call('HMGET', K .. ':settings', 'max_body', 'min_body', 'limit')
+if not settings[1] then
+  return 'undeclared'
+end
+local limited = ARGV[2] == '1'
+if limited and (tonumber(ARGV[3]) > tonumber(settings[1]) or tonumber(ARGV[4]) < tonumber(settings[2])) then
+  return 'body'
+end
+local groups, ids, jobs, a = {}, {}, {}, 5
+while a <= #ARGV do
+  local group, following = group_at(a)
+  groups[#groups + 1] = group
+  for b = group.first, following - 1, 2 do
+    ids[#ids + 1] = ARGV[b]
+    jobs[#jobs + 1] = K .. ':job:' .. ARGV[b]
+  end
+  a = following
+end
+local known, duplicates = {}, {}
+for first = 1, #ids, AT_ONCE do
+  local last = math.min(first + AT_ONCE - 1, #ids)
+  local there = call('EXISTS', unpack(jobs, first, last)) > 0
+  local ends = call('ZMSCORE', K .. ':forgotten', unpack(ids, first, last))
+  for i = first, last do
+    if ends[i - first + 1] or (there and call('EXISTS', jobs[i]) == 1) then
+      known[i] = true
+      duplicates[#duplicates + 1] = i - 1
+    end
+  end
+end
+local new = #ids - #duplicates
+if new == 0 then
+  return duplicates
+end
+if limited and settings[3] then
+  local limit = tonumber(settings[3])
+  local there = waiting_now(limit - new)
+  if there + new > limit then
+    tell()
+    return { 'full', there, new }
+  end
+end
+
+local number = call('INCRBY', K .. ':seq', new) - new
+local members, bodies, places = {}, {}, {}
+
+-- Put down what has gathered: these commands take many at a time.
+local function write(group, is_ready, score)
+  if #members == 0 then
+    return
+  end
+  call('ZADD', K .. ':jobs', unpack(members))
+  call('MSET', unpack(bodies))
+  if not (group.key and is_ready) then
+    call('ZADD', K .. (is_ready and ':ready:' .. group.lane or ':scheduled'), unpack(places))
+  end
+  if group.expires then
+    for i = 1, #places, 2 do places[i] = group.expires end
+    call('ZADD', K .. ':expiring', unpack(places))
+  end
+  members, bodies, places = {}, {}, {}
+end
+
+local i = 0
+for _, group in ipairs(groups) do
+  local fields, is_ready = fields_of(group), group.due <= now
+  local score = is_ready and (100 - group.priority) * SPAN + now or group.due
+  call('SADD', K .. ':lanes', group.lane)
+  if not is_ready or group.expires then
+    -- Whoever waits for the first due time or expiry must look again when this is earlier.
+    for what, instant in pairs({ [':scheduled'] = not is_ready and group.due or nil, [':expiring'] = group.expires }) do
+      local first = call('ZRANGE', K .. what, 0, 0, 'WITHSCORES')[2]
+      if not first or instant < tonumber(first) then
+        call('ZADD', K .. ':wake', 0, 1)
+      end
+    end
+  end
+  if is_ready and not group.key then
+    mark(group.lane)
+  end
+  local n = 0
+  for b = group.first, group.first + 2 * group.count - 2, 2 do
+    i = i + 1
+    if not known[i] then
+      number = number + 1
+      local seq = string.format('%016.0f', number)
+      local member = seq .. ids[i]
+      call('HSET', jobs[i], 'seq', seq, unpack(fields))
+      members[n + 1], members[n + 2] = 0, member
+      bodies[n + 1], bodies[n + 2] = K .. ':body:' .. ids[i], ARGV[b + 1]
+      places[n + 1], places[n + 2] = score, member
+      n = n + 2
+      if is_ready and group.key then
+        enter({ member = member, lane = group.lane, priority = group.priority, key = group.key, ready = now })
+      end
+      if n == 2 * AT_ONCE then
+        write(group, is_ready, score)
+        n = 0
+      end
+    end
+  end
+  write(group, is_ready, score)
+end
+tell()
+return duplicates

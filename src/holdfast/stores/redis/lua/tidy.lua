@@ -1,0 +1,66 @@
+-- uses: advance, erase, schedules/ticks
+-- The queue's share of a round of tidying.
+--
+-- ARGV[2]  how many of each kind at the most
+-- Returns how many expired, were made ready, were dropped, how many of those were dead letters, and the most that was
+-- done of any kind.
+local limit = tonumber(ARGV[2])
+local set = call('HMGET', K .. ':settings', 'done_for', 'done_most', 'dead_for', 'dead_most', 'dedupe_window', 'ticks_for')
+if not set[1] then
+  return { 0, 0, 0, 0, 0 }
+end
+local expired, due = advance(limit)
+local most = math.max(expired, due)
+
+-- Results that are kept no longer go first; their jobs are then kept as any other.
+local lapsed = call('ZRANGEBYSCORE', K .. ':kept', '-inf', now, 'LIMIT', 0, limit)
+for _, member in ipairs(lapsed) do
+  local at = K .. ':job:' .. string.sub(member, 17)
+  call('ZREM', K .. ':kept', member)
+  call('HDEL', at, 'result', 'keep')
+  call('ZADD', K .. ':done', call('HGET', at, 'ended'), member)
+end
+
+-- Drop the jobs of one state that are too old or too many.
+local function drop(state, keep_for, keep_most)
+  local key = K .. ':' .. state
+  local gone = call('ZRANGEBYSCORE', key, '-inf', now - keep_for, 'LIMIT', 0, limit)
+  local surplus = math.min(limit, call('ZCARD', key) - keep_most)
+  if surplus > #gone then -- they are the first of the same order
+    gone = call('ZRANGE', key, 0, surplus - 1)
+  end
+  for _, member in ipairs(gone) do
+    erase(load(string.sub(member, 17)))
+  end
+  most = math.max(most, #gone)
+  return #gone
+end
+
+local dead = drop('dead', set[3], set[4])
+local dropped = dead + drop('done', set[1], set[2]) + drop('cancelled', set[1], set[2]) + drop('expired', set[1], set[2])
+
+-- Ids are remembered no longer, slots of removed jobs are left, holders that ended an hour ago are forgotten.
+local ids = call('ZRANGEBYSCORE', K .. ':forgotten', '-inf', now - set[5], 'LIMIT', 0, limit)
+for _, id in ipairs(ids) do
+  call('ZREM', K .. ':forgotten', id)
+end
+local keys = call('ZRANGEBYSCORE', K .. ':left', '-inf', now, 'LIMIT', 0, limit)
+for _, key in ipairs(keys) do
+  local slot = slot_of(key)
+  call('ZREM', K .. ':left', key)
+  if slot and not is_held(slot) and not slot.waits and not call('HGET', K .. ':job:' .. slot.id, 'seq') then
+    call('HDEL', K .. ':slots', key)
+  end
+end
+call('ZREMRANGEBYSCORE', K .. ':gone', '-inf', boot - 3600000)
+
+local old = 0
+if set[6] then
+  for _, name in ipairs(call('ZRANGE', K .. ':schedules', 0, -1)) do
+    local ticks = call('ZRANGEBYSCORE', K .. ':ticks:' .. name, '-inf', now - set[6], 'LIMIT', 0, 2 * limit)
+    old = old + drop_ticks(name, ticks, limit - old)
+  end
+end
+
+tell()
+return { expired, due, dropped, dead, math.max(most, #lapsed, #ids, #keys, old) }

@@ -1,0 +1,122 @@
+"""Messages as the arguments of scripts (lua/messages.lua), and deliveries out of what these answer (lua/lease.lua)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast.delivery import Delivery
+from holdfast.machine import millis
+from holdfast.message import NO_HEADERS, Message, Unique
+from holdfast.stores.redis.connection import Arg
+
+_encode = msgspec.json.Encoder().encode
+_decode_headers = msgspec.json.Decoder(dict[str, str]).decode
+Body = tuple[Mapping[str, str], bytes]
+
+
+def packed(message: Message) -> bytes:
+    """Return headers and body as one: JSON has no line feeds."""
+    return _encode(message.headers) + b"\n" + message.body if message.headers else b"\n" + message.body
+
+
+def unpacked(data: bytes) -> Body:
+    """Return headers and body again."""
+    headers, _, body = data.partition(b"\n")
+    return _decode_headers(headers) if headers else NO_HEADERS, body
+
+
+def groups(messages: Iterable[Message]) -> list[Arg]:
+    """Return the messages as groups: those that follow each other and have all but id, headers and body in common."""
+    args: list[Arg] = []
+    shared: tuple[object, ...] = ()
+    at, count = -1, 0
+    for message in messages:
+        its = (
+            message.kind,
+            message.delay,
+            message.due,
+            message.priority,
+            message.expires_in,
+            message.key,
+            message.max_attempts,
+            message.timeout,
+            message.unique,
+            message.format,
+        )
+        if its != shared:
+            if at >= 0:
+                args[at] = count
+            shared, at, count = its, len(args), 0
+            args += _common(message)
+        count += 1
+        args.append(message.id)
+        args.append(_encode(message.headers) + b"\n" + message.body if message.headers else b"\n" + message.body)
+    if at >= 0:
+        args[at] = count
+    return args
+
+
+def _common(message: Message) -> list[Arg]:
+    kept: list[Arg] = []
+    if message.max_attempts is not None:
+        kept += ["most", message.max_attempts]
+    if message.timeout is not None:
+        kept += ["timeout", repr(message.timeout)]
+    if message.unique is not None:
+        kept += ["unique", _encode(message.unique)]
+    return [
+        0,
+        millis(message.delay),
+        "" if message.due is None else message.due,
+        f"{message.format}:{message.kind}",
+        message.priority,
+        "" if message.expires_in is None else millis(message.expires_in),
+        message.key or "",
+        *_slot(message.unique),
+        len(kept),
+        *kept,
+    ]
+
+
+def _slot(unique: Unique | None) -> tuple[Arg, ...]:
+    if unique is None:
+        return "", "", 0, ""
+    within = unique.within
+    length = 0.0 if within is None else within if isinstance(within, (int, float)) else within.total_seconds()
+    return unique.key, unique.until, millis(length), unique.on_conflict
+
+
+def deliveries(queue: str, kinds: Sequence[str], reply: Sequence[Any]) -> tuple[list[Delivery], list[tuple[str, int]]]:
+    """Return what a lease granted, in lanes of these kinds; and id and token of jobs whose body is gone."""
+    leased, jobs, bodies = reply
+    found, gone = list[Delivery](), list[tuple[str, int]]()
+    for (member, lane, token, attempts, priority, ready, sent, key, crashes, most, timeout), data in zip(
+        jobs, bodies, strict=True
+    ):
+        if data is None:
+            gone.append((member[16:].decode(), token))
+            continue
+        headers, _, body = data.partition(b"\n")
+        found.append(
+            Delivery(
+                queue,
+                member[16:].decode(),
+                token,
+                attempts,
+                body,
+                kinds[lane],
+                _decode_headers(headers) if headers else NO_HEADERS,
+                key and key.decode(),
+                priority,
+                int(crashes) if crashes else 0,
+                int(most) if most else None,
+                float(timeout) if timeout else None,
+                int(sent),
+                leased,
+                ready,
+            )
+        )
+    return found, gone

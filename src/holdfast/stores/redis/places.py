@@ -1,0 +1,138 @@
+"""Queues as places: their settings and names, their counts, and their end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.config import QueueSettings
+from holdfast.delivery import QueueStats, Tidied
+from holdfast.message import FORMAT
+from holdfast.stores.redis.answers import checked
+from holdfast.stores.redis.connection import Arg
+from holdfast.stores.redis.holding import Holding
+from holdfast.stores.redis.keys import Keys, Times
+from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.scripts import Script
+
+_DECLARE, _DESTROY, _PLACES, _SETTINGS = map(Script.load, ("declare", "destroy", "places", "settings"))
+_STATS, _TIDY = Script.load("stats"), Script.load("tidy")
+_STEP = 1000
+_DESTROYED_AT_ONCE = 5_000
+"""How many jobs one script removes: others must not wait for a million."""
+_decode = msgspec.json.Decoder(QueueSettings).decode
+
+
+class Places:
+    """The queues of a store."""
+
+    def __init__(self, link: Link, keys: Keys, times: Times, holding: Holding) -> None:
+        self._link, self._keys, self._times, self._holding = link, keys, times, holding
+
+    def declare(self, queue: str, settings: QueueSettings, how: str = "always") -> None:
+        """Make a queue exist with these settings; with ``how="new"`` one that is there keeps its own.
+
+        Its name is noted before and after: whoever removes it meanwhile leaves a name alone that was noted again.
+        """
+        self._note(queue)
+        key = self._keys.queue(queue)
+        self._link.run(_DECLARE, key, self._times(), how, *_fields(settings), durable=True)
+        self._note(queue)
+
+    def _note(self, queue: str) -> None:
+        self._link.run(_PLACES, self._keys.store, self._times(), "note", queue, durable=True)
+
+    def in_declared(self, queue: str, call: Callable[[], Any]) -> Any:
+        """Return what a script answered, after declaring the queue with the defaults if it had to be."""
+        while (reply := call()) == b"undeclared":
+            self.declare(queue, QueueSettings(), "new")
+        return reply
+
+    def settings(self, queue: str) -> QueueSettings:
+        """Return the settings of a queue, the defaults if it does not exist."""
+        (text,) = self._link.call(self._keys.queue(queue), ("HGET", f"{self._keys.queue(queue)}:settings", "json"))
+        return QueueSettings() if text is None else _decode(text)
+
+    def names(self) -> list[str]:
+        """Return the names of all queues; one of them may have been removed."""
+        (names,) = self._link.call(self._keys.store, ("HKEYS", f"{self._keys.store}:queues"))
+        return [name.decode() for name in names]
+
+    def all(self) -> dict[str, QueueSettings]:
+        """Return every queue by name with its settings."""
+        names = self.names()
+        keys = [self._keys.queue(name) for name in names]
+        texts = checked(self._link.run_all([(_SETTINGS, key, (self._times(),)) for key in keys]))
+        return {name: _decode(text) for name, text in zip(names, texts, strict=True) if text is not None}
+
+    def destroy(self, queue: str) -> int:
+        """Remove a queue with everything; return how many jobs went."""
+        number = self._link.run(_PLACES, self._keys.store, self._times(), "number", queue)
+        gone, is_over = 0, 0
+        while not is_over:
+            key = self._keys.queue(queue)
+            step, is_over = self._link.run(_DESTROY, key, self._times(), _DESTROYED_AT_ONCE, durable=True)
+            gone += step
+        self._link.run(_PLACES, self._keys.store, self._times(), "forget", queue, number, durable=True)
+        return gone
+
+    # -- counts and housekeeping ----------------------------------------------------------------------------------
+
+    def stats(self, queue: str) -> QueueStats:
+        """Return the counts of a queue."""
+        while (answer := self._link.run(_STATS, self._keys.queue(queue), self._times(), _STEP))[0]:
+            pass  # there was more to write down than one script does
+        _, paused, scheduled, running, done, kept, dead, cancelled, expired, jobs, oldest, *standing = answer
+        done += kept
+        ready = jobs - scheduled - running - done - dead - cancelled - expired
+        lanes = {lane.decode(): count for lane, count in zip(standing[::2], standing[1::2], strict=True)}
+        return QueueStats(
+            queue=queue,
+            scheduled=scheduled,
+            ready=ready,
+            held=ready - sum(lanes.values()),
+            running=running,
+            done=done,
+            dead=dead,
+            cancelled=cancelled,
+            expired=expired,
+            paused=bool(paused),
+            oldest_ready=None if oldest < 0 else oldest / 1000,
+            unhandled=self._unhandled(queue, lanes) if lanes else {},
+        )
+
+    def _unhandled(self, queue: str, lanes: dict[str, int]) -> dict[str, int]:
+        living = (one for one in self._holding.living() if one.beaten is not None and one.beaten < one.ttl)
+        served = set(itertools.chain.from_iterable(one.kinds for one in living if queue in one.queues))
+        unhandled = dict[str, int]()
+        for lane, jobs in lanes.items():
+            format_, _, kind = lane.partition(":")
+            if int(format_) > FORMAT:
+                unhandled[f"{kind} (format {format_})"] = jobs
+            elif kind not in served:
+                unhandled[kind] = unhandled.get(kind, 0) + jobs
+        return unhandled
+
+    def tidy(self, limit: int) -> Tidied:
+        """Do a round of tidying in every queue."""
+        keys = [self._keys.queue(name) for name in self.names()]
+        replies = checked(self._link.run_all([(_TIDY, key, (self._times(), limit)) for key in keys], durable=True))
+        tidied = Tidied()
+        for expired, promoted, dropped, dead, most in replies:
+            tidied += Tidied(0, expired, promoted, dropped, dead, most >= limit)
+        return tidied
+
+
+def _fields(settings: QueueSettings) -> list[Arg]:
+    """Return what is kept of settings: all as JSON, and in numbers and ms what scripts need."""
+    fields: list[Arg] = ["json", msgspec.json.encode(settings)]
+    for name in ("max_body", "min_body", "limit", "done_most", "dead_most", "ticks_most"):
+        if (number := getattr(settings, name)) is not None:
+            fields += [name, number]
+    for name in ("done_for", "dead_for", "dedupe_window", "ticks_for"):
+        if (length := getattr(settings, name)) is not None:
+            fields += [name, int(length * 1000)]
+    return fields

@@ -157,11 +157,11 @@ _OPTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 def url_options() -> str:
     """Return the options of each store's URL: names as the store itself tells them, meanings as typed here."""
     rows = []
-    for scheme in URLS:
+    for scheme, url in URLS.items():
         for name in _known_options(scheme):
             assert name in _OPTIONS[scheme], f"write a sentence for option {name} of {scheme} in checks/docs_tables.py"
             default, meaning = _OPTIONS[scheme][name]
-            rows.append([code(URLS[scheme]), code(name), default, meaning])
+            rows.append([code(url), code(name), default, meaning])
     return table(["store", "option", "default", ""], rows)
 
 

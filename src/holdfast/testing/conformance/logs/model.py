@@ -28,6 +28,8 @@ from holdfast.testing.conformance.logs.harness import LogHarness
 from holdfast.testing.conformance.logs.judge import LogJudge, Place
 
 MOST = int(os.environ.get("HOLDFAST_LOG_EXAMPLES", "1000000"))
+PARTS = 5
+"""Tests that share the lives, so that they can run side by side."""
 STEPS = 20
 PARTITIONS = 3
 
@@ -249,6 +251,7 @@ class LogModelCases(LogCases):
 
     lives: ClassVar[int] = 1500
 
-    def test_groups_do_what_the_model_does(self) -> None:
+    @pytest.mark.parametrize("part", range(PARTS))
+    def test_groups_do_what_the_model_does(self, part: int) -> None:
         """Whatever the commands: the same messages, places, versions that rise, and lost commits."""
-        run_log_model(self.harness, self.logs, examples=min(self.lives, MOST))
+        run_log_model(self.harness, self.logs, examples=min(self.lives, MOST) // PARTS)

@@ -77,6 +77,8 @@ class Live:
     ) -> None:
         self.directory, self.options = directory, options
         self.windows = Windows()
+        self._at_front = Windows()
+        """The windows as they were when the segment was begun."""
         self.shown = Tail(epoch, 0, 0, 0, 0, this_boot())
         self._files, self._store, self._clock, self._report = files, store, clock, report
         self._sealed: list[SegmentInfo] = []
@@ -262,10 +264,9 @@ class Live:
 
     def _abandon(self) -> None:
         old = self.segment
-        shown_early = self.options.sync != "always"
-        if shown_early and old.position > old.stable:
+        if self.options.sync != "always" and old.position > old.stable:
             self._save()
-        tally, windows = Tally(old.header.base), Windows()
+        tally, windows = Tally(old.header.base), self._at_front.copy()
         for header, body in walk(self._files, old.fd, old.header.mark, HEADER, old.stable):
             tally.add(header)
             windows = remember(windows, header, body)
@@ -277,8 +278,7 @@ class Live:
         if max(self._loose, self.shown.next) > tally.next:
             self.losses.lose(old.path)
         self._loose = 0
-        if shown_early and tally.last is not None:
-            self.windows = windows  # also of appends whose callers were told that nobody knows
+        self.windows = windows  # also of appends whose callers were told that nobody knows
         old.abandon(reached, tally)
         self._succeed()
 
@@ -323,6 +323,7 @@ class Live:
         if ended is not None:
             self._sealed = [*self._sealed, ended]
         self.segment, self._fresh, self._reopened = segment, segment.position, False
+        self._at_front = self.windows.copy()
 
     def drop_until(self, offset: int) -> tuple[int, int]:
         """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""

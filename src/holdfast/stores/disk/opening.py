@@ -135,10 +135,13 @@ class Opening:
         return None
 
     def _last_windows(self) -> Windows:
-        """Return the windows of producers as they are behind the last sealed segment, which is read through."""
-        if not self._sealed:
+        """Return the windows of producers as they are behind the last sealed segment, which is read through.
+
+        One that has no batches was given up, and says nothing of them: the one before it does.
+        """
+        base = next((info.base for info in reversed(self._sealed) if info.last_time is not None), None)
+        if base is None:
             return Windows()
-        base = self._sealed[-1].base
         with opened(self._files, self._directory, base) as fd:
             _, header, footer, _ = read_edges(self._files, fd, base)
             if header is None or footer is None:

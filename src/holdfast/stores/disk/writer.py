@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
@@ -115,6 +116,8 @@ class SegmentWriter:
         self.position = self.stable = HEADER if tally.last is None else tally.last.end
         self.poisoned = self.sealed = False
         self._fd = fd
+        self._syncing = threading.Lock()
+        """Held for each sync: of two at once, Linux tells only one that what both were about is lost."""
         self._index_fd: int | None = None
         self._indexed = 0
         self._ahead, self._room = AHEAD, self.position
@@ -189,22 +192,22 @@ class SegmentWriter:
             return
         try:
             self.files.truncate(self._fd, self.position)
-            self.files.sync(self._fd)
-            self.stable = self.position
+            self.sync()
         except OSError:
             self.poisoned = True
 
     def sync(self) -> None:
         """Return once everything written before the call is on the disk. After an error the segment is poisoned."""
-        if self.poisoned:
-            raise OSError(errno.EIO, "a sync of this file failed before, and is not tried again", str(self.path))
-        end = self.position
-        try:
-            self.files.sync(self._fd)
-        except BaseException:
-            self.poisoned = True
-            raise
-        self.stable = max(self.stable, end)
+        with self._syncing:
+            if self.poisoned:
+                raise OSError(errno.EIO, "a sync of this file failed before, and is not tried again", str(self.path))
+            end = self.position
+            try:
+                self.files.sync(self._fd)
+            except BaseException:
+                self.poisoned = True
+                raise
+            self.stable = max(self.stable, end)
 
     def sync_again(self, end: int) -> None:
         """Return once what lies before ``end`` is on the disk, also after a sync that failed: it is written anew."""

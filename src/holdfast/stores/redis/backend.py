@@ -10,6 +10,7 @@ from holdfast.contract import Features, QueueBackend
 from holdfast.delivery import Beat, Burial, Delivery, HolderInfo, QueueStats, Receipt, Settlement, Tidied
 from holdfast.message import Message, Stored
 from holdfast.stores.redis.answers import checked
+from holdfast.stores.redis.completions import Completions
 from holdfast.stores.redis.holding import Holding, lost
 from holdfast.stores.redis.keys import Keys, Times, lanes
 from holdfast.stores.redis.link import Link
@@ -41,7 +42,9 @@ class RedisBackend(Operations, KeptSchedules, QueueBackend):
         self._holding = Holding(*parts)
         self._places = Places(*parts, self._holding)
         self._waits = Waits(*parts)
+        self._completions = Completions(*parts)
         clock.on_move(self._waits.look_again)
+        clock.on_move(self._completions.look_again)
 
     # -- places ---------------------------------------------------------------------------------------------------
 
@@ -124,5 +127,6 @@ class RedisBackend(Operations, KeptSchedules, QueueBackend):
 
     def close(self) -> int:
         self._waits.close()
+        self._completions.close()
         self._link.close()
         return 0

@@ -16,6 +16,8 @@ from holdfast.capabilities import (
     Pausable,
     Progress,
     Replayable,
+    Results,
+    Watch,
     check_removable,
 )
 from holdfast.delivery import Command, JobView, Outcome, Page, Receipt, Replayed, Report, State
@@ -24,6 +26,7 @@ from holdfast.machine import Revival, replayed
 from holdfast.message import Message
 from holdfast.stores.redis import views
 from holdfast.stores.redis.answers import checked
+from holdfast.stores.redis.completions import Completions
 from holdfast.stores.redis.connection import Arg
 from holdfast.stores.redis.keys import Keys, Times
 from holdfast.stores.redis.link import Link
@@ -42,13 +45,16 @@ _AT_ONCE = 1_000
 _REVIVALS = {b"moved": Revival.MOVED, b"duplicate": Revival.DUPLICATE, b"left": Revival.LEFT}
 
 
-class Operations(Inspectable, Cancellable, Replayable, DeadLetters, Flushable, Pausable, Commandable, Progress):
+class Operations(
+    Inspectable, Cancellable, Replayable, DeadLetters, Flushable, Pausable, Commandable, Progress, Results
+):
     """What operators ask of the store; the backend lends its parts."""
 
     _link: Link
     _keys: Keys
     _times: Times
     _places: Places
+    _completions: Completions
 
     def _run(self, script: Script, queue: str, *args: Arg) -> Any:
         """Run a script that writes, in the slot of a queue."""
@@ -90,6 +96,9 @@ class Operations(Inspectable, Cancellable, Replayable, DeadLetters, Flushable, P
     def outcomes(self, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
         rows = [row for some in _some(job_ids) for row in self._look(_OUTCOMES, queue, *some)]
         return dict(map(views.outcome, rows))
+
+    def watch(self) -> Watch:
+        return self._completions.watch()
 
     # -- changing -------------------------------------------------------------------------------------------------
 

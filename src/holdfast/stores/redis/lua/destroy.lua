@@ -26,9 +26,14 @@ end
 for _, name in ipairs(call('ZRANGE', K .. ':schedules', 0, -1)) do
   call('DEL', K .. ':schedule:' .. name, K .. ':ticks:' .. name, K .. ':open:' .. name)
 end
+-- Whoever waited has been told by now, and has a minute to read it.
+for _, watch in ipairs(call('ZRANGE', K .. ':watchers', 0, -1)) do
+  call('PEXPIRE', K .. ':watch:' .. watch, 60000)
+  call('DEL', K .. ':watching:' .. watch)
+end
 for _, what in ipairs({ 'settings', 'paused', 'jobs', 'seq', 'lanes', 'wake', 'scheduled', 'expiring', 'running',
   'cancelling', 'done', 'kept', 'dead', 'cancelled', 'expired', 'forgotten', 'keys', 'slots', 'left', 'holders', 'numbers', 'gone',
-  'schedules', 'manual', 'coded' }) do
+  'schedules', 'manual', 'coded', 'watched', 'watchers' }) do
   call('DEL', K .. ':' .. what)
 end
 return { #members, 1 }

@@ -138,19 +138,31 @@ local function current(id)
 end
 
 -- Tell those who wait for the jobs that ended here. The last thing that a script does.
--- K:watched    hash: by id of a job, the ids of the watches that wait for it, a space between them
--- K:watch:<w>  stream of a watch: the ids of jobs that have ended
-local function tell()
-  if #ended_ids == 0 or call('EXISTS', K .. ':watched') == 0 then
-    return
+-- K:watched       hash: by id of a job that has not ended, the ids of the watches that wait for it, a space between
+-- K:watching:<w>  see completions/watches.lua
+-- K:watch:<w>     stream of a watch: in each entry, as names of fields, the ids of jobs that have ended
+local TOLD_AT_ONCE = 1000
+local function tell_some(first, last)
+  local ids, fields = {}, {}
+  for i, watches in ipairs(call('HMGET', K .. ':watched', unpack(ended_ids, first, last))) do
+    for watch in string.gmatch(watches or '', '%S+') do
+      ids[watch], fields[watch] = ids[watch] or {}, fields[watch] or {}
+      local id, its = ended_ids[first + i - 1], fields[watch]
+      table.insert(ids[watch], id)
+      its[#its + 1], its[#its + 2] = id, ''
+    end
   end
-  for _, id in ipairs(ended_ids) do
-    local watches = call('HGET', K .. ':watched', id)
-    if watches then
-      call('HDEL', K .. ':watched', id)
-      for watch in string.gmatch(watches, '%S+') do
-        call('XADD', K .. ':watch:' .. watch, '*', 'id', id)
-      end
+  for watch, its in pairs(ids) do
+    call('HDEL', K .. ':watched', unpack(its))
+    call('SREM', K .. ':watching:' .. watch, unpack(its))
+    call('XADD', K .. ':watch:' .. watch, '*', unpack(fields[watch]))
+  end
+end
+
+local function tell()
+  if #ended_ids > 0 and call('EXISTS', K .. ':watched') == 1 then
+    for first = 1, #ended_ids, TOLD_AT_ONCE do
+      tell_some(first, math.min(first + TOLD_AT_ONCE - 1, #ended_ids))
     end
   end
 end

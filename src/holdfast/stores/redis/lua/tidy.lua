@@ -1,4 +1,4 @@
--- uses: advance, erase, schedules/ticks
+-- uses: advance, erase, schedules/ticks, completions/watches
 -- The queue's share of a round of tidying.
 --
 -- ARGV[2]  how many of each kind at the most
@@ -62,5 +62,13 @@ if set[6] then
   end
 end
 
+-- What clients left that are there no more.
+local left = 0
+for _, watch in ipairs(call('ZRANGEBYSCORE', K .. ':watchers', '-inf', boot, 'LIMIT', 0, limit)) do
+  if left < limit then
+    left = left + dismiss(watch, limit - left) + 1
+  end
+end
+
 tell()
-return { expired, due, dropped, dead, math.max(most, #lapsed, #ids, #keys, old) }
+return { expired, due, dropped, dead, math.max(most, #lapsed, #ids, #keys, old, left) }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 from urllib.parse import parse_qsl, unquote
@@ -168,7 +169,11 @@ def parse_url(text: str) -> StoreURL:
     )
 
 
+_PASSWORD = re.compile(r"([?&]\w*password=)[^&]*")
+
+
 def _masked(text: str) -> str:
+    text = _PASSWORD.sub(r"\1***", text)
     head, at, tail = text.rpartition("@")
     if not at or ":" not in head.partition("//")[2]:
         return text

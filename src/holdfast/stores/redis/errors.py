@@ -6,15 +6,21 @@ leaves its outcome unknown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
+
+from redis.exceptions import InvalidResponse
 
 from holdfast.errors import BackendError, HoldfastError, QueueFull
 
 E = TypeVar("E", bound=HoldfastError)
+ACL_RULE = "~holdfast:* +@all -@dangerous +info +role +config|get +client|unblock"
+"""What a user of a server must be allowed, with the default prefix."""
 
 _PASSING = {
     "LOADING": "it is reading its data back in; it answers when that is done",
-    "READONLY": "it is a replica now: another server is, or is becoming, the master",
+    "READONLY": "it is a replica: open its master, or, where Sentinels or a cluster choose one, redis+sentinel:// or "
+    "redis+cluster://",
     "MASTERDOWN": "it is a replica that has lost its master",
     "CLUSTERDOWN": "its cluster has no master for some slots: see CLUSTER INFO",
     "TRYAGAIN": "the slot is being moved to another server",
@@ -27,10 +33,30 @@ _PASSING = {
     "NOGROUP": "the stream or its group is gone, and is made again",
 }
 _REFUSED = {
-    "NOAUTH": "it asks for a password: write redis://:password@host or redis://user:password@host",
+    "NOAUTH": "it asks for a password: write redis://:password@host or redis://user:password@host, for Sentinels "
+    "?sentinel_password=",
     "WRONGPASS": "it does not know this user and password",
-    "NOPERM": "the user may not do this: allow it all keys with the prefix, and +@all -@dangerous +info +config|get",
+    "NOPERM": f"the user may not do this: give it {ACL_RULE}, or your own prefix",
+    "DENIED": "it lets in nobody from other machines: give it a password, and bind it to an address",
     "WRONGTYPE": "another program has a key of this name: take a prefix of your own with ?prefix=",
+}
+_SAID = {
+    "cluster support disabled": "it is no cluster: write redis:// in place of redis+cluster://",
+    "unknown command 'SENTINEL'": "it is no Sentinel: write redis:// in place of redis+sentinel://",
+    "without any password": "it has no password: leave it out of the URL",
+    "DB index": "it has fewer databases: see its setting databases, or keep programs apart with ?prefix=",
+}
+"""What to do, by words of errors whose code says little."""
+_ON_THE_WAY = {
+    "WRONG_VERSION_NUMBER": "it speaks no TLS on this port: write redis:// in place of rediss://",
+    "handshake operation timed out": "it speaks no TLS on this port: write redis:// in place of rediss://",
+    "CERTIFICATE_VERIFY_FAILED": "nobody who is trusted here vouches for it: name the file of who does with ?ca=",
+    "Connection reset by peer": "if it speaks TLS, write rediss:// in place of redis://",
+    "Connection closed by server": "if it speaks TLS, write rediss:// in place of redis://",
+    "Connection refused": "is it running, and is this its port?",
+    "No such file": "is it running, and is this its unixsocket?",
+    "not known": "is its name right?",
+    "max number of clients": "raise its maxclients",
 }
 _FULL = ("OOM",)
 
@@ -50,13 +76,22 @@ def mapped(reply: Reply, server: str) -> HoldfastError:
         return QueueFull(f"{text}; work the queues off, keep ended jobs for less long, or raise maxmemory")
     if code in _PASSING:
         return caused(BackendError(f"{text}; {_PASSING[code]}", retryable=True), reply)
-    advice = f"; {_REFUSED[code]}" if code in _REFUSED else ""
-    return caused(BackendError(f"{text}{advice}"), reply)
+    advice = _advice(text, _SAID) or _REFUSED.get(code, "")
+    return caused(BackendError(f"{text}; {advice}" if advice else text), reply)
+
+
+def _advice(text: str, known: Mapping[str, str]) -> str:
+    return next((advice for words, advice in known.items() if words in text), "")
 
 
 def unreachable(server: str, error: Exception) -> BackendError:
-    """Return the error of a server that cannot be reached; nothing was sent to it."""
-    return caused(BackendError(f"{server} cannot be reached: {error}", retryable=True), error)
+    """Return the error of a server that cannot be reached; nothing of the caller's was sent to it."""
+    if isinstance(error, InvalidResponse):
+        text = f"what answers at {server} is no Redis or Valkey: {error}; is this its port?"
+        return caused(BackendError(text), error)
+    advice = _advice(f"{error} {error.__cause__ or error.__context__}", _ON_THE_WAY)
+    text = f"{server} cannot be reached: {error}"
+    return caused(BackendError(f"{text}; {advice}" if advice else text, retryable=True), error)
 
 
 def broken(server: str, error: Exception) -> BackendError:

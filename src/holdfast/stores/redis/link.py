@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.errors import BackendError, Closed, HoldfastError
+from holdfast.stores.redis.admission import admit
 from holdfast.stores.redis.connection import Arg, Command, Connection
 from holdfast.stores.redis.errors import Reply, mapped
 from holdfast.stores.redis.options import Address, Options
@@ -36,6 +37,7 @@ class Link:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._idle: dict[Address, list[Connection]] = {}
+        self._admitted = set[Address]()
         self._topology = topology(self.options)
         self._closed = False
 
@@ -147,7 +149,8 @@ class Link:
     def _check_safe(self, address: Address, commands: Sequence[Command], replies: Sequence[Any]) -> None:
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Reply):
-                raise mapped(reply, str(address))
+                text = f"{mapped(reply, str(address))}; it has what was written"
+                raise BackendError(text, retryable=True, outcome_unknown=True) from reply
             reached = reply[0] if isinstance(reply, list) else reply
             if reached < int(command[1]):
                 where = "replicas have" if command[0] == "WAIT" else "disks have"
@@ -164,7 +167,7 @@ class Link:
         """Return a new connection to the server that has ``key``, for its caller alone, who closes it."""
         address = self._way().find(key)
         try:
-            return Connection(self.options, address)
+            return self._connect(address)
         except BackendError:
             self._way().stale()
             raise
@@ -210,10 +213,23 @@ class Link:
                 idle = self._idle.get(address)
                 connection = idle.pop() if idle else None
             if connection is None:
-                return Connection(self.options, address)
+                return self._connect(address)
             if connection.is_fresh:
                 return connection
             connection.close()
+
+    def _connect(self, address: Address) -> Connection:
+        """Open a connection; the first to a server, and the first after it failed, looks whether it will do."""
+        connection = Connection(self.options, address)
+        if address in self._admitted:
+            return connection
+        try:
+            admit(self.options, connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._admitted.add(address)
+        return connection
 
     def _give_back(self, address: Address, connection: Connection) -> None:
         with self._lock:
@@ -226,6 +242,7 @@ class Link:
     def _drop(self, address: Address) -> None:
         """Close what is idle to a server that failed: it would fail too."""
         with self._lock:
+            self._admitted.discard(address)
             idle = self._idle.pop(address, [])
         for connection in idle:
             connection.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.crc import key_slot
 
-from holdfast.errors import BackendError, HoldfastError
+from holdfast.errors import BackendError, ConfigError, HoldfastError
 from holdfast.stores.redis.connection import Connection
 from holdfast.stores.redis.errors import Reply, mapped
 from holdfast.stores.redis.options import Address, Options
@@ -48,7 +48,8 @@ class Single(Topology):
         return [self._options.addresses[0]]
 
     def stale(self, learnt: Address | None = None) -> None:
-        pass
+        if learnt is not None:
+            raise node_of_a_cluster(self._options, self._options.addresses[0])
 
 
 class Sentinel(Topology):
@@ -72,20 +73,20 @@ class Sentinel(Topology):
             self._master = None
 
     def _asked(self) -> Address:
-        options, failed = self._options, list[str]()
+        options, failed = self._options, list[HoldfastError]()
         for sentinel in options.addresses:
             try:
                 found = _ask(options, sentinel, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.service), sentinel=True)
                 if found is None:
-                    failed.append(f"{sentinel} watches no master {options.service!r}")
+                    failed.append(_away(f"{sentinel} watches no master {options.service!r}"))
                     continue
                 master = Address(found[0].decode(), int(found[1]))
                 if _ask(options, master, ("ROLE",))[0] == b"master":
                     return master
-                failed.append(f"{master}, which {sentinel} names, is no master yet")
+                failed.append(_away(f"{master}, which {sentinel} names, is no master yet"))
             except HoldfastError as error:
-                failed.append(str(error))
-        raise BackendError(f"{options.text}: no Sentinel leads to a master: {'; '.join(failed)}", retryable=True)
+                failed.append(error)
+        raise _none_of_them(f"{options.text}: no Sentinel leads to a master", failed)
 
 
 class Cluster(Topology):
@@ -120,23 +121,31 @@ class Cluster(Topology):
 
     def _look(self) -> None:
         """Ask the servers that are known, the newest knowledge first, until one tells all slots."""
-        failed = list[str]()
+        failed = list[HoldfastError]()
         known = [self._learnt, *self._owners, *self._options.addresses]
         for address in dict.fromkeys(one for one in known if one is not None):
             try:
                 ranges = _ask(self._options, address, ("CLUSTER", "SLOTS"))
             except HoldfastError as error:
-                failed.append(str(error))
+                failed.append(error)
                 continue
             if ranges:
                 ranges.sort()
                 self._starts = [first for first, *_ in ranges]
                 self._owners = [_master(owner, address) for _, _, owner, *_ in ranges]
                 return
-            failed.append(f"{address} knows no slots")
-        raise BackendError(
-            f"{self._options.text}: no server of the cluster answers: {'; '.join(failed)}", retryable=True
-        )
+            failed.append(_away(f"{address} knows no slots"))
+        raise _none_of_them(f"{self._options.text}: no server of the cluster answers", failed)
+
+
+def _away(text: str) -> BackendError:
+    return BackendError(text, retryable=True)
+
+
+def _none_of_them(text: str, failed: Sequence[HoldfastError]) -> BackendError:
+    """Return the error of a way that was found nowhere; trying again helps if it may help with one of them."""
+    passing = any(isinstance(error, BackendError) and error.retryable for error in failed)
+    return BackendError(f"{text}: {'; '.join(map(str, failed))}", retryable=passing)
 
 
 def _master(owner: list[Any], asked: Address) -> Address:
@@ -154,6 +163,12 @@ def _ask(options: Options, address: Address, command: tuple[str, ...], *, sentin
     if isinstance(reply, Reply):
         raise mapped(reply, str(address))
     return reply
+
+
+def node_of_a_cluster(options: Options, address: Address) -> ConfigError:
+    """Return the error of a URL that opens one node of a cluster as if it were alone."""
+    scheme = "rediss+cluster" if options.tls is not None else "redis+cluster"
+    return ConfigError(f"{options.text}: {address} is a node of a cluster: write {scheme}://{address}")
 
 
 def topology(options: Options) -> Topology:

@@ -13,7 +13,7 @@ local holder = ARGV[2]
 if call('ZSCORE', S .. ':ended', holder) then
   return false
 end
-call('ZREM', S .. ':beats', holder) -- frees memory, so that a full server takes the rest
+begin()
 call('ZADD', S .. ':beats', boot + ARGV[3], holder)
 call('HSET', S .. ':holders', holder, ARGV[4])
 local soonest = -1

@@ -6,5 +6,6 @@
 if not call('ZSCORE', S .. ':beats', ARGV[2]) then
   return 0
 end
+begin()
 call('HSET', S .. ':commands', ARGV[2], ARGV[3])
 return 1

@@ -3,6 +3,7 @@
 --
 -- ARGV[2]  how many jobs to remove at the most
 -- Returns how many went, and 1 when the queue is gone.
+begin()
 local most = tonumber(ARGV[2])
 local members = call('ZRANGE', K .. ':jobs', 0, most - 1)
 for _, member in ipairs(members) do

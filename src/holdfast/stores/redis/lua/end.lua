@@ -5,6 +5,7 @@
 -- ARGV[2] holder, [3] "end", or "rescue" if it is silent still, and [4] how its jobs are to be taken back; or "done"
 -- Returns its queues; nothing when it is not to be ended: it had ended, never was, or is not silent.
 local holder = ARGV[2]
+begin()
 if ARGV[3] == 'done' then
   call('HDEL', S .. ':ending', holder)
   call('DEL', S .. ':with:' .. holder)

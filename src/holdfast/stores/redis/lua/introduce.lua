@@ -7,6 +7,7 @@ if not call('ZSCORE', S .. ':beats', ARGV[2]) then
   return 0
 end
 if ARGV[3] ~= '' then
+  begin()
   call('SADD', S .. ':with:' .. ARGV[2], ARGV[3])
 end
 return 1

@@ -109,7 +109,7 @@ local function withdraw(job)
   call('ZREM', K .. (job.state == 'scheduled' and ':scheduled' or ':ready:' .. job.lane), job.member)
 end
 
--- End a job that stands in no order any more. What frees memory comes first, so that a full server takes it.
+-- End a job that stands in no order any more.
 local function finish(job, state, ended, reason)
   call('HDEL', job.at, 'cancel', 'lease')
   leave(job)

@@ -10,7 +10,7 @@
 -- "gone" (it has ended). A job is: member, lane by its place among the arguments from 0, token, attempts, priority,
 -- ms of becoming ready, sent, key, crashes, most, timeout.
 local AT_ONCE = 1000
-local holder, lease_id, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local holder, lease_id, limit, started = ARGV[2], ARGV[3], tonumber(ARGV[4]), whole(now)
 if call('EXISTS', K .. ':settings') == 0 then
   return 'unknown'
 end
@@ -21,6 +21,7 @@ end
 if not number and call('ZSCORE', K .. ':gone', holder) then
   return 'gone'
 end
+begin()
 if not number then
   number = call('INCR', K .. ':numbers')
   call('HSET', K .. ':holders', holder, number)
@@ -112,7 +113,7 @@ local function grant(places, lanes)
       end
       local attempts, token, ready = (f[1] or 0) + 1, (f[8] or 0) + 1, score % SPAN
       call('HSET', at, 'state', 'running', 'token', token, 'attempts', attempts, 'holder', holder, 'lease', lease_id,
-        'started', now)
+        'started', started)
       local n = #wanted
       wanted[n + 1] = K .. ':body:' .. id
       running[2 * n + 1], running[2 * n + 2] = number, member

@@ -31,17 +31,17 @@ end
 
 -- Return what a new job of a group has besides its number, as fields and values.
 local function fields_of(group)
-  local fields = { 'state', group.due > now and 'scheduled' or 'ready', 'sent', now, 'lane', group.lane }
+  local fields = { 'state', group.due > now and 'scheduled' or 'ready', 'sent', whole(now), 'lane', group.lane }
   local function add(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
   if floor then add('token', floor) end
-  if group.due ~= now then add('due', group.due) end
+  if group.due ~= now then add('due', whole(group.due)) end
   if group.priority ~= 0 then add('priority', group.priority) end
-  if group.expires then add('expires', group.expires) end
+  if group.expires then add('expires', whole(group.expires)) end
   if group.key then add('key', group.key) end
-  if group.unique then add('slot', string.format('%.0f', group.lasts) .. ':' .. group.till .. ':' .. group.unique) end
+  if group.unique then add('slot', whole(group.lasts) .. ':' .. group.till .. ':' .. group.unique) end
   for _, one in ipairs(group.kept) do
     fields[#fields + 1] = one
   end
@@ -49,7 +49,7 @@ local function fields_of(group)
 end
 
 local function member_of(number, id)
-  return string.format('%016.0f', number) .. id
+  return string.format('%016d', number) .. id
 end
 
 local function is_known(id)
@@ -65,7 +65,7 @@ local function insert(group, id, body)
   call('ZADD', K .. ':jobs', 0, member)
   if group.unique then
     call('HSET', K .. ':slots', group.unique,
-      string.format('%.0f', group.lasts) .. ':' .. group.till .. ':' .. member)
+      whole(group.lasts) .. ':' .. group.till .. ':' .. member)
   end
   if group.expires then
     expect(':expiring', group.expires, member)

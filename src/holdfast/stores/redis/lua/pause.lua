@@ -6,6 +6,7 @@
 if call('EXISTS', K .. ':settings') == 0 then
   return 'undeclared'
 end
+begin()
 if ARGV[2] == 'pause' then
   call('SET', K .. ':paused', 1)
   return 1

@@ -12,3 +12,14 @@ else
   now, boot = string.match(ARGV[1], '^(%d+) (%d+)$')
   now, boot = tonumber(now), tonumber(boot)
 end
+
+-- Begin to write, also where memory is used up. A full server refuses what may take memory, but not after the script has
+-- written: then it must not stop half-way. So what works jobs off begins with a command that never takes any.
+local function begin()
+  call('DEL', K .. ':nothing')
+end
+
+-- Numbers that go to many commands are made texts once: a command makes one of each number it is given.
+local function whole(number)
+  return string.format('%.0f', number)
+end

@@ -4,6 +4,7 @@
 -- ARGV[2…]  for each: id, token, the report as the beginning of a JSON array
 -- Returns the positions of those that were lost, from 0.
 local lost = {}
+begin()
 for a = 2, #ARGV, 3 do
   local at = K .. ':job:' .. ARGV[a]
   local f = call('HMGET', at, 'state', 'token')

@@ -7,6 +7,7 @@
 -- Returns how many jobs it had.
 local holder, reason = ARGV[2], ARGV[3]
 local number = call('HGET', K .. ':holders', holder)
+begin()
 call('HDEL', K .. ':holders', holder)
 if call('EXISTS', K .. ':settings') == 1 then
   call('ZADD', K .. ':gone', boot, holder)

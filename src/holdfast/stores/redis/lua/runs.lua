@@ -2,10 +2,6 @@
 -- Running jobs: how each goes on when its run ends, as in machine/moves.py.
 -- K:runs:<id>  list of a job's failed runs, each a JSON array; of all runs the first two and the last eight
 
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
 -- Return the run that is ending, to be kept once its end is written down; `failure` is JSON.
 local function run_of(job, outcome, failure)
   local run = { whole(job.attempts), cjson.encode(job.holder or ''), job.started or whole(now), whole(now),
@@ -21,7 +17,7 @@ local function note(job, run)
   end
 end
 
--- Put a running job where the rules send it. It is taken from its holder first, which a full server allows.
+-- Put a running job where the rules send it.
 local function put(job, state, reason)
   call('ZREM', K .. ':running', job.member)
   if job.cancel then

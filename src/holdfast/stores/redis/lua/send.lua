@@ -14,19 +14,22 @@ local limited = ARGV[2] == '1'
 if limited and (tonumber(ARGV[3]) > tonumber(settings[1]) or tonumber(ARGV[4]) < tonumber(settings[2])) then
   return 'body'
 end
-local groups, ids, jobs, a = {}, {}, {}, 5
+local groups, ids, jobs, bodies, a = {}, {}, {}, {}, 5
 while a <= #ARGV do
   local group, following = group_at(a)
   groups[#groups + 1] = group
   for b = group.first, following - 1, 2 do
-    ids[#ids + 1] = ARGV[b]
-    jobs[#jobs + 1] = K .. ':job:' .. ARGV[b]
+    local n, id = #ids + 1, ARGV[b]
+    ids[n], jobs[n] = id, K .. ':job:' .. id
+    bodies[2 * n - 1], bodies[2 * n] = K .. ':body:' .. id, ARGV[b + 1]
   end
   a = following
 end
+
 local known, duplicates = {}, {}
-for first = 1, #ids, AT_ONCE do
-  local last = math.min(first + AT_ONCE - 1, #ids)
+
+-- Find out which of the messages from `first` to `last` are known.
+local function look(first, last)
   local there = call('EXISTS', unpack(jobs, first, last)) > 0
   local ends = call('ZMSCORE', K .. ':forgotten', unpack(ids, first, last))
   for i = first, last do
@@ -36,43 +39,68 @@ for first = 1, #ids, AT_ONCE do
     end
   end
 end
+
+-- Store the bodies of those that are new. Where nothing forbids it this is one command, which tells that none is known.
+local function keep_bodies(first, last, looked)
+  if not looked then
+    if call('MSETNX', unpack(bodies, 2 * first - 1, 2 * last)) == 1 then
+      return
+    end
+    look(first, last)
+  end
+  for i = first, last do
+    if not known[i] then
+      call('SET', bodies[2 * i - 1], bodies[2 * i])
+    end
+  end
+end
+
+local looks = settings[3] or call('EXISTS', K .. ':forgotten') == 1
+if looks then
+  for first = 1, #ids, AT_ONCE do
+    look(first, math.min(first + AT_ONCE - 1, #ids))
+  end
+  local new = #ids - #duplicates
+  if limited and settings[3] and new > 0 then
+    local limit = tonumber(settings[3])
+    local there = waiting_now(limit - new)
+    if there + new > limit then
+      tell()
+      return { 'full', there, new }
+    end
+  end
+end
+for first = 1, #ids, AT_ONCE do
+  keep_bodies(first, math.min(first + AT_ONCE - 1, #ids), looks)
+end
 local new = #ids - #duplicates
 if new == 0 then
   return duplicates
 end
-if limited and settings[3] then
-  local limit = tonumber(settings[3])
-  local there = waiting_now(limit - new)
-  if there + new > limit then
-    tell()
-    return { 'full', there, new }
-  end
-end
-
 local number = call('INCRBY', K .. ':seq', new) - new
-local members, bodies, places = {}, {}, {}
+local members, places = {}, {}
 
 -- Put down what has gathered: these commands take many at a time.
-local function write(group, is_ready, score)
+local function write(group, is_ready)
   if #members == 0 then
     return
   end
   call('ZADD', K .. ':jobs', unpack(members))
-  call('MSET', unpack(bodies))
   if not (group.key and is_ready) then
     call('ZADD', K .. (is_ready and ':ready:' .. group.lane or ':scheduled'), unpack(places))
   end
   if group.expires then
-    for i = 1, #places, 2 do places[i] = group.expires end
+    local expires = whole(group.expires)
+    for i = 1, #places, 2 do places[i] = expires end
     call('ZADD', K .. ':expiring', unpack(places))
   end
-  members, bodies, places = {}, {}, {}
+  members, places = {}, {}
 end
 
 local i = 0
 for _, group in ipairs(groups) do
   local fields, is_ready = fields_of(group), group.due <= now
-  local score = is_ready and (100 - group.priority) * SPAN + now or group.due
+  local score = whole(is_ready and (100 - group.priority) * SPAN + now or group.due)
   call('SADD', K .. ':lanes', group.lane)
   if not is_ready or group.expires then
     -- Whoever waits for the first due time or expiry must look again when this is earlier.
@@ -87,27 +115,26 @@ for _, group in ipairs(groups) do
     mark(group.lane)
   end
   local n = 0
-  for b = group.first, group.first + 2 * group.count - 2, 2 do
+  for _ = 1, group.count do
     i = i + 1
     if not known[i] then
       number = number + 1
-      local seq = string.format('%016.0f', number)
+      local seq = string.format('%016d', number)
       local member = seq .. ids[i]
       call('HSET', jobs[i], 'seq', seq, unpack(fields))
-      members[n + 1], members[n + 2] = 0, member
-      bodies[n + 1], bodies[n + 2] = K .. ':body:' .. ids[i], ARGV[b + 1]
+      members[n + 1], members[n + 2] = '0', member
       places[n + 1], places[n + 2] = score, member
       n = n + 2
       if is_ready and group.key then
         enter({ member = member, lane = group.lane, priority = group.priority, key = group.key, ready = now })
       end
       if n == 2 * AT_ONCE then
-        write(group, is_ready, score)
+        write(group, is_ready)
         n = 0
       end
     end
   end
-  write(group, is_ready, score)
+  write(group, is_ready)
 end
 tell()
 return duplicates

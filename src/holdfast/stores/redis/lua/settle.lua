@@ -10,7 +10,7 @@
 --   give_back: id, token      lease: lease id, gives back all that it was granted
 -- Returns the positions of those that were lost, from 0.
 local AT_ONCE = 1000
-local lost, position = {}, 0
+local lost, position, ended = {}, 0, whole(now)
 
 local function lose()
   lost[#lost + 1] = position
@@ -26,7 +26,7 @@ local function proven(a)
   return nil
 end
 
--- Look at all, then take them from their holders, then write: a full server takes what begins by freeing memory.
+-- Several commands here take all jobs at once.
 local function ack_plain(first, last)
   local members, ats, done, others = {}, {}, {}, {}
   for a = first, last, 2 do
@@ -35,7 +35,7 @@ local function ack_plain(first, last)
     if f[1] == 'running' and f[2] == ARGV[a + 1] then
       local n = #members + 1
       members[n], ats[n] = f[3] .. ARGV[a], at
-      done[2 * n - 1], done[2 * n] = now, members[n]
+      done[2 * n - 1], done[2 * n] = ended, members[n]
       ended_ids[#ended_ids + 1] = ARGV[a]
       if f[4] or f[5] then
         others[#others + 1] = { id = ARGV[a], at = at, member = members[n], key = f[4], cancel = f[5] }
@@ -50,7 +50,7 @@ local function ack_plain(first, last)
   end
   call('ZREM', K .. ':running', unpack(members))
   for _, at in ipairs(ats) do
-    call('HSET', at, 'state', 'done', 'ended', now)
+    call('HSET', at, 'state', 'done', 'ended', ended)
   end
   call('ZADD', K .. ':done', unpack(done))
   for _, job in ipairs(others) do
@@ -151,6 +151,7 @@ function verbs.lease(a)
   return a + 1
 end
 
+begin()
 local a = 2
 while a <= #ARGV do
   a = verbs[ARGV[a]](a + 1)

@@ -5,6 +5,7 @@
 -- Returns whether there may be more to write down, then: paused; scheduled, running, done, kept, dead, cancelled,
 -- expired; all jobs; the ms since the oldest ready job could have started, or -1; and by lane how many stand in it.
 local step = tonumber(ARGV[2])
+begin()
 local expired, due = advance(step)
 tell()
 if expired == step or due == step then

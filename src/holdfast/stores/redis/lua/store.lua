@@ -10,3 +10,8 @@ if ARGV[1] == '' then
 else
   boot = tonumber(string.match(ARGV[1], ' (%d+)$'))
 end
+
+-- Begin to write, also where memory is used up: see queue.lua.
+local function begin()
+  call('DEL', S .. ':nothing')
+end

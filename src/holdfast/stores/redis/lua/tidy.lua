@@ -9,6 +9,7 @@ local set = call('HMGET', K .. ':settings', 'done_for', 'done_most', 'dead_for',
 if not set[1] then
   return { 0, 0, 0, 0, 0 }
 end
+begin()
 local expired, due = advance(limit)
 local most = math.max(expired, due)
 

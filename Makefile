@@ -11,6 +11,11 @@ PYTEST  := $(BIN)/python -m pytest
 # Some tests wait, so three share two cores. Each process more collects all tests once more, for some 5 s of one core.
 PARALLEL := -n $(shell $(PYTHON) -c 'import os; print(min(16, 3 * (os.cpu_count() or 1) // 2))') --dist worksteal
 
+# Quick tests keep their files in memory where it has room, until they pass; what a disk does to all is for `make test`.
+MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1048576 { print "/dev/shm" }')
+IN_MEMORY := $(if $(MEMORY),PYTEST_DEBUG_TEMPROOT=$(MEMORY) )
+UNTIL_PASSED := $(if $(MEMORY),-o tmp_path_retention_policy=failed )
+
 # Images of containers often set it. Every process of the tests would then compile all that it imports, each time.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -37,7 +42,7 @@ test-all: $(READY) ## run all tests on every Python from 3.11 up that is found
 	done
 
 quick: $(READY) ## run the tests that take under a minute together
-	$(PYTEST) $(PARALLEL) -m "not long and not slow$(if $(QUICKER), $(QUICKER))" $(PYTEST_ARGS)
+	$(IN_MEMORY)$(PYTEST) $(PARALLEL) $(UNTIL_PASSED)-m "not long and not slow$(if $(QUICKER), $(QUICKER))" $(PYTEST_ARGS)
 
 quick-all: $(READY) ## run the quick tests on every Python from 3.11 up that is found
 	@for python in $$($(BIN)/python checks/interpreters.py $(if $(OTHERS),--others)); do \

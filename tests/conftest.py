@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import platform
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +18,11 @@ pytest_plugins = ["tests.redis.fixtures"]
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "long.json"
-IN_MEMORY, ROOM = Path("/dev/shm"), 1 << 30
 
 
 def pytest_configure(config):
     if "not slow" in config.option.markexpr:
         os.environ.setdefault("HOLDFAST_EXAMPLES", "50")  # a thousand lives of a queue take minutes
-        if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free >= ROOM:
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))  # on a real disk `make test` runs them all
     if config.option.markexpr == "long":
         config.pluginmanager.register(LongResults())
 

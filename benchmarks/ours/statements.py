@@ -38,8 +38,10 @@ class Statements:
 
     def _counting(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def counted(connection: Connection, sql: str, params: Any = ()) -> Any:
-            self._note(connection.number, sql)
-            return method(connection, sql, params)
+            try:
+                return method(connection, sql, params)
+            finally:
+                self._note(connection.number, sql)
 
         return counted
 

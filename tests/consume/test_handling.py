@@ -8,6 +8,7 @@ import pytest
 
 from holdfast import CONTEXT, App, Bury, Cancel, Context, Depends, Retry, RetryLater, UsageError
 from holdfast.capabilities import JobFilter
+from holdfast.config import LogSettings
 from holdfast.errors import NotSupported
 from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Lost, PartitionStopped, Started
 from holdfast.logged import LogMessage
@@ -302,6 +303,70 @@ def test_a_replayed_dead_letter_runs_in_the_same_handler_with_its_place(app, ord
         (1, b"1", "a", {"trace": "1"}),
     ]
     assert app.queue("orders.billing").stats().done == 2
+
+
+@pytest.mark.parametrize("end", ["replayed", "removed"])
+def test_what_fails_again_after_a_seek_is_a_dead_letter_again(app, orders, work, heard, end):
+    broken = threading.Event()
+    broken.set()
+
+    @app.consume(log="orders", group="billing", retry=1)
+    def bill(message: LogMessage) -> None:
+        if broken.is_set():
+            raise ValueError("no")
+        heard.note(message.offset)
+
+    orders.append(b"a")
+    work()
+    if end == "replayed":
+        broken.clear()
+        app.queue("orders.billing").replay(JobFilter(reason="ValueError"))
+        work()
+        broken.set()
+    else:
+        app.backend.remove("orders.billing", ["orders/billing/0/0"])
+    orders.seek({0: 0})
+    work()
+    orders.wait_for_lag(0)
+
+    (letter,) = dead(app)
+    assert (letter.body, letter.reason) == (b"a", "ValueError")
+
+    broken.clear()
+    before = list(heard)
+    app.queue("orders.billing").replay(JobFilter(reason="ValueError"))
+    work()
+    assert heard == [*before, 0]
+
+
+def test_a_message_of_a_log_that_was_made_again_has_a_dead_letter_of_its_own(app, orders, work):
+    @app.consume(log="orders", group="billing", retry=1)
+    def bill(message: LogMessage) -> None:
+        raise ValueError("no")
+
+    orders.append(b"old")
+    work()
+    app.log_backend.destroy("orders")
+    app.log_backend.declare("orders", LogSettings())
+    orders.append(b"new")
+    work()
+    orders.wait_for_lag(0)
+
+    assert [letter.body for letter in dead(app)] == [b"old", b"new"]
+
+
+def test_what_fails_again_after_a_seek_has_one_dead_letter_while_the_first_is_there(app, orders, work):
+    @app.consume(log="orders", group="billing", retry=1)
+    def bill(message: LogMessage) -> None:
+        raise ValueError("no")
+
+    orders.append(b"a")
+    work()
+    orders.seek({0: 0})
+    work()
+    orders.wait_for_lag(0)
+
+    assert [letter.id for letter in dead(app)] == ["orders/billing/0/0"]
 
 
 def test_a_partition_stops_where_that_was_asked_for(app, orders, work, heard, ear):

@@ -17,6 +17,7 @@ YEAR_2100 = 4_102_444_800_000
 def test_queue_and_id_tell_the_place_whatever_the_names(log, group, partition, offset):
     place = Place(log, group, partition, offset)
     assert place_of(queue_of(log, group), id_of(place)) == place
+    assert place_of(queue_of(log, group), id_of(place, offset)) == place
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ def test_queue_and_id_tell_the_place_whatever_the_names(log, group, partition, o
         ("orders.billing", "01a20079d88f03130c65b65e92a1b120"),
         ("orders.billing", "orders/billing/0"),
         ("orders.billing", "orders/billing/0/x"),
+        ("orders.billing", "orders/billing/0/1/2/3"),
         ("orders.billing", "orders/other/0/1"),
         ("orders", "orders/billing/0/1"),
         ("orders/billing", "orders/billing/0/1"),
@@ -36,10 +38,10 @@ def test_an_id_of_any_other_job_has_no_place(queue, job_id):
 
 
 def test_names_whose_ids_would_be_too_long_are_refused():
-    most = LONGEST - len(id_of(Place("", "", 4095, LARGEST)))
+    most = LONGEST - len(id_of(Place("", "", 4095, LARGEST), LARGEST))
     longest = Place("l" * (most - 1), "g", 4095, LARGEST)
 
-    assert len(queue_of(longest.log, "g")) < len(id_of(longest)) <= LONGEST
+    assert len(queue_of(longest.log, "g")) < len(id_of(longest, LARGEST)) <= LONGEST
     with pytest.raises(UsageError, match="characters together at most"):
         queue_of("l" * most, "g")
 

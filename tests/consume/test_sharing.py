@@ -1,19 +1,22 @@
 """Workers that share a group: partitions change hands, and what fails between two steps is done once."""
 
 import threading
+from secrets import token_hex
 
 import pytest
 
 from holdfast import CONTEXT, App, Context
 from holdfast.clock import SYSTEM
 from holdfast.config import LogSettings, parse_url
-from holdfast.delivery import HolderInfo
+from holdfast.delivery import Ack, HolderInfo
 from holdfast.errors import BackendError
 from holdfast.events import Lost
 from holdfast.logged import LogMessage, Start
+from holdfast.message import Message
 from holdfast.stores import open_store
 from holdfast.testing.clock import MovableClock
 from holdfast.testing.faults import Faults
+from holdfast.worker.consuming.reading import Reading
 from tests.consume.conftest import AT_ONCE, Orders, dead, wait_until
 
 
@@ -270,6 +273,43 @@ def test_a_quiet_worker_lets_others_have_its_partitions(four, worker, heard):
     for partition in range(4):
         four.append(b"", partition=partition)
     heard.wait_for(4)
+
+
+def test_a_job_beside_a_group_is_leased_as_soon_as_no_message_is_there(orders):
+    served = orders.app._life.served([Reading(log="orders", group="billing", kind="bill")])
+    served.beat(HolderInfo(id="w#1", ttl=30))
+
+    def lease():
+        return served.lease("orders.billing", "w#1", token_hex(8), limit=9, kinds=["bill", "next"], max_format=1)
+
+    orders.append(b"")
+    found = []
+    wait_until(lambda: found.extend(lease()) or found)
+    served.send("orders.billing", [Message(id="next", body=b"", kind="next")])
+    served.settle([Ack(found[0].receipt)])  # which might have let another message run
+
+    assert [job.id for job in lease()] == ["next"]
+    served.retire("w#1", "it ended")
+
+
+def test_a_stop_that_comes_as_a_quiet_source_goes_to_rest_ends_it(orders, worker, monkeypatch):
+    @orders.app.consume(log="orders", group="billing")
+    def bill(body: bytes) -> None: ...
+
+    made = worker()
+    wait_until(lambda: orders.log.groups() and members(orders) == [1])
+    (source,) = made._backend._sources.values()
+    say_last = source._say_last
+
+    def stop_meanwhile():
+        say_last()
+        source.stop()
+        source._wake.clear()  # as if the stop had come just before
+
+    monkeypatch.setattr(source, "_say_last", stop_meanwhile)
+    made.quiet()
+
+    assert source.join(10)
 
 
 def test_who_beats_for_a_silent_process_keeps_its_partitions_too():

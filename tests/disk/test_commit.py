@@ -3,14 +3,19 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count
 from types import FrameType
 
 import pytest
 
 from holdfast.errors import BackendError
 from holdfast.logged import Columns
+from holdfast.stores.disk import commit as commit_module
+from holdfast.stores.disk.appends import Append
 from holdfast.stores.disk.commit import GroupCommit, _Group
+from holdfast.stores.disk.partition import Partition
 from holdfast.stores.disk.upkeep import Upkeep
 from tests.disk.conftest import Disk
 
@@ -93,7 +98,7 @@ def test_lingering_takes_those_along_who_come_meanwhile() -> None:
     assert len(groups) < 30
 
 
-def test_an_interrupted_heir_still_carries_his_group_out() -> None:
+def test_a_group_whose_first_was_interrupted_is_carried_out_by_another_of_it() -> None:
     slow = Slow()
     commit = GroupCommit(slow)
     threads = submitters(commit, [0])
@@ -105,18 +110,160 @@ def test_an_interrupted_heir_still_carries_his_group_out() -> None:
         threads.extend(others)
         gathered(commit, 3)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        slow.go_on.release(2)
 
     threads.append(threading.Thread(target=interrupt))
     threads[-1].start()
     with pytest.raises(KeyboardInterrupt):
         commit.submit(1)
+    slow.go_on.release(2)
     for thread in threads:
         thread.join(10)
-    assert [sorted(group) for group in slow.groups] == [[0], [1, 2, 3]]
+    assert [sorted(group) for group in slow.groups] == [[0], [2, 3]]
 
 
-def test_a_signal_handler_that_submits_while_its_own_thread_is_the_heir_is_refused() -> None:
+class Interrupting:
+    """Interrupts its thread where that first comes to this line of the module, and notes the lines it came to."""
+
+    def __init__(self, line: int | None = None) -> None:
+        self.line, self.seen = line, list[int]()
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> object:
+        if frame.f_code.co_filename != commit_module.__file__:
+            return None
+        # A line is come to again where its ``with`` ends; there the interpreter lets no signal in.
+        if event == "line" and frame.f_lineno not in self.seen:
+            self.seen.append(frame.f_lineno)
+            if frame.f_lineno == self.line:
+                raise KeyboardInterrupt
+        return self
+
+    def __enter__(self) -> None:
+        self._before = sys.gettrace()
+        sys.settrace(self)  # type: ignore[arg-type]
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+
+class Company:
+    """A partition whose disk is busy until those who are to meet there have come; what each append came to."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition, self.commit = partition, partition._commit
+        self.came_to: dict[bytes, int | BaseException] = {}
+        self._threads: list[threading.Thread] = []
+
+    def append(self, body: bytes) -> None:
+        try:
+            self.came_to[body] = self.partition.append(Columns([body])).offset
+        except BaseException as error:
+            self.came_to[body] = error
+
+    def come(self, body: bytes) -> None:
+        """Let another thread append, and return when it waits."""
+        self._threads.append(threading.Thread(target=self.append, args=(body,)))
+        self._threads[-1].start()
+        self.await_(body)
+
+    def await_(self, body: bytes) -> None:
+        """Return when this one waits, or has its answer."""
+        while body not in self.came_to and not self._waits(body):
+            threading.Event().wait(0.001)
+
+    def _waits(self, body: bytes) -> bool:
+        group = self.commit._next
+        return group is not None and any(isinstance(one, Append) and body in one.columns.bodies for one in group.items)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def meet(partition: Partition, one: Interrupting, before: Sequence[bytes], behind: Sequence[bytes]) -> Company:
+    """Append "one" in a group with those who come before and behind it."""
+    company, ready = Company(partition), threading.Event()
+
+    def hold() -> None:
+        with company.commit._disk:
+            for body in before:
+                company.come(body)
+            ready.set()
+            company.await_(b"one")
+            for body in behind:
+                company.come(body)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert ready.wait(10)
+    with one:
+        company.append(b"one")
+    holder.join(10)
+    company.join()
+    return company
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [([], []), ([], [b"two", b"three"]), ([b"two"], [b"three"])],
+    ids=["alone", "the first", "one of the others"],
+)
+def test_an_interrupt_at_any_line_leaves_nobody_waiting(
+    disk: Disk, before: Sequence[bytes], behind: Sequence[bytes]
+) -> None:
+    partition = disk.open()
+    lines = Interrupting()
+    meet(partition, lines, before, behind)
+    assert len(lines.seen) > 10
+    for line in lines.seen:
+        first = partition.next
+        company = meet(partition, Interrupting(line), before, behind)
+        assert isinstance(company.came_to.pop(b"one"), KeyboardInterrupt)
+        assert len(company.came_to) == len(before) + len(behind)
+        stored = disk.bodies(first)
+        for body, came_to in company.came_to.items():
+            if isinstance(came_to, BaseException):
+                assert isinstance(came_to, BackendError)
+                assert came_to.outcome_unknown
+            else:
+                assert stored[came_to - first] == body
+        assert len(stored) == len(set(stored))
+        partition.append(Columns([b"another"]))
+
+
+def test_signals_leave_nobody_waiting_and_nothing_is_done_twice() -> None:
+    done: list[int] = []
+    commit: GroupCommit[int] = GroupCommit(done.extend)
+    stop, numbers = threading.Event(), count()
+
+    def produce() -> None:
+        while not stop.is_set():
+            commit.submit(next(numbers))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    threads = [threading.Thread(target=produce) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(500):
+            with suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + number % 250))
+                while True:
+                    commit.submit(next(numbers))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        stop.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(done) == len(set(done))
+
+
+def test_a_signal_handler_that_submits_while_its_own_thread_leads_a_group_is_refused() -> None:
     slow = Slow()
     commit = GroupCommit(slow)
     threads = submitters(commit, [0])

@@ -278,13 +278,12 @@ def test_who_waits_with_one_that_is_interrupted_is_not_told_that_all_is_done(dis
         except BaseException as error:
             told.append(error)
 
-    partition._commit._leader = -1  # somebody is at the disk
     threads = [threading.Thread(target=call, args=(partition.flush,)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    while partition._commit._next is None or len(partition._commit._next.items) < 3:
-        threading.Event().wait(0.001)
-    partition._commit._hand_over(None)
+    with partition._commit._disk:  # somebody is at it
+        for thread in threads:
+            thread.start()
+        while partition._commit._next is None or len(partition._commit._next.items) < 3:
+            threading.Event().wait(0.001)
     for thread in threads:
         thread.join(10)
     partition._commit._carry_out = partition._carry_out

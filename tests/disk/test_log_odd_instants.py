@@ -112,6 +112,7 @@ def test_what_a_poll_had_found_before_it_failed_comes_with_the_next(opened):
     for number in range(2):
         logs.append(LOG, number, Columns([b"a", b"b"]))
     member = join(logs)
+    member.poll(limit=9, wait=0, without=(0, 1))
 
     def broken():
         raise OSError(24, "too many files are open")

@@ -19,9 +19,9 @@ asks a server without the client under test. ``programs.py`` says where the prog
 ``tests/faults/proxy.py`` stands between a client and any server and does to connections what networks do. ``redis-cli``
 comes with the ``redis`` flavour's package.
 
-A start takes 0.02 to 0.05 s, that of Sentinels 1.2 s, that of a Cluster 2.2 s (its masters do not serve for their first
-2 s). After a kill of the master Sentinels have promoted the other in 1.4 to 2.5 s, in 6 to 7 s if they split their
-votes, a Cluster in 2.8 to 4.8 s.
+A start takes 0.02 to 0.05 s, that of Sentinels 0.1 to 1.6 s, that of a Cluster 2.2 s (its masters do not serve for
+their first 2 s). After a kill of the master Sentinels have promoted the other in 1.4 to 2.5 s, in 6 to 7 s if they
+split their votes, a Cluster in 2.8 to 4.8 s.
 """
 
 from collections.abc import Callable, Iterator

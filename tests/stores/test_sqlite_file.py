@@ -6,10 +6,13 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import apsw
 import pytest
 
+from benchmarks.ours.statements import Statements
 from holdfast.config import QueueSettings, parse_url
 from holdfast.delivery import HolderInfo
 from holdfast.errors import BackendError, ConfigError, NotSupported, QueueFull
@@ -223,6 +226,21 @@ def test_a_deleted_file_is_made_again(open_, path):
 
     assert store.stats("work").ready == 1
     assert path.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.driver=sqlite3. SQLite .* has the WAL-reset race:RuntimeWarning")
+@pytest.mark.parametrize("library", [apsw, sqlite3], ids=lambda library: library.__name__)
+def test_who_opens_a_file_that_another_makes_waits_for_it(open_, path, monkeypatch, library):
+    statements = Statements(monkeypatch.setattr)
+    with closing(library.Connection(str(path))) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+
+        opened = pool.submit(open_(f"?driver={library.__name__}").queues)
+
+        while statements.made["PRAGMA journal_mode = WAL"] < 2 and not opened.done():
+            threading.Event().wait(0.001)
+        other.execute("ROLLBACK")
+        assert opened.result(10) == {}
 
 
 def test_a_failing_command_does_not_spoil_those_that_share_its_commit(open_):

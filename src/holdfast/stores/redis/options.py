@@ -52,7 +52,7 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a URL can say; see docs/reference/urls.md. Lengths are seconds.
+    """Everything that a URL can say; see docs/reference/stores.md. Lengths are seconds.
 
     ``wait`` is how many replicas must have a write before it counts, ``fsync`` whether it must be on the disk.
     ``timeout`` bounds every answer, and the wait for replicas and disk.

@@ -35,6 +35,8 @@ OLDEST_SQLITE = (3, 38, 0)
 WAL_RESET_FIXED = (3, 51, 3)
 """The first SQLite without the WAL-reset race, which can corrupt a file that several processes write."""
 CHECKPOINT_PAGES = 4000
+BUSY = (5, 6)
+"""SQLite's codes for a file, or a table, that another connection has locked."""
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -164,7 +166,7 @@ class Statements:
     def _mapped(self, error: Exception) -> HoldfastError:
         """Return the error a user sees: the one place where SQLite's errors become ours."""
         path, code, text = self._place.path, result_code(error), str(error)
-        if code in (5, 6):  # BUSY, LOCKED
+        if code in BUSY:
             return BackendError(
                 f"{path}: another connection has been writing for {self._place.busy:g} s; if that is a transaction "
                 "of this program's own, send inside it with connection=…, or end it before you send",
@@ -189,7 +191,7 @@ class Connection(Statements):
         except self._error as error:
             raise self._mapped(error) from error
         try:
-            self.execute("PRAGMA journal_mode = WAL")
+            self._give_wal()
             self.execute(f"PRAGMA synchronous = {place.sync}")
             self.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             self.execute("PRAGMA cache_size = -65536")
@@ -197,6 +199,18 @@ class Connection(Statements):
         except BaseException:
             self.close()
             raise
+
+    def _give_wal(self) -> None:
+        """Make a new file one with a WAL. Of two who do so at once, SQLite asks neither's busy handler: one fails."""
+        end = time.monotonic() + self._place.busy
+        for attempts in itertools.count():
+            try:
+                self.execute("PRAGMA journal_mode = WAL")
+                return
+            except BackendError as error:
+                if not _is_busy(error) or time.monotonic() >= end:
+                    raise
+            time.sleep(_pause(attempts))
 
     def close(self) -> None:
         """Close; idempotent. A connection that is past saving may refuse, which is of no consequence."""
@@ -275,8 +289,12 @@ class _Backoff:
         now = time.monotonic()
         if attempts == 0:
             self._since = now
-        time.sleep(random.uniform(0.5, 1.0) * min(0.01, 0.00025 * 2 ** min(attempts, 6)))
+        time.sleep(_pause(attempts))
         return now - self._since < self._most
+
+
+def _pause(attempts: int) -> float:
+    return random.uniform(0.5, 1.0) * min(0.01, 0.00025 * (1 << min(attempts, 6)))
 
 
 def driver_of(place: Location) -> ModuleType:
@@ -296,6 +314,10 @@ def result_code(error: Exception, mask: int = 0xFF) -> int | None:
     if code is None:
         code = getattr(error, "result", None)
     return code & mask if isinstance(code, int) and code > 0 else None
+
+
+def _is_busy(error: BackendError) -> bool:
+    return isinstance(error.__cause__, Exception) and result_code(error.__cause__) in BUSY
 
 
 def is_full(error: BackendError) -> bool:

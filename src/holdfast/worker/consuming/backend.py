@@ -70,13 +70,14 @@ class Consuming(QueueBackend):
         self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int
     ) -> list[Delivery]:
         source = self._sources.get(queue)
-        ready = source is not None and source.holder == holder and _has_any(source, kinds)
-        jobs: list[Delivery] = []
-        if not ready or self._is_time_for(queue):
-            jobs = self.store.lease(queue, holder, lease_id, limit=limit, kinds=kinds, max_format=max_format)
-        if source is None or not ready or len(jobs) == limit:
+        messages = source if source is not None and source.holder == holder and _has_any(source, kinds) else None
+        # What has stirred may turn out to be nothing; who drains then ends, and has not looked for jobs.
+        if messages and not self._is_time_for(queue) and (taken := messages.window.take(limit, lease_id)):
+            return taken
+        jobs = self.store.lease(queue, holder, lease_id, limit=limit, kinds=kinds, max_format=max_format)
+        if messages is None or len(jobs) == limit:
             return jobs
-        return jobs + source.window.take(limit - len(jobs), lease_id)
+        return jobs + messages.window.take(limit - len(jobs), lease_id)
 
     def _is_time_for(self, queue: str) -> bool:
         """Tell whether replayed dead letters have waited long enough for a group that always has messages."""

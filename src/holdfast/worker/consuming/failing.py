@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from holdfast.capabilities import DeadLetters
+from holdfast.capabilities import DeadLetters, Inspectable
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Burial, Nack, Receipt, Settlement
 from holdfast.errors import NotSupported, UsageError
@@ -14,7 +15,8 @@ from holdfast.failures import ErrorInfo
 from holdfast.heartbeat import SUPERVISED_TTL, died_here, gone_holders
 from holdfast.logged import Crashes
 from holdfast.logs.opening import OpenLogs
-from holdfast.worker.consuming.letters import dead_letter
+from holdfast.message import Message
+from holdfast.worker.consuming.letters import dead_letter, stands_for
 from holdfast.worker.consuming.places import place_of
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held
@@ -44,16 +46,29 @@ class Failing:
             return
         if not isinstance(self._store, DeadLetters):
             raise NotSupported(f"{type(self._store).__name__} keeps no dead letters of logs")
-        message = dead_letter(reading, held.message)
-        self._store.put_dead(
-            reading.queue, message, reason, error=error, attempts=held.attempt, crashes=len(held.crashes)
+        put = partial(
+            self._store.put_dead, reason=reason, error=error, attempts=held.attempt, crashes=len(held.crashes)
         )
+        letter = dead_letter(reading, held.message)
+        if not put(reading.queue, letter) and not self._is_there(reading.queue, letter):
+            put(reading.queue, dead_letter(reading, held.message, held.begun))
         source.window.runs.finish(held)
+
+    def _is_there(self, queue: str, letter: Message) -> bool:
+        """Tell whether the job that has this letter's id stands for it: then it was put there before, such as before a
+        crash; one of an earlier reading may be over, or be another message of a log that was made again.
+        """
+        if not isinstance(self._store, Inspectable):
+            return True
+        job = self._store.get(queue, letter.id)
+        return job is not None and stands_for(job, letter)
 
     def bury_doomed(self, source: Source, held: Held) -> None:
         """Give a message up that may not run again because of the processes that died at it."""
         reason = held.crashes.reason or GONE
-        self._events.emit(BeforeBury(source.window.runs.delivery(held), ProcessDied(reason), reason))
+        if not held.told:  # else this is another try
+            held.told = True
+            self._events.emit(BeforeBury(source.window.runs.delivery(held), ProcessDied(reason), reason))
         self.bury(source, held, reason, None)
 
     # -- deaths ---------------------------------------------------------------------------------------------------

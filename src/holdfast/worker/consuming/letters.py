@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from holdfast.delivery import Delivery, JobView
+from holdfast.delivery import ENDED, Delivery, JobView, State
 from holdfast.errors import UsageError
 from holdfast.logged import LogMessage
 from holdfast.message import Message, checked
@@ -15,12 +15,12 @@ APPENDED = "holdfast-appended"
 """The header of a dead letter that says when (ms) its message was appended."""
 
 
-def dead_letter(reading: Reading, message: LogMessage) -> Message:
-    """Return a message of a log as a job in its group's queue."""
+def dead_letter(reading: Reading, message: LogMessage, begun: int | None = None) -> Message:
+    """Return a message of a log as a job in its group's queue; with ``begun`` as a further one, see ``places``."""
     place = Place(reading.log, reading.group, message.partition, message.offset)
     letter = Message(
         body=message.body,
-        id=id_of(place),
+        id=id_of(place, begun),
         kind=reading.kind,
         headers={**message.headers, APPENDED: str(message.time)},
         max_attempts=reading.attempts,
@@ -29,6 +29,12 @@ def dead_letter(reading: Reading, message: LogMessage) -> Message:
         return checked(msgspec.structs.replace(letter, key=message.key))
     except UsageError:  # the key of a log's message may be longer than a job's, or no text
         return letter
+
+
+def stands_for(job: JobView, letter: Message) -> bool:
+    """Tell whether this job is a dead letter of the same message, or was one and is to run."""
+    is_over = job.state in ENDED and job.state is not State.DEAD
+    return not is_over and job.body == letter.body and job.headers.get(APPENDED) == letter.headers[APPENDED]
 
 
 def message_of(job: Delivery | JobView) -> LogMessage | None:

@@ -4,12 +4,16 @@
 
     queue   <log>.<group>
     id      <log>/<group>/<partition>/<offset>
+            <log>/<group>/<partition>/<offset>/<begun>
     token   1 << 62 | version << 20 | grant
 
 Queue and id together tell where the log's name ends, whatever it is: it is where they differ. The version of a group's
 place rises with every change of owner and every seek, is about the ms (UTC) of the last of those, and within
 one owner each grant counts, so a later run of a message has a higher token than an earlier one; and no job of a queue
 has one as high, not even a replayed dead letter, which has the id of its message.
+
+The longer id is that of a dead letter whose message has an earlier one, of another reading (``Assigned.begun``), which
+cannot stand for it: it is over, or it is of the message that had this place before its log was made again.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from holdfast.delivery import Receipt
 from holdfast.errors import UsageError
 
 LONGEST = 255
-_NUMBERS = len("/4095/9223372036854775807")
+_NUMBERS = len("/4095/9223372036854775807/9223372036854775807")
 _OF_LOG = 1 << 62
 _GRANTS = 20
 
@@ -45,16 +49,17 @@ def queue_of(log: str, group: str) -> str:
     return queue
 
 
-def id_of(place: Place) -> str:
-    """Return the id under which the message is settled, and of its dead letter."""
-    return f"{place.log}/{place.group}/{place.partition}/{place.offset}"
+def id_of(place: Place, begun: int | None = None) -> str:
+    """Return the id under which a message is settled, and of its dead letter; with ``begun`` that of a further one."""
+    job_id = f"{place.log}/{place.group}/{place.partition}/{place.offset}"
+    return job_id if begun is None else f"{job_id}/{begun}"
 
 
 def place_of(queue: str, job_id: str) -> Place | None:
-    """Return what ``id_of`` was given; None for the id of any other job."""
+    """Return the place that ``id_of`` was given; None for the id of any other job."""
     names, numbers = job_id[: len(queue)], job_id[len(queue) :].split("/")
     differ = [at for at, (one, other) in enumerate(zip(names, queue, strict=False)) if one != other]
-    if len(names) != len(queue) or len(differ) != 1 or len(numbers) != 3 or numbers[0]:
+    if len(names) != len(queue) or len(differ) != 1 or len(numbers) not in (3, 4) or numbers[0]:
         return None
     end = differ[0]
     if (names[end], queue[end]) != ("/", ".") or not all(number.isdecimal() for number in numbers[1:]):

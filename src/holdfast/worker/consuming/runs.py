@@ -24,7 +24,8 @@ class Held(msgspec.Struct, eq=False):
     """A message that was handed out, until its end is committed.
 
     ``begun`` is as ``Assigned`` has it. ``attempt`` counts its runs, those in which a process died included. It is
-    ``finished`` when its end is to be committed, and ``lost`` when somebody else may have it by now.
+    ``finished`` when its end is to be committed, and ``lost`` when somebody else may have it by now. ``told`` is that
+    listeners know that it is given up unrun.
     """
 
     message: LogMessage
@@ -37,6 +38,7 @@ class Held(msgspec.Struct, eq=False):
     running: bool = False
     finished: bool = False
     lost: bool = False
+    told: bool = False
 
     @property
     def place(self) -> tuple[int, int]:

@@ -235,7 +235,7 @@ class Source:
         self._wake.clear()
         self._say_last()
         self._release()
-        if self._resting:  # read again: it may have been taken back before the wake was cleared
+        if self._resting and not self._stopping:  # read again: what changed before the wake was cleared wakes nobody
             self._wake.wait()
 
     def _say_last(self) -> None:

@@ -138,6 +138,13 @@ class GroupDirectory(msgspec.Struct, frozen=True):
             return None
         return Changes._make(_CHANGES.unpack(data.ljust(_CHANGES.size, b"\0")))
 
+    def begun(self) -> int:
+        """Return what ``Assigned.begun`` is before any seek: of this group alone, whatever the clock says."""
+        changes = self.look_for_changes()
+        if changes is None:
+            raise FileNotFoundError(f"{self.changes} is gone")
+        return (int.from_bytes(changes.made, "little") >> 2) + 1
+
     # -- deaths ---------------------------------------------------------------------------------------------------
 
     def crashes(self, partition: int, place: Place) -> dict[int, Crashes]:

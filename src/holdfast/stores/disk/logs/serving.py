@@ -126,9 +126,9 @@ class DiskGroups(Catalogue, LogGroups):
 
     def _seek(self, group: GroupDirectory, number: int, offset: int) -> None:
         with offset_file(self.files, group.partition(number)) as file, file.turn():
-            found, now = file.read(), self._now()
-            begun = max(found.newest.begun + 1, now)  # above those of an earlier group of this name
-            file.write(found, Place(offset, found.newest.version + 1, time=now, begun=begun))
+            found = file.read()
+            begun = (found.newest.begun or group.begun()) + 1
+            file.write(found, Place(offset, found.newest.version + 1, time=self._now(), begun=begun))
             file.sync_in_turn()
 
     def forget(self, log: str, group: str) -> bool:

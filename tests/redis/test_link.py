@@ -1,0 +1,387 @@
+"""The way to the servers: round trips, redirections, failovers, and what is told when it breaks."""
+
+import os
+import threading
+import time
+from hashlib import sha1
+
+import pytest
+
+from holdfast.config import parse_url
+from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
+from holdfast.stores.redis.blocking import Blocking
+from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.options import Options
+from holdfast.stores.redis.scripts import Script
+from tests.disk.layers import cannot
+from tests.faults.proxy import Proxy, Way
+from tests.redis.programs import lacking, until
+
+TEXT = "redis.call('SET', KEYS[1], ARGV[1]) return {KEYS[1], ARGV[1]}"
+SET = Script("set", TEXT, sha1(TEXT.encode()).hexdigest())
+KEYS = [f"{{{number}}}" for number in range(20)]
+
+
+@pytest.fixture
+def link_to():
+    opened = []
+
+    def link_to(url, **query):
+        text = "&".join(f"{name}={value}" for name, value in query.items())
+        opened.append(Link(Options.of(parse_url(f"{url}?{text}"))))
+        return opened[-1]
+
+    yield link_to
+    for link in opened:
+        link.close()
+
+
+@pytest.fixture(params=["single", "sentinels", "cluster"])
+def place(request, redis_shared, redis_flavour):
+    yield from redis_shared.place(redis_flavour, request.param)
+
+
+def through(proxy, database):
+    return "redis://{}:{}/{}".format(*proxy.address, database)
+
+
+def value(link, key):
+    return link.call(key, ("GET", key))[0]
+
+
+# -- round trips --------------------------------------------------------------------------------------------------
+
+
+def test_commands_are_answered_in_order_byte_for_byte(place, link_to):
+    link, key = link_to(place.url), "{a}"
+
+    assert link.call(key, ("SET", key, b"\0\xff\r\n"), ("GET", key), ("STRLEN", key)) == [b"OK", b"\0\xff\r\n", 4]
+
+
+def test_scripts_go_to_the_servers_of_their_keys(place, link_to):
+    link = link_to(place.url)
+
+    one = link.run(SET, "{a}", b"\xff")
+    many = link.run_all([(SET, key, [number]) for number, key in enumerate(KEYS)])
+
+    assert one == [b"{a}", b"\xff"]
+    assert many == [[key.encode(), b"%d" % number] for number, key in enumerate(KEYS)]
+    assert [value(link, key) for key in KEYS] == [b"%d" % number for number in range(20)]
+
+
+def test_an_error_reply_of_one_script_leaves_the_others_alone(redis_place, link_to):
+    link = link_to(redis_place.url)
+    text = "return redis.error_reply('ERR ' .. KEYS[1])"
+
+    found = link.run_all(
+        [(SET, "{a}", [1]), (Script("bad", text, sha1(text.encode()).hexdigest()), "{b}", []), (SET, "{c}", [2])]
+    )
+
+    assert [isinstance(one, BackendError) for one in found] == [False, True, False]
+    assert "{b}" in str(found[1])
+
+
+def test_a_script_that_the_server_forgot_is_sent_with_its_text(redis_servers, link_to):
+    server = redis_servers.single()
+    link = link_to(server.url)
+    link.run(SET, "{a}", 1)
+
+    server.forget_scripts()
+
+    assert link.run(SET, "{a}", 2) == [b"{a}", b"2"]
+
+
+def test_any_number_of_threads_may_call(redis_place, link_to):
+    link, wrong = link_to(redis_place.url), []
+
+    def echo(number):
+        for turn in range(100):
+            text = b"%d-%d" % (number, turn)
+            if link.call("{a}", ("ECHO", text)) != [text]:
+                wrong.append(text)
+
+    threads = [threading.Thread(target=echo, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_forked_child_has_connections_of_its_own(redis_place, link_to):
+    link = link_to(redis_place.url)
+    link.call("{a}", ("SET", "{a}", "parent"))
+    child = os.fork()
+    if child == 0:
+        try:
+            link.call("{a}", ("SET", "{a}", "child"))
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert value(link, "{a}") == b"child"
+
+
+def test_a_closed_link_refuses_every_call(redis_place, link_to):
+    link = link_to(redis_place.url)
+    link.close()
+    link.close()
+
+    with pytest.raises(Closed):
+        link.call("{a}", ("PING",))
+    with pytest.raises(Closed):
+        link.run(SET, "{a}", 1)
+
+
+# -- ways in ------------------------------------------------------------------------------------------------------
+
+
+def test_a_unix_socket_is_a_way(redis_servers, link_to):
+    assert link_to(redis_servers.single().socket_url).call("", ("PING",)) == [b"PONG"]
+
+
+def test_users_and_passwords_are_told(redis_servers, link_to):
+    server = redis_servers.single(password="secret", user=["app on >word ~app:* &* +@all"])
+    host = server.url.rpartition("@")[2]
+
+    assert link_to(f"redis://app:word@{host}").call("app:a", ("GET", "app:a")) == [None]
+    for url, says in (
+        (f"redis://{host}", "asks for a password"),
+        (f"redis://:wrong@{host}", "does not know this user"),
+    ):
+        with pytest.raises(BackendError, match=says) as refused:
+            link_to(url).call("", ("PING",))
+        assert not refused.value.retryable
+    with pytest.raises(BackendError, match="may not do this"):
+        link_to(f"redis://app:word@{host}").call("other", ("GET", "other"))
+
+
+def test_a_server_is_known_by_its_certificate(redis_servers, link_to, record_property):
+    if lack := lacking(redis_servers.flavour, tls=True):
+        cannot(f"TLS to {redis_servers.flavour}", lack, record_property)
+    trusted = redis_servers.certificate()
+    server = redis_servers.single(tls=trusted)
+
+    assert link_to(server.url, ca=trusted / "cert.pem").call("", ("PING",)) == [b"PONG"]
+    assert link_to(server.url, verify=0).call("", ("PING",)) == [b"PONG"]
+    with pytest.raises(BackendError, match=r"cannot be reached.*certificate"):
+        link_to(server.url).call("", ("PING",))
+
+
+# -- what breaks --------------------------------------------------------------------------------------------------
+
+
+def test_what_never_left_is_told_from_what_may_have_arrived(redis_place, link_to):
+    with Proxy(redis_place.on.address) as proxy:
+        link = link_to(through(proxy, redis_place.database))
+        proxy.cut_reply(of=b"EVALSHA")
+        with pytest.raises(BackendError, match="before the answer came") as unknown:
+            link.run(SET, "{a}", 1)
+        proxy.down()
+        with pytest.raises(BackendError, match="cannot be reached") as known:
+            link.run(SET, "{a}", 2)
+        proxy.up()
+
+        assert link.call("{a}", ("PING",)) == [b"PONG"]
+    assert (unknown.value.retryable, unknown.value.outcome_unknown) == (True, True)
+    assert (known.value.retryable, known.value.outcome_unknown) == (True, False)
+
+
+def test_nothing_is_sent_twice(redis_place, link_to):
+    with Proxy(redis_place.on.address) as proxy:
+        link = link_to(through(proxy, redis_place.database))
+        proxy.cut_reply(of=b"INCR")
+        with pytest.raises(BackendError):
+            link.call("{a}", ("INCR", "{a}"))
+
+        assert value(link, "{a}") == b"1"
+
+
+def test_silence_ends_a_call_in_its_time(redis_place, link_to):
+    with Proxy(redis_place.on.address) as proxy:
+        link = link_to(through(proxy, redis_place.database), timeout=0.2)
+        link.call("", ("PING",))
+        proxy.swallow(Way.REPLY)
+        began = time.monotonic()
+        with pytest.raises(BackendError) as silent:
+            link.call("", ("PING",))
+
+    assert silent.value.outcome_unknown
+    assert time.monotonic() - began < 0.6
+
+
+def test_an_answer_may_come_byte_by_byte(redis_place, link_to):
+    with Proxy(redis_place.on.address) as proxy:
+        link = link_to(through(proxy, redis_place.database))
+        proxy.drip(1)
+
+        assert link.run(SET, "{a}", "dripping") == [b"{a}", b"dripping"]
+
+
+def test_a_server_that_came_back_is_used_again(redis_servers, link_to):
+    server = redis_servers.single()
+    link = link_to(server.url)
+    link.call("", ("PING",))
+
+    server.restart()
+
+    assert link.call("", ("PING",)) == [b"PONG"]  # the idle connection was seen to be dead
+
+
+def test_a_server_that_loads_or_is_full_says_so(redis_servers, link_to):
+    server = redis_servers.single(maxmemory_policy="noeviction")
+    link = link_to(server.url)
+    link.call("", *[("SET", number, "x" * 1000) for number in range(20)])
+    server.configure(maxmemory=1)
+    with pytest.raises(QueueFull, match="maxmemory"):
+        link.run(SET, "{a}", 1)
+    server.configure(maxmemory=0)
+    server.ask("SAVE")
+    server.kill()
+
+    server.start_loading()
+    with pytest.raises(BackendError, match=r"cannot be reached|LOADING") as loading:
+        link.run(SET, "{a}", 1)
+    server.end_loading()
+
+    assert loading.value.retryable
+    assert not loading.value.outcome_unknown
+    assert link.run(SET, "{a}", 2) == [b"{a}", b"2"]
+
+
+def test_a_write_without_its_replica_is_not_called_safe(redis_servers, link_to):
+    master, replica = redis_servers.pair()
+    link = link_to(master.url, wait=1, timeout=0.3)
+    assert link.run(SET, "{a}", 1, durable=True) == [b"{a}", b"1"]
+
+    with replica.paused(), pytest.raises(BackendError, match="only 0 of 1 replicas") as short:
+        link.run(SET, "{a}", 2, durable=True)
+
+    assert (short.value.retryable, short.value.outcome_unknown) == (True, True)
+
+
+# -- failovers ----------------------------------------------------------------------------------------------------
+
+
+def answered(link, key):
+    """Call until the call succeeds, as the core does; what fails meanwhile is to be retryable."""
+
+    def tried():
+        try:
+            return link.run(SET, key, "again") == [key.encode(), b"again"]
+        except BackendError as error:
+            return not error.retryable
+
+    until(tried, f"{key} is written")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sentinels", "cluster"])
+def test_a_promoted_replica_is_found(redis_servers, link_to, kind):
+    on = getattr(redis_servers, kind)()
+    link = link_to(on.url)
+    link.run(SET, "{a}", 1)
+
+    old = on.kill_master() if kind == "sentinels" else on.kill_owner("{a}")
+
+    answered(link, "{a}")
+    assert all(old.address != (one.host, one.port) for one in link.masters())
+
+
+@pytest.mark.slow
+def test_a_slot_that_is_moved_is_followed(redis_servers, link_to):
+    cluster = redis_servers.cluster()
+    link, key = link_to(cluster.url), "{a}"
+    link.run(SET, key, 1)
+    owner = cluster.owner(key)
+    slot = owner.ask("CLUSTER", "KEYSLOT", key)
+    target = next(master for master in cluster.masters if master is not owner)
+
+    cluster.begin_move(slot, target)
+    assert link.run(SET, key, "staying") == [b"{a}", b"staying"]
+    cluster.move_keys(slot, target)
+    assert link.run(SET, key, "asked") == [b"{a}", b"asked"]
+    cluster.end_move(slot, target)
+
+    assert link.run(SET, key, "moved") == [b"{a}", b"moved"]
+    assert target.ask("GET", key) == "moved"
+
+
+# -- waits --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting():
+    opened = []
+
+    def waiting(link):
+        opened.append(Blocking(link))
+        return opened[-1]
+
+    yield waiting
+    for one in opened:
+        one.close()
+
+
+def later(do):
+    """Do it in another thread once this one waits, at about that time; a wait that had not begun would see it too."""
+    thread = threading.Timer(0.05, do)
+    thread.start()
+    return thread
+
+
+def pops(link, keys, timeout):
+    return [(group[0], ("BZPOPMIN", *group, timeout)) for group in link.together(keys)]
+
+
+def test_a_wait_returns_what_came_first(place, link_to, waiting):
+    link = link_to(place.url)
+    blocking, keys = waiting(link), [f"{place.prefix}{{{name}}}" for name in "abc"]
+    adding = later(lambda: link.call(keys[1], ("ZADD", keys[1], 7, "m")))
+
+    found = blocking.wait(pops(link, keys, 10), 10)
+
+    adding.join()
+    assert [reply for _, reply in found] == [[keys[1].encode(), b"m", b"7"]]
+    assert blocking.wait(pops(link, keys, 0.05), 0.05) == []
+
+
+def test_an_interrupt_ends_a_wait_and_leaves_none_behind(place, link_to, waiting):
+    link = link_to(place.url)
+    blocking, keys = waiting(link), [f"{place.prefix}{{{name}}}" for name in "abc"]
+    interrupting = later(blocking.interrupt)
+
+    assert blocking.wait(pops(link, keys, 30), 30) == []
+    interrupting.join()
+    link.call(keys[0], ("ZADD", keys[0], 7, "m"))
+
+    assert value_count(link, keys[0]) == 1, "a wait that was ended took it"
+
+
+def value_count(link, key):
+    return link.call(key, ("ZCARD", key))[0]
+
+
+def test_an_interrupt_before_a_wait_ends_that(redis_place, link_to, waiting):
+    link = link_to(redis_place.url)
+    blocking = waiting(link)
+
+    blocking.interrupt()
+
+    assert blocking.wait(pops(link, ["a"], 30), 30) == []
+
+
+def test_a_wait_ends_with_its_server(redis_servers, link_to, waiting):
+    server = redis_servers.single()
+    link = link_to(server.url)
+    blocking = waiting(link)
+    killing = later(server.kill)
+
+    with pytest.raises(HoldfastError) as ended:
+        blocking.wait(pops(link, ["a"], 30), 30)
+    killing.join()
+    server.start()
+
+    assert ended.value.retryable
+    assert blocking.wait(pops(link, ["a"], 0.05), 0.05) == []

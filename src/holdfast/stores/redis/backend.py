@@ -120,7 +120,9 @@ class RedisBackend(Operations, KeptSchedules, QueueBackend):
 
     def tidy(self, limit: int = 1000) -> Tidied:
         rescued = self._holding.rescue(limit)
-        return Tidied(rescued=rescued, more=rescued >= limit) + self._places.tidy(limit)
+        tidied, leasing = self._places.tidy(limit)
+        orphaned = self._holding.rescue_orphans(leasing) if leasing else 0
+        return tidied + Tidied(rescued=rescued + orphaned, more=rescued >= limit)
 
     def stats(self, queue: str) -> QueueStats:
         return self._places.stats(queue)

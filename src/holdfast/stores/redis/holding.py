@@ -6,7 +6,7 @@ with the holder before it is told of it, and an end that somebody left unfinishe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,7 +21,10 @@ from holdfast.stores.redis.link import Call, Link
 from holdfast.stores.redis.scripts import Script
 
 _BEAT, _ATTEND, _HOLDERS, _INTRODUCE = map(Script.load, ("beat", "attend", "holders", "introduce"))
-_END, _RETIRE, _SILENT = map(Script.load, ("end", "retire", "silent"))
+_END, _RETIRE, _SILENT, _ORPHANS = map(Script.load, ("end", "retire", "silent", "orphans"))
+_SILENT_REASON = "its worker went silent"
+_MISSING_MS = 120_000
+"""A holder that the store does not know for so long, though it leases, does not beat either."""
 _LEFT_ALONE_MS = 10_000
 """An end that was begun so long ago is one that nobody finishes any more."""
 _decode_holder = msgspec.json.Decoder(HolderInfo).decode
@@ -122,8 +125,20 @@ class Holding:
         for holder in silent:
             if taken >= limit:
                 break
-            taken += self.end(holder.decode(), "its worker went silent", None, "rescue")
+            taken += self.end(holder.decode(), _SILENT_REASON, None, "rescue")
         return taken
+
+    def rescue_orphans(self, leasing: Mapping[str, Sequence[str]]) -> int:
+        """Take back the jobs of holders that lease in some queues and are no holders of the store; return how many."""
+        args = self._times(), _MISSING_MS, *leasing
+        orphans = [holder.decode() for holder in self._link.run(_ORPHANS, self._keys.store, *args)]
+        ending = _Ending(_SILENT_REASON, None)
+        calls = [
+            (_RETIRE, self._keys.queue(queue), self._retirement(holder, ending, queue))
+            for holder in orphans
+            for queue in leasing[holder]
+        ]
+        return sum(map(int, checked(self._link.run_all(calls, durable=True))))
 
 
 def lost(holder: str) -> LeaseLost:

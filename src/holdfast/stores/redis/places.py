@@ -116,14 +116,17 @@ class Places:
                 unhandled[kind] = unhandled.get(kind, 0) + jobs
         return unhandled
 
-    def tidy(self, limit: int) -> Tidied:
-        """Do a round of tidying in every queue."""
-        keys = [self._keys.queue(name) for name in self.names()]
-        replies = checked(self._link.run_all([(_TIDY, key, (self._times(), limit)) for key in keys], durable=True))
-        tidied = Tidied()
-        for expired, promoted, dropped, dead, most in replies:
+    def tidy(self, limit: int) -> tuple[Tidied, dict[str, list[str]]]:
+        """Do a round of tidying in every queue; return what was done, and the queues of each holder that leases."""
+        names = self.names()
+        calls = [(_TIDY, self._keys.queue(name), (self._times(), limit)) for name in names]
+        tidied, leasing = Tidied(), dict[str, list[str]]()
+        for name, reply in zip(names, checked(self._link.run_all(calls, durable=True)), strict=True):
+            expired, promoted, dropped, dead, most, holders = reply
             tidied += Tidied(0, expired, promoted, dropped, dead, most >= limit)
-        return tidied
+            for holder in holders:
+                leasing.setdefault(holder.decode(), []).append(name)
+        return tidied, leasing
 
 
 def _fields(settings: QueueSettings) -> list[Arg]:

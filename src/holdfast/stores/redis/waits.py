@@ -5,6 +5,7 @@ A marker is taken by one waiter. Who took one and does not lease puts it back, o
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -33,17 +34,22 @@ class Waits:
 
     def __init__(self, link: Link, keys: Keys, times: Times) -> None:
         self._link, self._keys, self._times = link, keys, times
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiting = set[Blocking]()
         self._idle = list[Blocking]()
         self._interrupts = 0
-        self._interrupt_next = self._closed = False
+        self._interrupt_next = False
         self._owed: Taken = {}
 
     def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
         """Block until there may be something to lease; see ``QueueBackend.wait``."""
         end = time.monotonic() + timeout
-        with self._lock:
+        with self._own():
             if self._closed:
                 raise Closed("the store is closed")
             if self._interrupt_next:
@@ -57,15 +63,16 @@ class Waits:
             self.put_back()
             woken = wait.until(end)
         finally:
-            with self._lock:
+            with self._own():
                 self._waiting.discard(blocking)
                 keep = not self._closed
                 if keep:
                     self._idle.append(blocking)
             if not keep:
                 blocking.close()
-        self._owe(wait.taken if woken else {}, woken=woken)
-        if not woken:
+        if woken:
+            self._owe(wait.taken)
+        else:
             self._put_back(wait.taken)
         return woken
 
@@ -84,19 +91,19 @@ class Waits:
     def leased(self, queue: str, wanted: Iterable[str]) -> None:
         """Owe nothing for these lanes: a lease puts their markers where they belong."""
         if self._owed:
-            with self._lock:
+            with self._own():
                 self._owed.get(queue, set()).difference_update(wanted, [_DUE])
 
-    def _owe(self, taken: Taken, *, woken: bool) -> None:
-        if taken and woken:
-            with self._lock:
+    def _owe(self, taken: Taken) -> None:
+        if taken:
+            with self._own():
                 for queue, which in taken.items():
                     self._owed.setdefault(queue, set()).update(which)
 
     def put_back(self) -> None:
         """Put back what was taken and led to no lease."""
         if self._owed:
-            with self._lock:
+            with self._own():
                 owed, self._owed = self._owed, {}
             self._put_back(owed)
 
@@ -105,18 +112,24 @@ class Waits:
         if calls:
             self._link.run_all(calls)  # one that is lost costs others a poll interval
 
+    def _own(self) -> threading.Lock:
+        """Return the lock; in a process forked with this object, after beginning anew: it would share the pipes."""
+        if self._pid != os.getpid():
+            self._begin()
+        return self._lock
+
     # -- ending ---------------------------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
         """End the waits going on, or else the next one to come."""
-        with self._lock:
+        with self._own():
             self._interrupts += 1
             self._interrupt_next = not self._waiting
             self._nudge()
 
     def look_again(self) -> None:
         """Let every wait look again: somebody moved the clock."""
-        with self._lock:
+        with self._own():
             self._nudge()
 
     def _nudge(self) -> None:
@@ -127,7 +140,7 @@ class Waits:
         """End the waits going on; later ones raise ``Closed``."""
         with suppress(HoldfastError):
             self.put_back()
-        with self._lock:
+        with self._own():
             self._closed = True
             self._nudge()
             idle, self._idle = self._idle, []

@@ -12,6 +12,9 @@ if ARGV[3] == 'done' then
   return {}
 end
 local silent_at = tonumber(call('ZSCORE', S .. ':beats', holder))
+if ARGV[3] == 'end' and call('HEXISTS', S .. ':ending', holder) == 1 then
+  return call('SMEMBERS', S .. ':with:' .. holder) -- its end was begun, and its caller comes again to finish it
+end
 if not silent_at or (ARGV[3] == 'rescue' and silent_at > boot) then
   return false
 end

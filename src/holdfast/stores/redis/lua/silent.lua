@@ -3,7 +3,9 @@
 --
 -- ARGV[2]  after how many ms an end counts as left unfinished
 -- Returns the silent holders, the longest silent first, and of each unfinished end: holder, how, its queues.
-call('ZREMRANGEBYSCORE', S .. ':ended', '-inf', boot - 3600000)
+for _, what in ipairs({ ':ended', ':missing' }) do
+  call('ZREMRANGEBYSCORE', S .. what, '-inf', boot - 3600000)
+end
 local unfinished = {}
 local ending = call('HGETALL', S .. ':ending')
 for i = 1, #ending, 2 do

@@ -2,12 +2,12 @@
 -- The queue's share of a round of tidying.
 --
 -- ARGV[2]  how many of each kind at the most
--- Returns how many expired, were made ready, were dropped, how many of those were dead letters, and the most that was
--- done of any kind.
+-- Returns how many expired, were made ready, were dropped, how many of those were dead letters, the most that was done
+-- of any kind, and the holders that lease here.
 local limit = tonumber(ARGV[2])
 local set = call('HMGET', K .. ':settings', 'done_for', 'done_most', 'dead_for', 'dead_most', 'dedupe_window', 'ticks_for')
 if not set[1] then
-  return { 0, 0, 0, 0, 0 }
+  return { 0, 0, 0, 0, 0, {} }
 end
 begin()
 local expired, due = advance(limit)
@@ -72,4 +72,4 @@ for _, watch in ipairs(call('ZRANGEBYSCORE', K .. ':watchers', '-inf', boot, 'LI
 end
 
 tell()
-return { expired, due, dropped, dead, math.max(most, #lapsed, #ids, #keys, old, left) }
+return { expired, due, dropped, dead, math.max(most, #lapsed, #ids, #keys, old, left), call('HKEYS', K .. ':holders') }

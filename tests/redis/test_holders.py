@@ -1,0 +1,107 @@
+"""Holders live in one slot and lease in others: what one of them lost or did not hear comes right again."""
+
+import pytest
+
+from holdfast.delivery import Ack, HolderInfo
+from holdfast.errors import LeaseLost
+from holdfast.message import Message
+from tests.redis.harness import RedisHarness
+
+QUEUE, WORKER = "work", "worker#1"
+
+
+@pytest.fixture
+def harness(tmp_path, redis_place):
+    with RedisHarness(redis_place, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture
+def store(harness):
+    store = harness.open()
+    beat(store)
+    store.send(QUEUE, [Message(id=f"job {number}", body=b"") for number in range(3)])
+    return store
+
+
+def beat(store, holder=WORKER, ttl=30):
+    return store.beat(HolderInfo(id=holder, ttl=ttl, queues=(QUEUE,), kinds=("",)))
+
+
+def lease(store, holder=WORKER, limit=2):
+    return store.lease(QUEUE, holder, "lease", limit=limit, kinds=("",), max_format=1)
+
+
+def forget_holders(harness):
+    """Remove what the store knows of holders, as a failover to a replica that lagged can."""
+    prefix = f"{harness.place.prefix}{{store}}:"
+    for key in harness.place.ask("KEYS", f"{harness.place.prefix}*store*"):
+        if not key.endswith("queues") and not key.endswith("notes"):
+            assert key.startswith(prefix)
+            harness.place.ask("DEL", key)
+
+
+def test_a_holder_that_the_store_forgot_is_known_again_by_its_next_beat(harness, store):
+    delivery, _ = lease(store)
+    forget_holders(harness)
+
+    assert store.tidy().rescued == 0
+    assert beat(store).alive
+    assert store.settle([Ack(delivery.receipt)]) == []
+
+
+def test_the_jobs_of_a_holder_that_the_store_forgot_and_that_died_come_back(harness, store):
+    lease(store)
+    forget_holders(harness)
+    store.tidy()
+    harness.elapse(121)
+
+    assert store.tidy().rescued == 2
+    beat(store, "other#1")
+    assert [one.id for one in lease(store, "other#1", 5)] == ["job 0", "job 1", "job 2"]
+
+
+def test_a_forgotten_holder_that_beat_again_is_rescued_when_it_falls_silent(harness, store):
+    lease(store)
+    forget_holders(harness)
+    beat(store)
+    harness.elapse(31)
+
+    assert store.tidy().rescued == 2
+    assert not beat(store).alive
+
+
+def test_an_end_that_was_begun_is_finished_by_who_asks_again(harness, store):
+    lease(store)
+    begin_to_end(harness, store)
+
+    assert store.retire(WORKER, "died") == 2
+    assert store.retire(WORKER, "died") == 0
+    assert store.stats(QUEUE).ready == 3
+
+
+def test_an_end_that_was_begun_is_finished_by_who_tidies(harness, store):
+    lease(store)
+    begin_to_end(harness, store)
+    harness.elapse(11)
+
+    assert store.tidy().rescued == 2
+    assert store.stats(QUEUE).ready == 3
+
+
+def begin_to_end(harness, store):
+    """Let a holder end in the store's slot, by somebody who dies before he comes to those of its queues."""
+    from holdfast.stores.redis.holding import _END, _encode_ending, _Ending  # what it stands for is a crash in between
+
+    ending = _encode_ending(_Ending("died", ()))
+    store._link.run(_END, store._keys.store, store._times(), WORKER, "end", ending)
+
+
+def test_an_ended_holder_never_leases_again(store):
+    lease(store)
+    store.retire(WORKER, "died")
+
+    with pytest.raises(LeaseLost):
+        lease(store)
+    with pytest.raises(LeaseLost):
+        store.lease("elsewhere", WORKER, "lease", limit=1, kinds=("",), max_format=1)

@@ -130,8 +130,10 @@ class Holding:
 
     def rescue_orphans(self, leasing: Mapping[str, Sequence[str]]) -> int:
         """Take back the jobs of holders that lease in some queues and are no holders of the store; return how many."""
-        args = self._times(), _MISSING_MS, *leasing
-        orphans = [holder.decode() for holder in self._link.run(_ORPHANS, self._keys.store, *args)]
+        orphans = [
+            holder.decode()
+            for holder in self._link.run(_ORPHANS, self._keys.store, self._times(), _MISSING_MS, *leasing)
+        ]
         ending = _Ending(_SILENT_REASON, None)
         calls = [
             (_RETIRE, self._keys.queue(queue), self._retirement(holder, ending, queue))

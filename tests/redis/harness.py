@@ -35,6 +35,10 @@ class RedisHarness(Harness):
         self._handles[handle] = name
         return handle
 
+    def name_of(self, backend: RedisBackend) -> str:
+        """Return what the servers call the connections of a handle."""
+        return self._handles[backend]
+
     def cut(self, backend: RedisBackend) -> None:
         """Let the servers end the connections of a handle, those on which it waits among them."""
         name = f" name={self._handles[backend]} "

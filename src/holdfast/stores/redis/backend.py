@@ -8,6 +8,7 @@ from holdfast.clock import SYSTEM, Clock
 from holdfast.config import QueueSettings
 from holdfast.contract import Features, QueueBackend
 from holdfast.delivery import Beat, Burial, Delivery, HolderInfo, QueueStats, Receipt, Settlement, Tidied
+from holdfast.errors import BackendError
 from holdfast.message import Message, Stored
 from holdfast.stores.redis.answers import checked
 from holdfast.stores.redis.completions import Completions
@@ -101,7 +102,11 @@ class RedisBackend(Operations, KeptSchedules, QueueBackend):
                 by_queue[queue] = Settling()
             by_queue[queue].add(number, settlement)
         calls = [(_SETTLE, self._keys.queue(queue), (self._times(), *its.end())) for queue, its in by_queue.items()]
-        replies = checked(self._link.run_all(calls, durable=True))
+        replies = self._link.run_all(calls, durable=True)
+        for error in replies:
+            if isinstance(error, BackendError) and len(replies) > 1:  # other queues may have been settled by now
+                error.outcome_unknown = True
+        checked(replies)
         gone = [one for its, reply in zip(by_queue.values(), replies, strict=True) for one in its.lost(reply)]
         return [receipt for _, receipt in sorted(gone)]
 

@@ -1,0 +1,53 @@
+"""What only a Cluster can do to a call: one of the servers that it goes to is away, and the others are not."""
+
+import pytest
+
+from holdfast.config import parse_url
+from holdfast.delivery import Ack, HolderInfo, State
+from holdfast.errors import BackendError
+from holdfast.message import FORMAT, Message
+from holdfast.stores import open_store
+
+pytestmark = pytest.mark.slow
+
+HOLDER = "worker#1"
+
+
+@pytest.fixture
+def cluster(redis_servers):
+    return redis_servers.cluster(node_timeout=60)  # nobody is promoted
+
+
+@pytest.fixture
+def store(cluster):
+    store = open_store(parse_url(cluster.url))
+    yield store
+    store.close()
+
+
+def queues_apart(cluster):
+    """Return two queues of different servers, neither of which has what is of the whole store."""
+    owners = {}
+    for number in range(100):
+        owner = cluster.owner(f"{{q{number}}}")
+        if owner is not cluster.owner("{store}"):
+            owners.setdefault(owner, f"q{number}")
+    return sorted(owners.values())[:2]
+
+
+def test_settlements_of_which_some_could_not_be_made_are_in_doubt(cluster, store):
+    """Else who repeats them would take for lost what was settled the first time."""
+    there, away = queues_apart(cluster)
+    store.beat(HolderInfo(id=HOLDER, ttl=60.0, queues=(there, away), kinds=("",)))
+    leased = []
+    for queue in (there, away):
+        store.send(queue, [Message(body=b"")])
+        leased += store.lease(queue, HOLDER, queue, limit=1, kinds=("",), max_format=FORMAT)
+    cluster.kill_owner(f"{{{away}}}")
+
+    with pytest.raises(BackendError) as raised:
+        store.settle([Ack(one.receipt) for one in leased])
+
+    assert raised.value.retryable
+    assert raised.value.outcome_unknown
+    assert store.get(there, leased[0].id).state is State.DONE

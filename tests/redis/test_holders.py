@@ -105,3 +105,12 @@ def test_an_ended_holder_never_leases_again(store):
         lease(store)
     with pytest.raises(LeaseLost):
         store.lease("elsewhere", WORKER, "lease", limit=1, kinds=("",), max_format=1)
+
+
+def test_a_queue_whose_name_was_lost_with_its_holders_is_known_again_when_a_worker_of_it_beats(harness, store):
+    forget_holders(harness)
+    harness.place.ask("DEL", f"{harness.place.prefix}{{store}}:queues")
+
+    beat(store)
+
+    assert list(store.queues()) == [QUEUE]

@@ -25,6 +25,7 @@ _END, _RETIRE, _SILENT, _ORPHANS = map(Script.load, ("end", "retire", "silent", 
 _SILENT_REASON = "its worker went silent"
 _MISSING_MS = 120_000
 """A holder that the store does not know for so long, though it leases, does not beat either."""
+PLACES = Script.load("places")
 _LEFT_ALONE_MS = 10_000
 """An end that was begun so long ago is one that nobody finishes any more."""
 _decode_holder = msgspec.json.Decoder(HolderInfo).decode
@@ -50,17 +51,19 @@ class Holding:
     def beat(self, holder: HolderInfo) -> Beat:
         """Keep a holder alive, and tell it what it should know."""
         ttl, info = int(holder.ttl * 1000), msgspec.json.encode(holder)
-        calls: list[Call] = [(_BEAT, self._keys.store, (self._times(), holder.id, ttl, info))]
+        calls: list[Call] = [(_BEAT, self._keys.store, (self._times(), holder.id, ttl, info, *holder.queues))]
         calls += [self._attend(holder, queue) for queue in holder.queues]
         first, *answers = checked(self._link.run_all(calls))
         if first is None:
             return Beat(alive=False)
-        command, soonest, places = first
+        command, soonest, places, unknown = first
         further = [queue for queue in (place.decode() for place in places) if queue not in holder.queues]
         if further:
             answers += checked(self._link.run_all([self._attend(holder, queue) for queue in further]))
         cancels, paused, ticks = list[Receipt](), set[str](), list[float]()
-        for queue, (is_paused, tick, *asked) in zip((*holder.queues, *further), answers, strict=True):
+        for queue, (exists, is_paused, tick, *asked) in zip((*holder.queues, *further), answers, strict=True):
+            if exists and queue.encode() in unknown:  # the store's slot was lost, and this queue was not
+                self._link.run(PLACES, self._keys.store, self._times(), "note", queue, durable=True)
             if queue in holder.queues:
                 paused |= {queue} if is_paused else set()
                 ticks += [int(tick) / 1000] if tick else []
@@ -84,7 +87,7 @@ class Holding:
 
     def introduce(self, holder: str, queue: str) -> None:
         """Note that a holder leases in a queue; ``LeaseLost`` when it never beat or has ended."""
-        if not self._link.run(_INTRODUCE, self._keys.store, self._times(), holder, queue):
+        if not self._link.run(_INTRODUCE, self._keys.store, self._times(), holder, queue, durable=True):
             raise lost(holder)
 
     def living(self) -> list[HolderInfo]:

@@ -13,12 +13,12 @@ from holdfast.delivery import QueueStats, Tidied
 from holdfast.message import FORMAT
 from holdfast.stores.redis.answers import checked
 from holdfast.stores.redis.connection import Arg
-from holdfast.stores.redis.holding import Holding
+from holdfast.stores.redis.holding import PLACES, Holding
 from holdfast.stores.redis.keys import Keys, Times
 from holdfast.stores.redis.link import Link
 from holdfast.stores.redis.scripts import Script
 
-_DECLARE, _DESTROY, _PLACES, _SETTINGS = map(Script.load, ("declare", "destroy", "places", "settings"))
+_DECLARE, _DESTROY, _SETTINGS = map(Script.load, ("declare", "destroy", "settings"))
 _STATS, _TIDY = Script.load("stats"), Script.load("tidy")
 _STEP = 1000
 _DESTROYED_AT_ONCE = 5_000
@@ -43,7 +43,7 @@ class Places:
         self._note(queue)
 
     def _note(self, queue: str) -> None:
-        self._link.run(_PLACES, self._keys.store, self._times(), "note", queue, durable=True)
+        self._link.run(PLACES, self._keys.store, self._times(), "note", queue, durable=True)
 
     def in_declared(self, queue: str, call: Callable[[], Any]) -> Any:
         """Return what a script answered, after declaring the queue with the defaults if it had to be."""
@@ -70,13 +70,13 @@ class Places:
 
     def destroy(self, queue: str) -> int:
         """Remove a queue with everything; return how many jobs went."""
-        number = self._link.run(_PLACES, self._keys.store, self._times(), "number", queue)
+        number = self._link.run(PLACES, self._keys.store, self._times(), "number", queue)
         gone, is_over = 0, 0
         while not is_over:
             key = self._keys.queue(queue)
             step, is_over = self._link.run(_DESTROY, key, self._times(), _DESTROYED_AT_ONCE, durable=True)
             gone += step
-        self._link.run(_PLACES, self._keys.store, self._times(), "forget", queue, number, durable=True)
+        self._link.run(PLACES, self._keys.store, self._times(), "forget", queue, number, durable=True)
         return gone
 
     # -- counts and housekeeping ----------------------------------------------------------------------------------

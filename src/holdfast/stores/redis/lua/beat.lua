@@ -6,9 +6,9 @@
 -- S:ended        holders that have ended, by when; remembered for an hour
 -- S:commands     hash of what each was last asked to do
 -- S:with:<h>     set of the queues in which a holder leases
--- ARGV[2] holder, [3] ttl in ms, [4] what it says
+-- ARGV[2] holder, [3] ttl in ms, [4] what it says, [5…] the queues that it works on
 -- Returns nothing when it has ended; else its command or empty, the ms until the first other holder falls silent or -1,
--- and its queues.
+-- the queues in which it has leased, and those that it works on and whose name is not known.
 local holder = ARGV[2]
 if call('ZSCORE', S .. ':ended', holder) then
   return false
@@ -23,4 +23,10 @@ for i = 3, 1, -2 do
     soonest = math.max(0, first[i + 1] - boot)
   end
 end
-return { call('HGET', S .. ':commands', holder) or '', soonest, call('SMEMBERS', S .. ':with:' .. holder) }
+local unknown = {}
+for a = 5, #ARGV do
+  if call('HEXISTS', S .. ':queues', ARGV[a]) == 0 then
+    unknown[#unknown + 1] = ARGV[a]
+  end
+end
+return { call('HGET', S .. ':commands', holder) or '', soonest, call('SMEMBERS', S .. ':with:' .. holder), unknown }

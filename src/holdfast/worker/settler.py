@@ -21,8 +21,10 @@ from holdfast.worker.reporting import Reports
 LARGEST_BATCH = 1000
 MOST_TRIES = 3
 """So often one settlement is tried that breaks the store's code, before the job is buried instead."""
-RECONNECT = Retry(attempts=None, base=0.1, cap=10.0)
-"""How a worker comes back to a store that was away: full jitter, so that a thousand workers do not come at once."""
+RECONNECT = Retry(attempts=None, base=0.1, cap=4.0)
+"""How a worker comes back to a store that was away: full jitter, so that a thousand workers do not come at once, and
+within 5 s of its return, however long it was away.
+"""
 
 
 class _Note:

@@ -4,12 +4,16 @@ import itertools
 
 import pytest
 
-from tests.faults.harness import HARNESSES, Stage
+from tests.disk.layers import cannot
+from tests.faults.harness import Stage
+from tests.faults.stores import HARNESSES
 
 
-@pytest.fixture(params=HARNESSES, ids=lambda harness: harness.name)
-def stages(request, tmp_path):
+@pytest.fixture(params=HARNESSES)
+def stages(request, tmp_path, record_property):
     """Make stages, each with a store of its own; their processes end with the test."""
+    if lack := request.param.lacks():
+        cannot(f"faults of {request.param.name}", lack, record_property)
     made, numbers = [], itertools.count(1)
 
     def make():

@@ -1,7 +1,4 @@
-"""What a store brings to the fault suite, and the stage on which its senders and workers live and die.
-
-A further store joins with one class and an entry in ``HARNESSES``.
-"""
+"""The stage on which senders and workers live and die, on any store of ``stores.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,40 +17,13 @@ from holdfast.config import parse_url
 from holdfast.delivery import QueueStats, State
 from holdfast.stores import open_store
 from tests.faults.checker import Final, Promises, check, recoveries
-from tests.faults.history import QUEUE, Accepted, Died, History, Killed, Offered, Paused, Sent, Started, now
+from tests.faults.history import Accepted, Died, History, Killed, Offered, Paused, Sent, Started, now
+from tests.faults.stores import FaultHarness
 
 ROOT = Path(__file__).parents[2]
 TTL = 2.0
 PATIENCE = 30.0
 HOLDFAST = "from holdfast.cli import main; main(prog_name='holdfast')"
-
-
-class FaultHarness(ABC):
-    """One store that several processes use, empty at first."""
-
-    name: str
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    @abstractmethod
-    def url(self) -> str:
-        """What opens it in any process."""
-
-    def close(self) -> None:  # noqa: B027 - a store without a server leaves nothing
-        """Remove what the store left behind."""
-
-
-class SqliteFaults(FaultHarness):
-    name = "sqlite"
-
-    @property
-    def url(self) -> str:
-        return f"sqlite:///{self.folder}/jobs.db"
-
-
-HARNESSES: list[type[FaultHarness]] = [SqliteFaults]
 
 
 # -- processes ----------------------------------------------------------------------------------------------------
@@ -165,6 +134,7 @@ class Stage:
         known = {
             "HOLDFAST_URL": self.harness.url,
             "FAULTS_HISTORY": str(self.history.path),
+            "FAULTS_STORE_TIME": "1" if self.harness.tells_time else "",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         }
         said = self.harness.folder / f"said-{len(self._programs)}"
@@ -175,12 +145,13 @@ class Stage:
 
     def worker(self, *options: object, ttl: float = TTL, inside: Path | None = None, **environment: str) -> Program:
         """Start ``holdfast worker`` with these options."""
-        words = ["worker", "tests.faults.tasks:app", *map(str, options)]
+        words = ["worker", "tests.faults.tasks:app", "--queues", ",".join(self.harness.queues), *map(str, options)]
         return self.start("-c", HOLDFAST, *words, inside=inside, **{"HOLDFAST_TTL": str(ttl)} | environment)
 
     def sender(self, task: str, *arguments: object, count: int = 1, batch: int = 50, **options: object) -> Program:
         """Start a process that sends ``count`` calls of a task."""
-        words = [task, json.dumps(arguments), str(count), str(batch), json.dumps(options)]
+        given = {"queues": self.harness.queues} | options
+        words = [task, json.dumps(arguments), str(count), str(batch), json.dumps(given)]
         return self.start("-m", "tests.faults.sender", *words)
 
     def send(self, task: str, *arguments: object, count: int = 1, **options: object) -> list[str]:
@@ -206,11 +177,14 @@ class Stage:
         self.history.wait(lambda: wanted <= {fact.id for fact in self.history.of(Accepted)}, "all is done", within)
 
     def wait_until_idle(self, within: float = PATIENCE) -> QueueStats:
-        """Wait until nothing is scheduled, ready or running; return the counts."""
+        """Wait until nothing is scheduled, ready or running; return the counts of the last queue."""
 
         def idle() -> QueueStats | None:
-            stats = self.backend.stats(QUEUE)
-            return None if stats.scheduled or stats.ready or stats.running else stats
+            for queue in self.harness.queues:
+                stats = self.backend.stats(queue)
+                if stats.scheduled or stats.ready or stats.running:
+                    return None
+            return stats
 
         found = self.history.wait(idle, "nothing is left to do", within)
         assert found is not None
@@ -262,9 +236,12 @@ class Stage:
 
     def finals(self) -> list[Final]:
         """Return what the store says of every job."""
+        return [final for queue in self.harness.queues for final in self._finals_of(queue)]
+
+    def _finals_of(self, queue: str) -> list[Final]:
         found, cursor = [], None
         while True:
-            page = self.backend.browse(QUEUE, JobFilter(), limit=1000, cursor=cursor)
+            page = self.backend.browse(queue, JobFilter(), limit=1000, cursor=cursor)
             found += [Final(job.id, job.state, job.token, job.attempts, job.crashes, job.reason) for job in page.jobs]
             if (cursor := page.cursor) is None:
                 return found

@@ -42,6 +42,7 @@ class Offered(Fact, frozen=True, tag=True):
     id: str
     key: str | None = None
     due: float = 0.0
+    queue: str = QUEUE
 
 
 class Sent(Fact, frozen=True, tag=True):

@@ -1,6 +1,7 @@
 """The App that the workers of the fault suite run: ``holdfast worker tests.faults.tasks:app``.
 
-``$HOLDFAST_URL`` is the store, ``$FAULTS_HISTORY`` the file of facts, ``$FAULTS_CLOCK`` that of a clock that is moved.
+``$HOLDFAST_URL`` is the store, ``$FAULTS_HISTORY`` the file of facts, ``$FAULTS_CLOCK`` that of a clock that is moved;
+with ``$FAULTS_STORE_TIME`` the store has a time of its own, which nobody moves.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ import threading
 import time
 from pathlib import Path
 
+import holdfast.app
 import holdfast.worker.worker
 from holdfast import CONTEXT, App, Context, Retry
 from holdfast.clock import SYSTEM
+from holdfast.stores import open_store
 from holdfast.testing import SharedClock
 from holdfast.worker.published import Published
 from tests.faults.history import LIMIT, QUEUE, Called, Killed, Notes
@@ -28,6 +31,12 @@ def _clock():
     return SharedClock(Path(path)) if path else SYSTEM
 
 
+def _opened(url, *, clock):
+    """Open the store with the clock that its machine has."""
+    return open_store(url, clock=SYSTEM if os.environ.get("FAULTS_STORE_TIME") else clock)
+
+
+holdfast.app.open_store = _opened
 app = App(clock=_clock())
 notes = Notes(os.environ["FAULTS_HISTORY"])
 telling = Teller(notes, app)

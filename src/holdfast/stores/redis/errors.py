@@ -61,6 +61,14 @@ _ON_THE_WAY = {
 _FULL = ("OOM",)
 
 
+class Full(QueueFull, BackendError):
+    """The server has no memory left and takes no more: who sends hears of a full queue, who works tries again."""
+
+    def __init__(self, message: str) -> None:
+        BackendError.__init__(self, message, retryable=True)
+        self.retry_after = 1.0
+
+
 class Reply(Exception):
     """An error reply, as the reader hands it out among the others; ``code`` is its first word."""
 
@@ -73,7 +81,7 @@ def mapped(reply: Reply, server: str) -> HoldfastError:
     """Return the error that a caller gets for an error reply."""
     code, text = reply.code, f"{server}: {reply}"
     if code in _FULL:
-        return QueueFull(f"{text}; work the queues off, keep ended jobs for less long, or raise maxmemory")
+        return Full(f"{text}; work the queues off, keep ended jobs for less long, or raise maxmemory")
     if code in _PASSING:
         return caused(BackendError(f"{text}; {_PASSING[code]}", retryable=True), reply)
     advice = _advice(text, _SAID) or _REFUSED.get(code, "")

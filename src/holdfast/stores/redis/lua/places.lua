@@ -7,6 +7,7 @@
 -- ARGV[2] note, number or forget, [3] name, [4] for forget: the number before the queue was removed
 -- Returns the number.
 if ARGV[2] == 'note' then
+  begin()
   return call('HSET', S .. ':queues', ARGV[3], call('INCR', S .. ':notes'))
 end
 local number = call('HGET', S .. ':queues', ARGV[3]) or '0'

@@ -1,4 +1,4 @@
-"""Holdfast on SQLite, with the settings it has when nobody sets any, but for the number of processes."""
+"""Holdfast on SQLite, or on the server that is given, with its own settings but for the number of processes."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -8,7 +8,7 @@ from holdfast.app import App
 
 COMMAND = ["holdfast", "worker", "benchmarks.killed.ours:app", "--processes", "2"]
 
-app = App(f"sqlite:///{job.DIRECTORY}/holdfast.db")
+app = App(job.URL or f"sqlite:///{job.DIRECTORY}/holdfast.db")
 work = app.task(name="work")(job.work)
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import processes
 from benchmarks.envs import ROOT, Outcome, ProgramFailed, interpreter, read_outcomes
-from benchmarks.killed import processes
 from benchmarks.killed.contestants import Contestant
 
 PATIENCE = 60.0

@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import processes
 from benchmarks.envs import Outcome, ProgramFailed
-from benchmarks.killed import processes
 from benchmarks.killed.contestants import Contestant
 from benchmarks.killed.effects import Effects
-from benchmarks.killed.servers import server
 from benchmarks.killed.stage import Stage
+from benchmarks.servers import server
 
 LIMIT = 120.0
 """Seconds after the kill in which jobs may come back."""

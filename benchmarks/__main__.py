@@ -10,6 +10,7 @@ from benchmarks.envs import ROOT, ProgramFailed
 from benchmarks.killed import command as killed
 from benchmarks.log import command as log
 from benchmarks.measure import measure
+from benchmarks.redis import command as redis
 from benchmarks.rows import LIMITS, ROWS, Limit, Row
 
 CLAIMS: tuple[Row | Limit, ...] = (*ROWS, *LIMITS)
@@ -22,6 +23,8 @@ def main() -> int:
         return killed.main(sys.argv[2:], say)
     if sys.argv[1:2] == ["log"]:
         return log.main(sys.argv[2:], say)
+    if sys.argv[1:2] == ["redis"]:
+        return redis.main(sys.argv[2:], say)
     given = arguments().parse_args()
     rows = [row for row in ROWS if wanted(row.name, given.only)]
     limits = [limit for limit in LIMITS if wanted(limit.name, given.only)]

@@ -29,8 +29,12 @@ class Program:
 
     `options` are arguments it always gets. `variants` are settings, as extra arguments, of which the best is to be
     found before the rounds begin; `judged_by` is the figure that decides. `jobs` keep one run near a second or two on
-    a small machine. `own_rounds` is for what is dear to set up: it runs once, makes the rounds itself, interleaving
-    what it compares, and prints an outcome for each.
+    a small machine, and never less than `fewest`. `own_rounds` is for what is dear to set up: it runs once, makes the
+    rounds itself, interleaving what it compares, and prints an outcome for each. `once` is for figures that do not
+    vary: it runs in the first round alone.
+
+    With a `server` it gets the `--url` of a new one, each time it runs. `trying` are more arguments while the best
+    variant is sought. A failure of an `optional` program is told, and leaves it out from then on.
     """
 
     name: str
@@ -41,6 +45,11 @@ class Program:
     own_rounds: bool = False
     variants: tuple[tuple[str, ...], ...] = ((),)
     judged_by: str = "processed"
+    fewest: int = 10
+    once: bool = False
+    server: str = ""
+    trying: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +82,11 @@ def run(program: Program, *, jobs: int, scratch: Path, variant: tuple[str, ...])
     return read_outcomes(program.name, printed(program, jobs, scratch, variant))[-1]
 
 
-def run_rounds(program: Program, *, jobs: int, scratch: Path, rounds: int) -> list[Outcome]:
+def run_rounds(
+    program: Program, *, jobs: int, scratch: Path, rounds: int, arguments: tuple[str, ...] = ()
+) -> list[Outcome]:
     """Run a program that makes its own rounds, as `run` does; one outcome for each."""
-    return read_outcomes(program.name, printed(program, jobs, scratch, ("--rounds", str(rounds))))
+    return read_outcomes(program.name, printed(program, jobs, scratch, (*arguments, "--rounds", str(rounds))))
 
 
 def printed(program: Program, jobs: int, scratch: Path, arguments: tuple[str, ...]) -> str:

@@ -41,6 +41,7 @@ class Request:
     store: str
     awaited: bool
     rounds: int
+    url: str
 
 
 def request() -> Request:
@@ -49,9 +50,12 @@ def request() -> Request:
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1, help="jobs that run at once")
-    parser.add_argument("--store", choices=("memory", "sqlite"), default="sqlite", help="ours, where there is a choice")
+    parser.add_argument(
+        "--store", choices=("memory", "sqlite", "redis"), default="sqlite", help="ours, where there is a choice"
+    )
     parser.add_argument("--awaited", action="store_true", help="the job is an async function")
     parser.add_argument("--rounds", type=int, default=1, help="of a program that makes its own")
+    parser.add_argument("--url", default="", help="of the server, where the store is one")
     return Request(**vars(parser.parse_args()))
 
 

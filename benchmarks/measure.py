@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.envs import Outcome, Program, run, run_rounds
+from benchmarks.envs import Outcome, Program, ProgramFailed, run, run_rounds
 from benchmarks.job import BODY, Stopwatch, noop
+from benchmarks.servers import IN_MEMORY, server
 
 BLOCK = b"\x5a" * 4096
 SYNCS = 1_000
 LOOPS = 200_000
 TRIALS = 3
-FEWEST = 10
 
 Say = Callable[[str], None]
 
@@ -45,13 +45,14 @@ class Trial:
 
 @dataclass(slots=True)
 class Series:
-    """All runs of one program: the trials of its variants, the variant kept, one outcome per round."""
+    """All runs of one program: the trials of its variants, the variant kept, one outcome per round, and what failed."""
 
     program: Program
     jobs: int
     variant: tuple[str, ...] = ()
     trials: list[Trial] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    failed: str = ""
 
     def values(self, figure: str) -> list[float]:
         """The figure in each round."""
@@ -72,22 +73,51 @@ def summary(values: Sequence[float]) -> Summary:
 
 def measure(programs: Sequence[Program], *, rounds: int, scale: float, scratch: Path, say: Say) -> Measured:
     """Run all programs for `rounds` rounds, each with its number of jobs times `scale`."""
-    series = {program.name: Series(program, max(FEWEST, round(program.jobs * scale))) for program in programs}
+    series = {program.name: Series(program, max(program.fewest, round(program.jobs * scale))) for program in programs}
     shared = [each for each in series.values() if not each.program.own_rounds]
-    for each in shared:
-        choose_variant(each, scratch, say)
+    for each in [each for each in shared if not each.program.once]:
+        attempt(each, say, lambda each=each: choose_variant(each, scratch, say))
     raw: dict[str, list[float]] = {"fdatasync": [], "loop": []}
     for number in range(1, rounds + 1):
         raw["fdatasync"].append(fdatasync_rate(scratch))
         raw["loop"].append(loop_rate())
         for each in shared if number % 2 else reversed(shared):
-            say(f"round {number} of {rounds}: {each.program.name}")
-            each.outcomes.append(run(each.program, jobs=each.jobs, scratch=scratch, variant=each.variant))
+            if not each.failed and not (each.program.once and number > 1):
+                say(f"round {number} of {rounds}: {each.program.name}")
+                attempt(each, say, lambda each=each: each.outcomes.append(once(each, scratch, each.variant)))
     for each in series.values():
         if each.program.own_rounds:
             say(f"{rounds} rounds of its own: {each.program.name}")
-            each.outcomes += run_rounds(each.program, jobs=each.jobs, scratch=scratch, rounds=rounds)
+            attempt(each, say, lambda each=each: each.outcomes.extend(own_rounds(each, scratch, rounds)))
     return Measured(series, {name: summary(values) for name, values in raw.items()})
+
+
+def attempt(series: Series, say: Say, work: Callable[[], object]) -> None:
+    """Do it; where the program is optional, its failure is told and kept instead of raised."""
+    try:
+        work()
+    except ProgramFailed as error:
+        if not series.program.optional:
+            raise
+        series.failed = str(error)
+        say(f"left out from here on: {error}")
+
+
+def once(series: Series, scratch: Path, variant: tuple[str, ...]) -> Outcome:
+    """Run the program once, on a server of its own where it needs one."""
+    program = series.program
+    with server(program.server, scratch, IN_MEMORY) as url:
+        return run(program, jobs=series.jobs, scratch=scratch, variant=(*variant, *at(url)))
+
+
+def own_rounds(series: Series, scratch: Path, rounds: int) -> list[Outcome]:
+    program = series.program
+    with server(program.server, scratch, IN_MEMORY) as url:
+        return run_rounds(program, jobs=series.jobs, scratch=scratch, rounds=rounds, arguments=at(url))
+
+
+def at(url: str) -> tuple[str, ...]:
+    return ("--url", url) if url else ()
 
 
 def choose_variant(series: Series, scratch: Path, say: Say) -> None:
@@ -97,7 +127,7 @@ def choose_variant(series: Series, scratch: Path, say: Say) -> None:
     for _ in range(TRIALS if len(program.variants) > 1 else 1):
         for variant in program.variants:
             say(f"trying {program.name} {' '.join(variant)}".rstrip())
-            figures = run(program, jobs=series.jobs, scratch=scratch, variant=variant).figures
+            figures = once(series, scratch, (*variant, *program.trying)).figures
             series.trials.append(Trial(variant, dict(figures)))
 
     def deciding(variant: tuple[str, ...]) -> float:

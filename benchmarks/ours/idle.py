@@ -1,9 +1,9 @@
 """An idle worker: what it costs, and how soon it starts a job that comes.
 
 Each round watches a worker with nothing to do for WINDOW seconds (CPU time of its whole process, and the statements it
-makes beside its heartbeats), then enqueues jobs
-one at a time with pauses. The time of a job runs from the call of `enqueue`, its sync included, until its function is
-called; `within` is when the sender lives in the worker's process, `across` when it is another one.
+makes beside its heartbeats, on Redis its round trips), then enqueues jobs one at a time with pauses. The time of a job
+runs from the call of `enqueue`, its sync included, until its function is called; `within` is when the sender lives in
+the worker's process, `across` when it is another one.
 """
 
 import multiprocessing
@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 from benchmarks.job import Request, emit, request
 from benchmarks.ours.places import VERSION, app_in, promised
@@ -21,6 +22,16 @@ WINDOW = 20.0
 SETTLED = 1.0
 PAUSE = 0.01
 PATIENCE = 60.0
+
+
+class Counted(Protocol):
+    """What a worker asks of its store, beside its heartbeats."""
+
+    def clear(self) -> None: ...
+
+    @property
+    def count(self) -> int: ...
+
 
 took: list[float] = []
 """Milliseconds from the call of `enqueue` until the function was called, in the worker's process."""
@@ -47,7 +58,16 @@ def arrived(jobs: int) -> dict[str, float]:
     return {"p50_ms": cuts[49], "p99_ms": cuts[98]}
 
 
-def idle(statements: Statements) -> dict[str, float]:
+def counted(asked: Request) -> Counted:
+    """Begin to count; only the driver of the store that is measured is imported."""
+    if asked.store == "redis":
+        from benchmarks.ours.round_trips import RoundTrips
+
+        return RoundTrips()
+    return Statements()
+
+
+def idle(statements: Counted) -> dict[str, float]:
     """How much of a core this process uses while the worker waits, and how many statements a second."""
     time.sleep(SETTLED)
     statements.clear()
@@ -66,7 +86,7 @@ def sender(asked: Request, orders: Connection) -> None:
 
 
 def measure(
-    asked: Request, statements: Statements, task: FunctionTask[[int], None], elsewhere: Callable[[], None] | None
+    asked: Request, statements: Counted, task: FunctionTask[[int], None], elsewhere: Callable[[], None] | None
 ) -> dict[str, float]:
     figures = idle(statements)
     send(task, asked.jobs)
@@ -79,10 +99,10 @@ def measure(
 
 def main() -> None:
     asked = request()
-    statements = Statements()
+    statements = counted(asked)
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    other = context.Process(target=sender, args=(asked, there)) if asked.store == "sqlite" else None
+    other = context.Process(target=sender, args=(asked, there)) if asked.store != "memory" else None
     if other is not None:
         other.start()
     with app_in(asked) as app:

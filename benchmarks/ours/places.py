@@ -9,8 +9,14 @@ VERSION = f"holdfast {version('holdfast')}"
 
 
 def app_in(asked: Request, name: str = "holdfast") -> App:
-    """An App on the store that was asked for, in a file of this name."""
-    return App("memory:" if asked.store == "memory" else f"sqlite:///{asked.directory}/{name}.db")
+    """An App on the store that was asked for, in a file of this name, or with keys that begin with it."""
+    match asked.store:
+        case "memory":
+            return App("memory:")
+        case "redis":
+            return App(f"{asked.url}?prefix={name}:")
+        case _:
+            return App(f"sqlite:///{asked.directory}/{name}.db")
 
 
 def promised(app: App) -> dict[str, object]:

@@ -238,3 +238,6 @@ class TestHandlePowers(conformance.HandlePowersCases): ...
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
     conformance.check_inheritance(harness.open(), [value for name, value in globals().items() if "Test" in name])
+
+
+class TestExamine(conformance.ExamineCases): ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,23 +23,23 @@ _lock = threading.Lock()
 
 
 class Server(msgspec.Struct, frozen=True):
-    """What a server says of itself: the fields of INFO, and when it makes snapshots; None if that may not be asked."""
+    """What a server says of itself: the fields of INFO, and settings; None if those may not be asked."""
 
     address: Address
     info: Mapping[str, str]
-    save: str | None = None
+    config: Mapping[str, str] | None = None
 
     @classmethod
-    def ask(cls, connection: Connection) -> Server | None:
-        """Return the server behind a connection; None when this user may not ask. Raises ``BackendError``."""
-        info, save = connection.exchange([("INFO",), ("CONFIG", "GET", "save")])
+    def of(cls, address: Address, info: Any, config: Any) -> Server | None:
+        """Return the server that answered so to INFO and to CONFIG GET; None when this user may not ask.
+
+        Raises what it is away for.
+        """
         if isinstance(info, Reply):
             if info.code not in {"NOPERM", "ERR"}:
-                raise mapped(info, connection.server)
+                raise mapped(info, str(address))
             return None
-        return cls(
-            connection.address, fields(info.decode(errors="replace")), None if isinstance(save, Reply) else _value(save)
-        )
+        return cls(address, fields(info.decode(errors="replace")), pairs(config) if isinstance(config, list) else None)
 
     @property
     def product(self) -> str:
@@ -71,7 +71,7 @@ class Server(msgspec.Struct, frozen=True):
     @property
     def keeps_nothing(self) -> bool:
         """Whether its end is the end of all that it has."""
-        return not self.has_aof and self.save == ""
+        return not self.has_aof and self.config is not None and self.config.get("save") == ""
 
 
 def fields(text: str) -> dict[str, str]:
@@ -79,9 +79,10 @@ def fields(text: str) -> dict[str, str]:
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
-def _value(pair: Any) -> str | None:
-    """Return the value in an answer to CONFIG GET; None when there is no such setting, as with some who imitate it."""
-    return pair[1].decode(errors="replace") if isinstance(pair, list) and len(pair) == 2 else None
+def pairs(flat: Sequence[bytes]) -> dict[str, str]:
+    """Return an answer in which each name is followed by its value."""
+    texts = [one.decode(errors="replace") for one in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=False))
 
 
 def admit(options: Options, connection: Connection) -> None:
@@ -90,7 +91,7 @@ def admit(options: Options, connection: Connection) -> None:
     ``NotSupported`` when it is too old, ``ConfigError`` when the URL names it wrongly, a retryable ``BackendError``
     when it cannot keep ``?fsync=1`` as it is set up now.
     """
-    server = Server.ask(connection)
+    server = Server.of(connection.address, *connection.exchange([("INFO",), ("CONFIG", "GET", "save")]))
     if server is None:
         return
     error = refusal(options, server, connection)

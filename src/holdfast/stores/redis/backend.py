@@ -12,6 +12,7 @@ from holdfast.errors import BackendError
 from holdfast.message import Message, Stored
 from holdfast.stores.redis.answers import checked
 from holdfast.stores.redis.completions import Completions
+from holdfast.stores.redis.doctor import RedisDoctor
 from holdfast.stores.redis.holding import Holding, lost
 from holdfast.stores.redis.keys import Keys, Times, lanes
 from holdfast.stores.redis.link import Link
@@ -30,7 +31,7 @@ MAX_BODY = 1 << 29
 """The servers' own limit on a value, in bytes."""
 
 
-class RedisBackend(Operations, KeptSchedules, QueueBackend):
+class RedisBackend(Operations, KeptSchedules, RedisDoctor, QueueBackend):
     """Queues in a Redis or Valkey, a single one, or one behind Sentinels, or a cluster."""
 
     def __init__(self, options: Options, clock: Clock = SYSTEM) -> None:

@@ -14,8 +14,12 @@ from redis.exceptions import InvalidResponse
 from holdfast.errors import BackendError, HoldfastError, QueueFull
 
 E = TypeVar("E", bound=HoldfastError)
-ACL_RULE = "~holdfast:* +@all -@dangerous +info +role +config|get +client|unblock"
-"""What a user of a server must be allowed, with the default prefix."""
+
+
+def acl_rule(prefix: str) -> str:
+    """Return what a user of a server must be allowed."""
+    return f"~{prefix}* +@all -@dangerous +info +role +config|get +client|unblock"
+
 
 _PASSING = {
     "LOADING": "it is reading its data back in; it answers when that is done",
@@ -36,7 +40,7 @@ _REFUSED = {
     "NOAUTH": "it asks for a password: write redis://:password@host or redis://user:password@host, for Sentinels "
     "?sentinel_password=",
     "WRONGPASS": "it does not know this user and password",
-    "NOPERM": f"the user may not do this: give it {ACL_RULE}, or your own prefix",
+    "NOPERM": f"the user may not do this: give it {acl_rule('holdfast:')}, or your own prefix",
     "DENIED": "it lets in nobody from other machines: give it a password, and bind it to an address",
     "WRONGTYPE": "another program has a key of this name: take a prefix of your own with ?prefix=",
 }

@@ -18,6 +18,7 @@ from holdfast.errors import BackendError, NotSupported
 from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
 from holdfast.stores.log_findings import log_findings
 from holdfast.stores.queue_findings import queue_findings
+from holdfast.stores.sizes import size
 from holdfast.stores.sqlite.connection import WAL_RESET_FIXED, Connection, Location
 from holdfast.stores.sqlite.file import Reader
 from holdfast.stores.sqlite.migrate import applied, known
@@ -125,7 +126,7 @@ def _room(path: Path) -> Iterator[Finding]:
         free = shutil.disk_usage(path.parent).free
     except OSError:
         return
-    what = f"{_size(free)} free on its disk"
+    what = f"{size(free)} free on its disk"
     if free >= LITTLE_ROOM:
         yield Finding("ok", what)
         return
@@ -183,11 +184,11 @@ def _journal(connection: Connection, patient: Patient) -> Iterator[Finding]:
         yield Finding("ok", "commits wait for the disk (?sync=full)")
     _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")[0]
     try:
-        size = Path(f"{patient.place.path}-wal").stat().st_size
+        written = Path(f"{patient.place.path}-wal").stat().st_size
     except OSError:
-        size = 0
-    what = f"WAL of {_size(size)}, {max(0, pages - moved)} of {max(0, pages)} pages not in the file yet"
-    if size < LARGE_WAL:
+        written = 0
+    what = f"WAL of {size(written)}, {max(0, pages - moved)} of {max(0, pages)} pages not in the file yet"
+    if written < LARGE_WAL:
         yield Finding("ok", what)
         return
     yield Finding(
@@ -236,10 +237,3 @@ def _holders(connection: Connection, patient: Patient) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("ok", f"{len(infos)} holders, all alive")
-
-
-def _size(amount: int) -> str:
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if amount >= unit:
-            return f"{amount / unit:.3g} {name}"
-    return f"{amount} bytes"

@@ -10,7 +10,9 @@ from holdfast.logged import Columns
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import HEADER, BatchHeader, parse_segment
 from holdfast.stores.disk.segment import walk
+from holdfast.stores.disk.verify import verify
 from tests.disk.conftest import Disk
+from tests.disk.partitions import reboot
 from tests.disk.test_failures import FaultyFiles, failing
 
 A, B, C, D, E = (name * 40 for name in (b"a", b"b", b"c", b"d", b"e"))
@@ -302,3 +304,45 @@ def test_the_only_segment_is_never_gone_with_the_offset_that_it_names(disk: Disk
     assert disk.open().append(Columns([D])).offset >= 3
 
     assert disk.bodies(3) == [D]
+
+
+def test_what_came_back_in_a_segment_that_was_dropped_does_not_reach_into_the_one_behind_it(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"b"]))
+    (path,) = disk.logs()
+    unsynced = path.read_bytes()
+    partition.append(Columns([b"c"]))
+    assert partition.drop_until(1)[0] == 1
+    path.write_bytes(unsynced)  # as if neither the removal nor the cut had reached the disk, but the append had
+    reboot(disk.directory)
+    disk.reports.clear()
+
+    for _ in range(2):
+        disk.open()
+
+    assert disk.reports == []
+    assert verify(disk.directory, Files()).damages == ()
+    assert disk.bodies() == [b"a", b"c"]
+
+
+def test_a_segment_that_comes_back_before_its_removal_was_safe_has_what_it_had(disk: Disk) -> None:
+    files = FaultyFiles()
+    partition = disk.open(files)
+    partition.append(Columns([b"a"]))
+    files.on_sync = failing()
+    with pytest.raises(BackendError):
+        partition.append(Columns([b"b"]))
+    (path,) = disk.logs()
+    partition.append(Columns([b"c"]))
+    stable = path.read_bytes()[:-HEADER]
+    partition.drop_until(1)
+    path.write_bytes(stable)  # as if neither the removal nor the footer had reached the disk
+    reboot(disk.directory)
+
+    disk.open()
+
+    assert disk.bodies() == [b"a", b"c"]

@@ -345,12 +345,13 @@ class Live:
         """Return the segment without messages that stays in front of one whose first offsets were jumped over.
 
         Whoever has read what goes stands at its end: that must remain an offset of the log, and not be gone. It is one
-        that there is, which is taken out of those that go, or a new one, if there is room for it.
+        that there is, which is taken out of those that go, or a new one, if there is room for it. That has no time and
+        no chain: should what goes come back, it does not say where that ends.
         """
         end = gone[-1].next
         if gone[-1].base == end:
             return [gone.pop()]
-        header = SegmentHeader(self._store, _random.getrandbits(64), end, self._clock.wall())
+        header = SegmentHeader(self._store, _random.getrandbits(64), end, 0)
         try:
             size = write_stub(self._files, self.directory, header)
         except OSError:

@@ -19,6 +19,7 @@ rule 5 finds, and every power cut may leave, a damage.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ class Judge:
         self._bad: list[_Bad] = []
         self._hi, self._hi_next = HEADER, base
         self._above = base
-        self._at = HEADER
+        self._at, self._limit = HEADER, sys.maxsize
 
     def last(self) -> Judgement:
         """Judge the newest segment."""
@@ -88,8 +89,10 @@ class Judge:
         """Judge a segment that another follows: it ends where the chain in that one's header says.
 
         If the chain leads nowhere, something in it is damaged, and everything that is no batch counts as that. One
-        that had no batch when it ended, because its first sync failed, ends at its front, whatever came back.
+        that had no batch when it ended, because its first sync failed, ends at its front, whatever came back. The
+        offsets of the one that follows are never in it: the segment that told of the chain may have been dropped.
         """
+        self._limit = following.base
         self._read(following.previous)
         if not following.previous and following.created and self._hi == HEADER:
             return Judgement(Tally(self._tally.base), Windows(), HEADER, HEADER, [], 0, self._above, False)
@@ -121,7 +124,7 @@ class Judge:
         """Take the batches that follow each other; False when the chain was reached."""
         tally = self._tally
         for header, body in walk(self._files, self._fd, self._salt, self._at, self._size):
-            if header.base < tally.next:
+            if not tally.next <= header.base <= self._limit - header.messages:
                 break
             tally.add(header)
             if header.producer or header.attributes & PRODUCERS:
@@ -139,7 +142,8 @@ class Judge:
         at = self._at
         while (header := search(self._files, self._fd, self._salt, at, self._size)) is not None:
             self._see(header)
-            if header.position > self._at and header.base >= self._tally.next and self._is_whole(header):
+            follows = header.position > self._at and self._tally.next <= header.base <= header.next <= self._limit
+            if follows and self._is_whole(header):
                 return header
             at = header.position + ALIGNED
         return None

@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from holdfast.errors import BackendError, HoldfastError, QueueFull
+from holdfast.errors import BackendError, HoldfastError, QueueFull, UsageError
+from holdfast.logged import Producer
 from holdfast.message import Level
 from holdfast.testing import MovableClock
 from tests.disk.history import Acked, Dropping, Flushed, Found, Offered, Refused, Settled
 from tests.disk.partitions import ByHand, Writer, columns, found, opened
 from tests.disk.simulated import SimulatedDisk
 
-VERBS = ("append",) * 12 + ("write", "flush", "roll", "idle", "reopen", "reopen", "die", "drop")
+MODES = ("always", "always", "interval", "os")
+VERBS = ("append",) * 9 + ("produce",) * 3 + ("write", "flush", "roll", "idle", "reopen", "reopen", "die", "drop")
+
+
+class Produced(NamedTuple):
+    """The last append of a producer with a number: it returned this offset, and a repeat of it is to be known."""
+
+    producer: Producer
+    bodies: tuple[bytes, ...]
+    offset: int
+    synced: bool
+
+
+def check_repeat(partition: Any, facts: Sequence[Any], where: object) -> None:
+    """Repeat the last append of the producer, if it was synced: it is known for that."""
+    last = next((fact for fact in reversed(facts) if isinstance(fact, Produced)), None)
+    if last is not None and last.synced:
+        placed = partition.append(columns(last.bodies), last.producer)
+        assert (placed.offset, placed.duplicate) == (last.offset, True), (where, last)
 
 
 class Course:
-    """One partition, one writer. ``step`` does something by chance; ``errors`` holds what failed, as it may."""
+    """One partition, one writer, and a producer with a number, who repeats what may not be stored.
+
+    ``step`` does something by chance; ``errors`` holds what failed, as it may. Each opening has a mode of its own.
+    """
 
     def __init__(self, disk: SimulatedDisk, draw: random.Random, name: int | str = "p", **options: Any) -> None:
         self.disk, self.draw, self.clock = disk, draw, MovableClock(ticking=False)
-        self.writer = Writer(name, draw)
+        self.writer, self._numbered = Writer(name, draw), Writer(f"{name}-numbered", draw)
+        self._producer, self._repeat = Producer(1, 0, 0), tuple[bytes, ...]()
         self.errors: list[HoldfastError] = []
         self._epoch = 0
-        self._options = {"sync": draw.choice(("always", "always", "interval", "os"))}
-        self._options |= {"reserve_bytes": draw.choice((0, 4096))} | options
+        self._options = {"reserve_bytes": draw.choice((0, 4096))} | options
         self.partition: Any = None
 
-    def open(self) -> None:
+    def open(self, **options: Any) -> None:
         """Open the partition, after recovery; may fail as a backend fails."""
         self._epoch += 1
-        chosen = {"compression": self.draw.choice(("none", "none", "zstd")), **self._options}
+        chosen = {"compression": self.draw.choice(("none", "none", "zstd")), "sync": self.draw.choice(MODES)}
+        chosen |= self._options | options
         self.partition = opened(self.disk, epoch=self._epoch, clock=self.clock, upkeep=ByHand(), **chosen)
 
     def step(self) -> None:
@@ -61,13 +85,35 @@ class Course:
         else:
             self.disk.note(Acked(placed.offset, bodies, placed.level is Level.SYNCED))
 
-    def _failed(self, error: BackendError) -> None:
+    def _failed(self, error: HoldfastError) -> None:
         self.errors.append(error)
         if "is lost" in str(error):  # what nobody waited for: it is said once, and readers see what is left
             self.disk.note(Settled(tuple(self.found().messages)))
 
     def _append(self) -> None:
         self.append(self.writer.bodies())
+
+    def _produce(self) -> None:
+        self.produce()
+
+    def produce(self) -> None:
+        """Append as the producer does; once more what may not be stored, until it is."""
+        self._repeat = self._repeat or self._numbered.bodies()
+        self.disk.note(Offered(self._repeat))
+        try:
+            placed = self.partition.append(columns(self._repeat, self.draw), self._producer)
+        except (BackendError, QueueFull) as error:
+            self._failed(error)
+        except UsageError as error:  # what it appended before is lost, as it was told, or may be if it was not synced
+            if "leaves a gap" not in str(error):
+                raise
+            self._producer = Producer(1, self._producer.epoch + 1, 0)
+        else:
+            synced = placed.level is Level.SYNCED
+            self.disk.note(Acked(placed.offset, self._repeat, synced))
+            self.disk.note(Produced(self._producer, self._repeat, placed.offset, synced))
+            following = self._producer.sequence + len(self._repeat)
+            self._producer, self._repeat = Producer(1, self._producer.epoch, following), ()
 
     def _write(self) -> None:
         bodies = self.writer.bodies()
@@ -101,7 +147,7 @@ class Course:
         try:
             self.close()
         except BackendError as error:
-            self.errors.append(error)
+            self._failed(error)
         self.open_again()
 
     def _die(self) -> None:
@@ -110,12 +156,13 @@ class Course:
         self.open_again()
 
     def open_again(self) -> None:
-        """Open the partition, and once more if that fails."""
-        try:
-            self.open()
-        except BackendError as error:
-            self.errors.append(error)
-            self.open()
+        """Open the partition, and once more if that fails, and once more if that does."""
+        for _ in range(2):
+            try:
+                return self.open()
+            except BackendError as error:
+                self.errors.append(error)
+        return self.open()
 
     def _drop(self) -> None:
         until = self.draw.randint(self.partition.first, self.partition.next)

@@ -2,7 +2,8 @@
 
 Of what was not synced, each block (a page of 4 KiB, or a sector of 512 B) may be there as it was after any of the
 writes since the last sync; lost blocks beyond what was synced leave a shorter file, zeros, or bytes that lay there
-before. Names that were not synced may each be there or not.
+before. Names that were not synced may each be there or not. A sync that failed may have lost all that it was about, or
+none of it, or any blocks: the system keeps showing it, and does not write it again.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Platter:
         """``nodes`` are those the trace speaks of that were there before, by name."""
         self._safe: dict[Node, bytes] = {node: image.files[name] for name, node in nodes.items()}
         self._loose: dict[Node, list[Write | Truncate]] = {}
+        self._failed = 0
         self._names: dict[str, Node | None] = dict(nodes) | dict.fromkeys(image.directories)
         self._loose_names: dict[str, list[NameStep]] = {}
 
@@ -61,7 +63,7 @@ class Platter:
             case Sync(node):
                 self._safe[node] = _after(self._safe.get(node, b""), self._loose.pop(node, ()))
             case LoseSync(node):
-                self._loose.pop(node, None)
+                self._safe[node] = self._what_went(node)
             case Create(directory, _, node):
                 if node is not None:
                     self._safe[node] = b""
@@ -74,6 +76,14 @@ class Platter:
             case Note():
                 return False
         return True
+
+    def _what_went(self, node: Node) -> bytes:
+        """Return what a sync that failed left of a file; the same for the same trace, whatever is drawn else."""
+        self._failed += 1
+        draw = random.Random(hash((self._failed, len(self._loose.get(node, ())))))
+        content = self._content(node, draw, draw.choice(FILLS), draw.choice((0.0, 0.0, 0.5, 1.0)))
+        self._loose.pop(node, None)
+        return content
 
     def images(self, draw: random.Random, most: int) -> Iterator[Image]:
         """Yield up to ``most`` different disks that a power cut now may leave: the plainest, then drawn ones."""

@@ -1,7 +1,7 @@
 """A simulated disk on which one call fails, or stops short.
 
-A sync that fails leaves what was written readable, and loses it for good: as Linux does, which marks the pages clean
-and lets a second sync of them succeed.
+A sync that fails leaves what was written readable, and what it has not put on the disk is lost for good: as Linux does,
+which marks the pages clean and lets a second sync of them succeed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,15 @@ WAYS = ("EIO", "ENOSPC", "EINTR", "short")
 
 
 class Failure(NamedTuple):
-    """The ``nth`` call (from 1) of one method fails in this way: a name of ``errno``, or "short"."""
+    """The ``nth`` call (from 1) of one method fails in this way: a name of ``errno``, or "short".
+
+    With ``again`` also the one that comes so many calls later.
+    """
 
     call: str
     nth: int
     way: str
+    again: int = 0
 
 
 class FailingDisk(SimulatedDisk):
@@ -81,7 +85,8 @@ class FailingDisk(SimulatedDisk):
     def _strikes(self, call: str) -> bool:
         with self._lock:
             self.calls[call] += 1
-            struck = (call, self.calls[call]) == self.failure[:2]
+            first = self.failure.nth
+            struck = call == self.failure.call and self.calls[call] in (first, first + self.failure.again)
             self.happened |= struck
             return struck
 

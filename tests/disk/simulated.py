@@ -48,7 +48,7 @@ class Sync(NamedTuple):
 
 
 class LoseSync(NamedTuple):
-    """A sync that failed: what was written since the last one is never going to be safe."""
+    """A sync that failed: what it has not put on the disk of what was written since the last one never gets there."""
 
     node: Node
 

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from holdfast.errors import BackendError, QueueFull
-from tests.disk.courses import Course
+from tests.disk.courses import Course, check_repeat
 from tests.disk.crashes import Platter
 from tests.disk.failing import CALLS, WAYS, FailingDisk, Failure
 from tests.disk.history import Acked, Dropping, Flushed, Offered, Settled, body, judge, told
@@ -18,7 +18,7 @@ from tests.disk.simulated import Note, SimulatedDisk
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MODES = ("always", "always", "interval", "os")
-"""How each life is synced. Every other one ends with the failure, and the process with it."""
+"""How each life is synced at first; then as the next one is. Every other one dies of the failure."""
 LIVES = len(MODES)
 IMAGES = 2
 """Disks looked at that a power cut may leave."""
@@ -45,9 +45,9 @@ def kept(failure, seed):
     """Live a life in which one call fails; return whether it came to that."""
     disk = FailingDisk(failure, REMAINS)
     start, nodes = disk.image(), dict(disk.names)
-    course = Course(disk, random.Random(seed), "q", sync=MODES[seed])
+    course = Course(disk, random.Random(seed), "q")
     try:
-        live(course, dies=(seed + failure.nth) % 2 == 0)
+        live(course, MODES[seed:] + MODES[:seed], dies=(seed + failure.nth) % 2 == 0)
     except (BackendError, QueueFull) as error:
         course.errors.append(error)
     disk.abandon()
@@ -68,6 +68,7 @@ def reopened(disk, facts, where, *, power):
     left = found(disk)
     wrong = judge(told([*KNOWN, *facts], power=power), left)
     assert wrong == [], (where, wrong)
+    check_repeat(partition, facts, where)
     disk.note(Settled(tuple(left.messages)))
     last = (body("last", 0),)
     disk.note(Offered(last))
@@ -89,16 +90,18 @@ def facts_of(disk):
     return [step.fact for step in disk.trace if isinstance(step, Note)]
 
 
-def live(course, *, dies):
+def live(course, modes, *, dies):
     """Do each thing a partition can do, and read; what failed is done again, an append with other messages.
 
     Who ``dies`` does nothing again.
     """
-    for _ in range(2):
-        open_again(course, dies)
+    for mode in modes[:2]:
+        open_again(course, mode, dies)
         for size in (0, 10, 6000):
             append_again(course, size, dies)
+        produce_again(course, dies)
         course.partition.roll()
+        produce_again(course, dies)
         append_again(course, 100, dies)
         course.partition.flush()
         course.found()
@@ -109,21 +112,29 @@ def live(course, *, dies):
         course.disk.note(Flushed())
 
 
-def open_again(course, dies):
+def open_again(course, mode, dies):
     try:
-        course.open()
+        course.open(sync=mode)
     except (BackendError, QueueFull) as error:
         course.errors.append(error)
         assert course.disk.descriptors == 0, "a partition that cannot be opened leaves files open"
         if dies:
             raise
-        course.open()
+        course.open(sync=mode)
 
 
 def append_again(course, size, dies):
+    again(course, lambda: course.append(course.writer.bodies(size=size)), dies)
+
+
+def produce_again(course, dies):
+    again(course, course.produce, dies)
+
+
+def again(course, act, dies):
     for _ in range(2):
         before = len(course.errors)
-        course.append(course.writer.bodies(size=size))
+        act()
         if len(course.errors) == before:
             return
         if dies:

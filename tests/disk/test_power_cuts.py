@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.errors import BackendError
 from holdfast.message import Level
-from tests.disk.courses import Course
+from tests.disk.courses import Course, check_repeat
 from tests.disk.crashes import crashes
 from tests.disk.failing import FailingDisk, Failure
 from tests.disk.history import Acked, Flushed, Offered, Settled, judge, told
@@ -44,8 +44,8 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_instant(cases, record
 
 
 def lived(draw):
-    """Return the trace of a random life, in which a sync may fail, and the disk it began with."""
-    disk = FailingDisk(Failure("sync", draw.randint(1, FAILING), "EIO"))
+    """Return the trace of a random life, in which two syncs may fail, and the disk it began with."""
+    disk = FailingDisk(Failure("sync", draw.randint(1, FAILING), "EIO", again=draw.randint(0, FAILING)))
     start = disk.image()
     course = Course(disk, draw)
     course.open_again()
@@ -100,7 +100,8 @@ def recovered(disk, facts, draw, where):
 
 
 def goes_on(disk, partition, facts, draw, where):
-    """Append, close, and judge what is there then."""
+    """Append, repeat what a producer appended last, close, and judge what is there then."""
+    check_repeat(partition, facts, where)
     bodies = Writer(f"after-{len(facts)}", draw).bodies()
     disk.note(Offered(bodies))
     placed = partition.append(columns(bodies))

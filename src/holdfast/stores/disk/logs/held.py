@@ -79,7 +79,7 @@ def take(reading: Reading, number: int, holder: str) -> Held | None:
             place = safe_place(store.report, group, number, found, end)
             now = store.clock.wall()
             version = max(found.newest.version + 1, now)  # above those of an earlier group of this name
-            place = msgspec.structs.replace(place, version=version, time=now, begun=place.begun or version)
+            place = msgspec.structs.replace(place, version=version, time=now, begun=place.begun or group.begun())
             written = file.write(found, place)
             file.put_owner(holder)
     except BaseException:
@@ -99,8 +99,8 @@ def safe_place(report: Callable[[str], None], group: GroupDirectory, number: int
         report(f"{name}: an offset slot is damaged; the group goes on from the other, at {place.next}")
     if place.next > end:
         report(f"{name}: its offset {place.next} is beyond the end of the log, and was set back to {end}")
-        return msgspec.structs.replace(place, next=end, finished=(), begun=place.begun + 1)
+        return msgspec.structs.replace(place, next=end, finished=(), begun=place.begun and place.begun + 1)
     if place.finished and place.finished[-1] >= end:
         finished = tuple(at for at in place.finished if at < end)
-        return msgspec.structs.replace(place, finished=finished, begun=place.begun + 1)
+        return msgspec.structs.replace(place, finished=finished, begun=place.begun and place.begun + 1)
     return place

@@ -13,7 +13,9 @@ from holdfast.logged import Columns, Producer
 from holdfast.stores.disk.files import Buffer, Files
 from holdfast.stores.disk.format import HEADER
 from tests.disk.conftest import Disk
-from tests.disk.partitions import reboot
+from tests.disk.crashes import Platter
+from tests.disk.partitions import ByHand, opened, reboot, rebooted
+from tests.disk.simulated import SimulatedDisk
 from tests.disk.test_failures import FaultyFiles, failing
 
 A, B, C = (Producer(7, 0, sequence) for sequence in range(3))
@@ -127,3 +129,20 @@ def test_what_is_taken_back_while_a_sync_fails_does_not_vouch_for_it(disk: Disk)
 
     assert old not in files.synced[before:], "a second sync may say that all is well"
     assert disk.bodies() == [b"a", b"d"]
+
+
+def test_producers_are_known_when_all_they_appended_was_dropped_and_then_the_power_was_cut() -> None:
+    disk = SimulatedDisk()
+    start = disk.image()
+    partition = opened(disk, upkeep=ByHand())
+    partition.append(Columns([b"a"]), A)
+    partition.roll()
+    partition.drop_until(1)
+    platter = Platter(start, {})
+    for step in disk.trace:
+        platter.follow(step)
+
+    again = opened(SimulatedDisk(rebooted(platter.safe())), epoch=2, upkeep=ByHand())
+
+    placed = again.append(Columns([b"a"]), A)
+    assert (placed.offset, placed.duplicate) == (0, True)

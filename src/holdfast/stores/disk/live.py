@@ -328,6 +328,8 @@ class Live:
     def drop_until(self, offset: int) -> tuple[int, int]:
         """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
         gone = [info for info in self._sealed if info.next <= offset]
+        if gone and self.segment.stable < self._fresh:  # what is remembered of producers may be nowhere else then
+            self.sync(self.place)
         kept = self._sealed[len(gone) :]
         if gone and (kept[0].base if kept else self.segment.header.base) > gone[-1].next:
             kept = [*self._stub(gone), *kept]

@@ -12,6 +12,7 @@ from holdfast.stores.disk.logs.catalogue import Catalogue
 from holdfast.stores.disk.logs.groups import GroupDirectory
 from holdfast.stores.disk.logs.offset_file import OffsetFile, Place, Slots
 from holdfast.stores.disk.logs.open_log import OpenLog
+from holdfast.stores.versions import version_at
 
 
 class Reading(NamedTuple):
@@ -78,7 +79,7 @@ def take(reading: Reading, number: int, holder: str) -> Held | None:
             end = log.ends(number).next  # asked for last: somebody may just have sought to what was just appended
             place = safe_place(store.report, group, number, found, end)
             now = store.clock.wall()
-            version = max(found.newest.version + 1, now)  # above those of an earlier group of this name
+            version = max(found.newest.version + 1, version_at(now))  # above those of an earlier group of this name
             place = msgspec.structs.replace(place, version=version, time=now, begun=place.begun or group.begun())
             written = file.write(found, place)
             file.put_owner(holder)

@@ -95,8 +95,8 @@ UPDATE holdfast_place SET member = NULL
  WHERE reading = ?1 AND member = ?2 AND partition IN (SELECT value FROM json_each(?3))
 
 -- name: take
--- Up to ?3 partitions that are nobody's become a member's, now (?4). So the versions of a group that is made again are
--- above those it had before.
+-- Up to ?3 partitions that are nobody's become a member's, with a version of this instant (?4). So the versions of a
+-- group that is made again are above those it had before.
 UPDATE holdfast_place SET member = ?2, version = max(version + 1, ?4)
  WHERE reading = ?1
    AND partition IN (

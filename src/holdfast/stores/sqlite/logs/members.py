@@ -17,6 +17,7 @@ from holdfast.stores.sqlite.logs.places import LogRow, Source
 from holdfast.stores.sqlite.orders import json_list
 from holdfast.stores.sqlite.statements import statements
 from holdfast.stores.sqlite.writer import Transaction
+from holdfast.stores.versions import version_at
 
 _SQL = statements("logs/groups.sql")
 _encode = msgspec.json.Encoder().encode
@@ -112,7 +113,7 @@ def share(tx: Transaction, member: Member, gone: Collection[int], busy: Collecti
     if surplus:
         tx.execute(_SQL["let_go"], (member.reading, member.number, json_list(surplus)))
     if lacking:
-        tx.execute(_SQL["take"], (member.reading, member.number, lacking, tx.now))
+        tx.execute(_SQL["take"], (member.reading, member.number, lacking, version_at(tx.now)))
     if dead or surplus or lacking or not was_registered:
         tx.execute(_SQL["change"], (member.reading,))
     return standing(tx, member) or found

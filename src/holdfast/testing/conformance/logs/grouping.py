@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.errors import LeaseLost, OffsetGone
-from holdfast.logged import Offset, Start
+from holdfast.logged import Chunk, Offset, Start
 from holdfast.testing.conformance.logs.cases import GROUP, LOG, OTHER, LogCases, bodies
 
 
@@ -275,6 +275,20 @@ class LogLeaseCases(LogCases):
         assert new.version > old[0].version
         with pytest.raises(LeaseLost):
             self.commit(second, old)
+
+    def test_a_version_is_none_of_an_earlier_group_of_this_very_instant(self) -> None:
+        """Also where the clock stands still between the two."""
+        self.append("a", "b")
+        olds: list[list[Chunk]] = []
+        for _ in range(4):
+            member = self.join()
+            new = self.poll(member)
+            for old in olds:
+                with pytest.raises(LeaseLost):
+                    self.commit(member, old)
+            olds.append(new)
+            self.logs.forget(LOG, GROUP)
+            member.leave()
 
 
 class LogFinishedCases(LogCases):

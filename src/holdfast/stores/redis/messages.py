@@ -93,9 +93,8 @@ def deliveries(queue: str, kinds: Sequence[str], reply: Sequence[Any]) -> tuple[
     """Return what a lease granted, in lanes of these kinds; and id and token of jobs whose body is gone."""
     leased, jobs, bodies = reply
     found, gone = list[Delivery](), list[tuple[str, int]]()
-    for (member, lane, token, attempts, priority, ready, sent, key, crashes, most, timeout), data in zip(
-        jobs, bodies, strict=True
-    ):
+    for job, data in zip(jobs, bodies, strict=True):
+        attempts, token, sent, key, crashes, most, timeout, priority, due, ready, member, lane = job
         if data is None:
             gone.append((member[16:].decode(), token))
             continue
@@ -110,13 +109,13 @@ def deliveries(queue: str, kinds: Sequence[str], reply: Sequence[Any]) -> tuple[
                 kinds[lane],
                 _decode_headers(headers) if headers else NO_HEADERS,
                 key and key.decode(),
-                priority,
+                int(priority) if priority else 0,
                 int(crashes) if crashes else 0,
                 int(most) if most else None,
                 float(timeout) if timeout else None,
                 int(sent),
                 leased,
-                ready,
+                int(ready or due or sent),
             )
         )
     return found, gone

@@ -7,8 +7,8 @@
 -- K:gone     holders that have ended, by when: none of them may come back
 -- ARGV[2] holder, [3] lease id, [4] at most so many, [5] "1" to introduce the holder, [6…] lanes
 -- Returns the time, the jobs and, in the same order, their bodies; or "unknown" (the queue), "who" (is this holder?),
--- "gone" (it has ended). A job is: member, lane by its place among the arguments from 0, token, attempts, priority,
--- ms of becoming ready, sent, key, crashes, most, timeout.
+-- "gone" (it has ended). A job is: attempts, token, sent, key, crashes, most, timeout, priority, due, ready, member, lane by
+-- its place among the arguments from 0.
 local AT_ONCE = 1000
 local holder, lease_id, limit, started = ARGV[2], ARGV[3], tonumber(ARGV[4]), whole(now)
 if call('EXISTS', K .. ':settings') == 0 then
@@ -32,22 +32,24 @@ if call('EXISTS', K .. ':paused') == 1 then
   return { now, {}, {} }
 end
 
--- Take up to `most` members from the lanes, best first: pairs of member and score, and the lane of each.
+-- Take up to `most` members from the lanes, best first; and of each the place of its lane among the arguments.
 local function taken_from_one(lane, most)
-  local pairs_, lanes = call('ZPOPMIN', K .. ':ready:' .. ARGV[lane], most), {}
-  for i = 1, #pairs_, 2 do lanes[i] = lane end
-  return pairs_, lanes
+  local key = K .. ':ready:' .. ARGV[lane]
+  local members, lanes = call('ZRANGE', key, 0, most - 1), {}
+  call('ZREMRANGEBYRANK', key, 0, #members - 1)
+  for i = 1, #members do lanes[i] = lane end
+  return members, lanes
 end
 
 -- The lanes are read side by side, each only as far as it contributes.
 local function taken_from_many(heads, most)
   local step = math.min(most, math.ceil(most / #heads) + 1)
-  local pairs_, lanes, gone = {}, {}, {}
+  local members, lanes, gone = {}, {}, {}
   for _, head in ipairs(heads) do
     head.at, head.base, gone[head.lane] = 1, 0, {}
     head.some = call('ZRANGE', K .. ':ready:' .. ARGV[head.lane], 0, step - 1, 'WITHSCORES')
   end
-  while #pairs_ < 2 * most do
+  while #members < most do
     local best
     for _, head in ipairs(heads) do
       local member = head.some[head.at]
@@ -62,21 +64,21 @@ local function taken_from_many(heads, most)
     if not best then
       break
     end
-    local n = #pairs_
-    pairs_[n + 1], pairs_[n + 2], lanes[n + 1] = best.some[best.at], best.score, best.lane
-    gone[best.lane][#gone[best.lane] + 1] = best.some[best.at]
+    local n, member = #members + 1, best.some[best.at]
+    members[n], lanes[n] = member, best.lane
+    gone[best.lane][#gone[best.lane] + 1] = member
     best.at = best.at + 2
     if best.at > #best.some and #best.some == 2 * step then
       best.base = best.base + step
       best.at, best.some = 1, call('ZRANGE', K .. ':ready:' .. ARGV[best.lane], best.base, best.base + step - 1, 'WITHSCORES')
     end
   end
-  for lane, members in pairs(gone) do
-    if #members > 0 then
-      call('ZREM', K .. ':ready:' .. ARGV[lane], unpack(members))
+  for lane, its in pairs(gone) do
+    if #its > 0 then
+      call('ZREM', K .. ':ready:' .. ARGV[lane], unpack(its))
     end
   end
-  return pairs_, lanes
+  return members, lanes
 end
 
 local function taken(most)
@@ -96,14 +98,14 @@ end
 
 local jobs, bodies, wanted, running, over = {}, {}, {}, {}, {}
 
-local function grant(places, lanes)
-  for i = 1, #places, 2 do
-    local member, score = places[i], tonumber(places[i + 1])
+local function grant(members, lanes)
+  for i, member in ipairs(members) do
     local id = string.sub(member, 17)
     local at = K .. ':job:' .. id
-    local f = call('HMGET', at, 'attempts', 'sent', 'key', 'crashes', 'most', 'timeout', 'expires', 'token')
-    local expires = f[7] and tonumber(f[7])
-    if not f[2] then
+    local f = call('HMGET', at, 'attempts', 'token', 'sent', 'key', 'crashes', 'most', 'timeout', 'priority', 'due', 'ready',
+      'expires')
+    local expires = f[11] and tonumber(f[11])
+    if not f[3] then
       call('ZREM', K .. ':jobs', member) -- somebody deleted the job's own key
     elseif expires and expires <= now then
       over[#over + 1] = id
@@ -111,24 +113,23 @@ local function grant(places, lanes)
       if expires then
         call('ZREM', K .. ':expiring', member)
       end
-      local attempts, token, ready = (f[1] or 0) + 1, (f[8] or 0) + 1, score % SPAN
-      call('HSET', at, 'state', 'running', 'token', token, 'attempts', attempts, 'holder', holder, 'lease', lease_id,
-        'started', started)
-      local n = #wanted
-      wanted[n + 1] = K .. ':body:' .. id
-      running[2 * n + 1], running[2 * n + 2] = number, member
-      jobs[n + 1] = { member, lanes[i] - 6, token, attempts, 100 - (score - ready) / SPAN, ready, f[2], f[3], f[4], f[5],
-        f[6] }
+      -- What was read is what is answered, but for what is new.
+      f[1], f[2], f[11], f[12] = (f[1] or 0) + 1, (f[2] or 0) + 1, member, lanes[i] - 6
+      call('HSET', at, 'state', 'running', 'token', f[2], 'attempts', f[1], 'holder', holder, 'lease', lease_id, 'started',
+        started)
+      local n = #wanted + 1
+      wanted[n], jobs[n] = K .. ':body:' .. id, f
+      running[2 * n - 1], running[2 * n] = number, member
     end
   end
 end
 
 while #wanted < limit do
-  local places, lanes = taken(math.min(limit - #wanted, AT_ONCE))
-  if #places == 0 then
+  local members, lanes = taken(math.min(limit - #wanted, AT_ONCE))
+  if #members == 0 then
     break
   end
-  grant(places, lanes)
+  grant(members, lanes)
   for _, id in ipairs(over) do -- what they held may stand in a lane now
     expire(load(id))
   end

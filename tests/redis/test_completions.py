@@ -1,6 +1,7 @@
 """Waiting for jobs on Redis and Valkey: over one connection, through whatever servers and clients do."""
 
 import asyncio
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -433,6 +434,88 @@ def test_a_failover_while_both_live_delays_and_never_hangs(redis_servers, open_o
     again_and_again(lambda: end(store) == 1)
 
     assert told.result(2 * PATIENCE) == ["job"]
+
+
+class Life:
+    """A watch, jobs that come and end, and what disturbs it; all by chance."""
+
+    def __init__(self, harness, seed):
+        self.harness, self.chance = harness, random.Random(seed)
+        self.store, self.others = harness.open(), harness.open()
+        self.watch, self.watches = self.store.watch(), f"{harness.place.prefix}{KEYS}:watch"
+        self.watched, self.ended, self.told = set(), set(), []
+
+    def sends(self):
+        job_ids = [f"{len(self.watched)}-{number}" for number in range(self.chance.choice([1, 5, 1200]))]
+        send(self.others, *job_ids)
+        self.watch.add(QUEUE, job_ids)
+        self.watched.update(job_ids)
+
+    def ends(self):
+        self.others.beat(HOLDER)
+        limit = self.chance.choice([1, 3, 700])
+        deliveries = self.others.lease(QUEUE, HOLDER.id, "ending", limit=limit, kinds=("",), max_format=1)
+        self.ended.update(delivery.id for delivery in deliveries)
+        self.others.settle([Ack(delivery.receipt) for delivery in deliveries])
+
+    def discards(self):
+        waited_for = sorted(self.watched - set(self.told))
+        gone = set(self.chance.sample(waited_for, min(3, len(waited_for))))
+        self.watch.discard(QUEUE, gone)
+        self.watched -= gone
+
+    def is_cut(self):
+        self.harness.cut(self.store)
+
+    def is_collected(self):
+        self.harness.elapse(watched.TTL + 1)
+        while self.others.tidy().more:
+            pass
+
+    def is_half_forgotten(self):
+        for key in self.harness.place.ask("KEYS", f"{self.watches}ing:*"):
+            for job_id in self.harness.place.ask("SRANDMEMBER", key, 2):
+                self.harness.place.ask("SREM", key, job_id)
+                self.harness.place.ask("HDEL", f"{self.watches}ed", job_id)
+
+    def is_told_nothing(self):
+        for key in self.harness.place.ask("KEYS", f"{self.watches}:*"):
+            self.harness.place.ask("DEL", key)
+
+    def is_forgotten(self):
+        for key in self.harness.place.ask("KEYS", f"{self.watches}*"):
+            self.harness.place.ask("DEL", key)
+
+    def waits(self):
+        try:
+            self.told += [job_id for _, job_id in self.watch.wait(0.005)]
+        except BackendError as error:
+            if not error.retryable:
+                raise
+        assert self.ended.issuperset(self.told)
+
+    def turn(self):
+        usual = [self.sends, self.ends, self.discards, self.waits, self.waits]
+        rare = [self.is_cut, self.is_collected, self.is_half_forgotten, self.is_told_nothing, self.is_forgotten]
+        self.chance.choice(usual * 3 + rare)()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_each_job_is_told_once(harness, seed, monkeypatch):
+    monkeypatch.setattr(watched, "BEAT", 0.01)
+    monkeypatch.setattr(watched, "LOOK_EVERY", 0.1)
+    life = Life(harness, seed)
+
+    for _ in range(150):
+        life.turn()
+    while end(life.others, 1000):
+        pass
+    life.ended = life.watched | life.ended
+    until(lambda: life.waits() or life.watched <= set(life.told), "all are told")
+
+    assert len(life.told) == len(set(life.told))
+    life.watch.close()
+    assert left(harness.place) == []
 
 
 # -- clusters -----------------------------------------------------------------------------------------------------

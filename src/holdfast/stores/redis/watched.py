@@ -120,7 +120,7 @@ class Watched:
             return Step(_FOLLOW, (self._watch, _TTL_MS, *numbers), self._followed, _nothing)
         if self._known and now >= self._look_at and not self._looking:
             self._looking, self._look_began = list(self._known), now
-            self._look_at = float("inf")
+            self._look_at = now + LOOK_EVERY
         if self._looking:
             some, self._looking = self._looking[:BATCH], self._looking[BATCH:]
             return Step(_OVER, tuple(some), self._looked, _nothing)

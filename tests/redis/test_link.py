@@ -301,9 +301,12 @@ def test_a_slot_that_is_moved_is_followed(redis_servers, link_to):
     cluster.begin_move(slot, target)
     assert link.run(SET, key, "staying") == [b"{a}", b"staying"]
     cluster.move_keys(slot, target)
-    assert link.run(SET, key, "asked") == [b"{a}", b"asked"]
+    with pytest.raises(BackendError, match="being moved") as half:
+        link.run(SET, key, "asked")
+    assert link.call(key, ("GET", key)) == [b"staying"], "a command of one key is whole wherever it is"
     cluster.end_move(slot, target)
 
+    assert (half.value.retryable, half.value.outcome_unknown) == (True, False)
     assert link.run(SET, key, "moved") == [b"{a}", b"moved"]
     assert target.ask("GET", key) == "moved"
 

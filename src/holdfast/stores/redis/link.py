@@ -2,6 +2,9 @@
 
 Nothing is ever repeated here. A redirection of a cluster, and a script that a server does not know, were not carried
 out: those are sent on, and with their text. Who calls again after an error decides that himself.
+
+While a slot is moved to another server some of its keys are here, some there, and a script would find half of a queue.
+No key has the name that scripts are given as theirs, so their old server answers ASK all that time; that is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from holdfast.stores.redis.topology import Topology, topology
 Call = tuple[Script, str, Sequence[Arg]]
 _IDLE = 16
 _REDIRECTS = 5
-_ELSEWHERE = frozenset({"MOVED", "ASK"})
 _STALE = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING"})
 
 
@@ -88,7 +90,7 @@ class Link:
     def _settled(self, reply: Any, call: Call, address: Address, *, durable: bool) -> Any:
         if not isinstance(reply, Reply):
             return reply
-        if reply.code not in {*_ELSEWHERE, "NOSCRIPT"}:
+        if reply.code not in {"MOVED", "NOSCRIPT"}:
             return mapped(reply, str(address))
         script, key, args = call
         try:
@@ -107,7 +109,7 @@ class Link:
             found = self._exchange(address, [commands[number] for number in pending], durable=durable, asking=asking)
             for number, reply in zip(pending, found, strict=True):
                 replies[number] = reply
-            pending = [number for number in pending if _is_elsewhere(replies[number])]
+            pending = [number for number in pending if _is_sent_on(commands[number], replies[number])]
             if not pending:
                 break
             code, _, owner = str(replies[pending[0]]).split(" ")[:3]
@@ -248,13 +250,19 @@ class Link:
             connection.close()
 
 
-def _is_elsewhere(reply: Any) -> bool:
-    return isinstance(reply, Reply) and reply.code in _ELSEWHERE
+def _is_sent_on(command: Command, reply: Any) -> bool:
+    """Tell whether a command is to be sent where the reply says; of what is being moved, no script is."""
+    if not isinstance(reply, Reply):
+        return False
+    return reply.code == "MOVED" or (reply.code == "ASK" and command[0] not in _BY)
+
+
+_BY = "EVALSHA", "EVAL"
 
 
 def _by_hash(script: Script, key: str, args: Sequence[Arg]) -> Command:
-    return ("EVALSHA", script.sha, 1, key, *args)
+    return (_BY[0], script.sha, 1, key, *args)
 
 
 def _by_text(script: Script, key: str, args: Sequence[Arg]) -> Command:
-    return ("EVAL", script.text, 1, key, *args)
+    return (_BY[1], script.text, 1, key, *args)

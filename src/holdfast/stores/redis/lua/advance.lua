@@ -5,7 +5,10 @@
 local function expire_over(limit)
   local over = call('ZRANGEBYSCORE', K .. ':expiring', '-inf', now, 'LIMIT', 0, limit)
   for _, member in ipairs(over) do
-    expire(load(string.sub(member, 17)))
+    local job = job_of(member, ':expiring')
+    if job then
+      expire(job)
+    end
   end
   return #over
 end
@@ -15,13 +18,17 @@ local function advance(limit)
   local expired = expire_over(limit)
   local due = call('ZRANGEBYSCORE', K .. ':scheduled', '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
   for i = 1, #due, 2 do
-    local member = due[i]
+    local member, ready = due[i], tonumber(due[i + 1])
     local at = K .. ':job:' .. string.sub(member, 17)
-    call('ZREM', K .. ':scheduled', member)
-    call('HDEL', at, 'ready')
-    call('HSET', at, 'state', 'ready')
     local its = call('HMGET', at, 'lane', 'priority', 'key')
-    enter({ member = member, lane = its[1], priority = tonumber(its[2]) or 0, key = its[3], ready = tonumber(due[i + 1]) })
+    call('ZREM', K .. ':scheduled', member)
+    if its[1] then
+      call('HDEL', at, 'ready')
+      call('HSET', at, 'state', 'ready')
+      enter({ member = member, lane = its[1], priority = tonumber(its[2]) or 0, key = its[3], ready = ready })
+    else
+      call('ZREM', K .. ':jobs', member) -- somebody deleted the job's own key
+    end
   end
   return expired, #due / 2
 end

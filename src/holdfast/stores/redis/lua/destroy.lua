@@ -7,7 +7,7 @@ begin()
 local most = tonumber(ARGV[2])
 local members = call('ZRANGE', K .. ':jobs', 0, most - 1)
 for _, member in ipairs(members) do
-  local job = load(string.sub(member, 17))
+  local job = job_of(member, ':jobs')
   if job and job.state == 'running' then
     call('ZREM', K .. ':running', member)
     call('SREM', K .. ':cancelling', job.id)
@@ -23,6 +23,9 @@ if #members == most then
 end
 for _, lane in ipairs(call('SMEMBERS', K .. ':lanes')) do
   call('DEL', K .. ':ready:' .. lane, K .. ':wake:' .. lane)
+end
+for _, key in ipairs(call('HKEYS', K .. ':keys')) do
+  call('DEL', K .. ':line:' .. key) -- there are some only where jobs' own keys were deleted
 end
 for _, name in ipairs(call('ZRANGE', K .. ':schedules', 0, -1)) do
   call('DEL', K .. ':schedule:' .. name, K .. ':ticks:' .. name, K .. ':open:' .. name)

@@ -33,6 +33,21 @@ local function load(id)
   }
 end
 
+-- Return the job that a member of a set stands for. Where there is none somebody deleted its key, or the server evicted
+-- it: then the member goes, so that nobody comes to it again.
+local function job_of(member, what)
+  local job = load(string.sub(member, 17))
+  if job and job.member == member then
+    return job
+  end
+  call('ZREM', K .. what, member)
+  call('ZREM', K .. ':jobs', member)
+  if not job then
+    call('DEL', K .. ':body:' .. string.sub(member, 17), K .. ':runs:' .. string.sub(member, 17))
+  end
+  return nil
+end
+
 -- The rules of machine/orders.py: only heads of keys stand in lanes.
 
 local function mark(lane)
@@ -45,6 +60,30 @@ end
 local function stand(member, lane, priority, ready)
   call('ZADD', K .. ':ready:' .. lane, (100 - priority) * SPAN + ready, member)
   mark(lane)
+end
+
+-- Take a job out of the line of its key; if it was the head, the next stands in its lane at once.
+local function leave(job)
+  if not job.key then
+    return
+  end
+  local line = K .. ':line:' .. job.key
+  if call('HGET', K .. ':keys', job.key) ~= job.member then
+    call('ZREM', line, job.member)
+    return
+  end
+  local following, its
+  repeat -- one whose own key is gone is passed over
+    following = call('ZPOPMIN', line)[1]
+    its = following
+      and call('HMGET', K .. ':job:' .. string.sub(following, 17), 'lane', 'priority', 'ready', 'due', 'sent')
+  until not following or its[1]
+  if not following then
+    call('HDEL', K .. ':keys', job.key)
+    return
+  end
+  call('HSET', K .. ':keys', job.key, following)
+  stand(following, its[1], its[2] or 0, tonumber(its[3] or its[4] or its[5]))
 end
 
 local function enter(job)
@@ -61,6 +100,10 @@ local function enter(job)
   end
   -- A head that was leased once has joined at 0, so that nobody ever comes before it.
   local its = call('HMGET', K .. ':job:' .. string.sub(head, 17), 'started', 'ready', 'due', 'sent', 'lane')
+  if not its[4] then -- the head's own key is gone
+    leave({ key = job.key, member = head })
+    return enter(job)
+  end
   local joined = its[1] and 0 or tonumber(its[2] or its[3] or its[4])
   if job.ready < joined or (job.ready == joined and job.member < head) then
     call('ZREM', K .. ':ready:' .. its[5], head)
@@ -70,26 +113,6 @@ local function enter(job)
   else
     call('ZADD', line, job.ready, job.member)
   end
-end
-
--- Take a job out of the line of its key; if it was the head, the next stands in its lane at once.
-local function leave(job)
-  if not job.key then
-    return
-  end
-  local line = K .. ':line:' .. job.key
-  if call('HGET', K .. ':keys', job.key) ~= job.member then
-    call('ZREM', line, job.member)
-    return
-  end
-  local following = call('ZPOPMIN', line)[1]
-  if not following then
-    call('HDEL', K .. ':keys', job.key)
-    return
-  end
-  call('HSET', K .. ':keys', job.key, following)
-  local its = call('HMGET', K .. ':job:' .. string.sub(following, 17), 'lane', 'priority', 'ready', 'due', 'sent')
-  stand(following, its[1], its[2] or 0, tonumber(its[3] or its[4] or its[5]))
 end
 
 -- Somebody waits until the first of these instants; an earlier one must be told.

@@ -21,9 +21,11 @@ for a = 5, #ARGV do
 end
 local members = call('ZRANGEBYSCORE', K .. ':running', number, number)
 for _, member in ipairs(members) do
-  local job = load(string.sub(member, 17))
-  local crashed = charged[job.token .. ' ' .. job.id]
-  if crashed or ARGV[4] == 'unknown' then
+  local job = job_of(member, ':running')
+  local crashed = job and charged[job.token .. ' ' .. job.id]
+  if not job then
+    call('SREM', K .. ':cancelling', string.sub(member, 17))
+  elseif crashed or ARGV[4] == 'unknown' then
     put_charged(job, reason, crashed)
   else
     job.attempts = job.attempts - 1

@@ -16,10 +16,12 @@ local most = math.max(expired, due)
 -- Results that are kept no longer go first; their jobs are then kept as any other.
 local lapsed = call('ZRANGEBYSCORE', K .. ':kept', '-inf', now, 'LIMIT', 0, limit)
 for _, member in ipairs(lapsed) do
-  local at = K .. ':job:' .. string.sub(member, 17)
-  call('ZREM', K .. ':kept', member)
-  call('HDEL', at, 'result', 'keep')
-  call('ZADD', K .. ':done', call('HGET', at, 'ended'), member)
+  local job = job_of(member, ':kept')
+  if job then
+    call('ZREM', K .. ':kept', member)
+    call('HDEL', job.at, 'result', 'keep')
+    call('ZADD', K .. ':done', call('HGET', job.at, 'ended'), member)
+  end
 end
 
 -- Drop the jobs of one state that are too old or too many.
@@ -31,7 +33,10 @@ local function drop(state, keep_for, keep_most)
     gone = call('ZRANGE', key, 0, surplus - 1)
   end
   for _, member in ipairs(gone) do
-    erase(load(string.sub(member, 17)))
+    local job = job_of(member, ':' .. state)
+    if job then
+      erase(job)
+    end
   end
   most = math.max(most, #gone)
   return #gone

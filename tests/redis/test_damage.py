@@ -1,0 +1,119 @@
+"""What others did to the keys of a queue, or an eviction policy: what is left goes on."""
+
+import pytest
+
+from holdfast.capabilities import JobFilter
+from holdfast.config import QueueSettings
+from holdfast.delivery import Ack, HolderInfo, State
+from holdfast.message import Message
+from tests.redis.harness import RedisHarness
+
+QUEUE, WORKER = "work", "worker#1"
+
+
+@pytest.fixture
+def harness(tmp_path, redis_place):
+    with RedisHarness(redis_place, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture
+def store(harness):
+    store = harness.open()
+    store.beat(HolderInfo(id=WORKER, ttl=30, queues=(QUEUE,), kinds=("",)))
+    return store
+
+
+@pytest.fixture
+def delete(harness):
+    """Deletes one of the keys of the queue."""
+
+    def delete(what):
+        assert harness.place.ask("DEL", f"{harness.place.prefix}queue:{{{QUEUE}}}:{what}") == 1
+
+    return delete
+
+
+def send(store, *ids, **options):
+    store.send(QUEUE, [Message(id=one, body=b"x", **options) for one in ids])
+
+
+def lease(store, limit=10):
+    return store.lease(QUEUE, WORKER, "lease", limit=limit, kinds=("",), max_format=1)
+
+
+def test_a_waiting_job_that_is_gone_is_passed_over(store, delete):
+    send(store, "a", "b")
+    delete("job:a")
+
+    assert [one.id for one in lease(store)] == ["b"]
+    assert (store.stats(QUEUE).ready, store.stats(QUEUE).running) == (0, 1)
+
+
+@pytest.mark.parametrize("options", [{"delay": 5}, {"expires_in": 5}])
+def test_time_passes_over_a_job_that_is_gone(harness, store, delete, options):
+    send(store, "a", "b", **options)
+    delete("job:a")
+    harness.elapse(5)
+
+    store.tidy()
+
+    assert [job.id for job in store.browse(QUEUE, JobFilter()).jobs] == ["b"]
+    assert store.stats(QUEUE).scheduled == 0
+
+
+def test_a_running_job_that_is_gone_is_lost_and_leaves_no_trace(store, delete):
+    send(store, "a")
+    [delivery] = lease(store)
+    delete("job:a")
+
+    assert store.settle([Ack(delivery.receipt)]) == [delivery.receipt]
+    store.retire(WORKER, "died")
+    assert store.stats(QUEUE).running == 0
+
+
+def test_a_key_goes_on_whose_head_is_gone(store, delete):
+    send(store, "a", "b", key="k")
+    delete("job:a")
+    lease(store)
+
+    send(store, "c", key="k")
+
+    [b] = lease(store)
+    assert b.id == "b"
+    assert store.settle([Ack(b.receipt)]) == []
+    assert [one.id for one in lease(store)] == ["c"]
+
+
+def test_an_ended_job_that_is_gone_is_dropped(harness, store, delete):
+    store.declare(QUEUE, QueueSettings(done_for=0))
+    send(store, "a", "b")
+    store.settle([Ack(one.receipt, b"r", keep) for one, keep in zip(lease(store), (10.0, 0.0), strict=True)])
+    delete("job:a")
+    delete("job:b")
+    harness.elapse(11)
+
+    store.tidy()
+
+    assert store.stats(QUEUE).done == 0
+
+
+def test_a_job_without_its_body_is_buried(store, delete):
+    send(store, "a", "b")
+    delete("body:a")
+
+    assert [one.id for one in lease(store)] == ["b"]
+    job = store.get(QUEUE, "a")
+    assert (job.state, job.reason, job.body) == (State.DEAD, "its body is gone from the server", b"")
+
+
+def test_a_queue_with_jobs_that_are_gone_can_be_destroyed(harness, store, delete):
+    send(store, "a", "b", "c", key="k")
+    delete("job:b")
+
+    store.destroy(QUEUE)
+
+    assert harness.place.ask("KEYS", f"{harness.place.prefix}*queue*") in (
+        [],
+        [f"{harness.place.prefix}{{store}}:queues"],
+    )

@@ -47,7 +47,7 @@ def test_a_queue_is_away_while_it_is_moved_and_whole_afterwards(cluster, store):
         lambda: store.settle([Ack(delivery.receipt)]),
         lambda: store.stats(QUEUE),
         lambda: store.wait([QUEUE], [""], 0.01),
-        lambda: store.tidy(),
+        store.tidy,
     ]
 
     cluster.begin_move(slot, target)

@@ -35,15 +35,24 @@ def test_what_the_tests_of_gofastrs_scheduler_pin_is_answered() -> None:
     assert {verdict for _, verdict in rows} <= VERDICTS
 
 
-def test_every_fault_of_infini_is_answered_by_a_test_that_exists() -> None:
-    text = (ROOT / "docs/explanation/from-infini.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| I-W(\d+) \| [^|]+ \| \*\*([a-z ]+)\*\* \| (.*) \|$", text, re.MULTILINE)
-    assert [int(number) for number, _, _ in rows] == list(range(1, 31))
+@pytest.mark.parametrize(
+    ("page", "letter", "faults"),
+    [
+        ("from-infini.md", "I", range(1, 31)),
+        ("from-gofastr.md", "G", range(9, 12)),
+        ("from-streamfleet.md", "S", range(1, 16)),
+        ("from-core-queue.md", "C", range(1, 16)),
+    ],
+)
+def test_every_fault_is_answered_by_a_test_that_exists(page: str, letter: str, faults: range) -> None:
+    text = (ROOT / "docs/explanation" / page).read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| {letter}-W(\d+) \| [^|]+ \| \*\*([a-z ]+)\*\* \| (.*) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _, _ in rows] == list(faults)
     assert {verdict for _, verdict, _ in rows} <= {"not here", "bounded", "planned", "left out"}
     for number, verdict, said in rows:
         named = set(re.findall(r"`(test_\w+)`", said))
-        assert named or verdict in {"planned", "left out"}, f"I-W{number} names no test"
-        assert named <= _tests(), f"I-W{number}: {sorted(named - _tests())}"
+        assert named or verdict in {"planned", "left out"}, f"{letter}-W{number} names no test"
+        assert named <= _tests(), f"{letter}-W{number}: {sorted(named - _tests())}"
 
 
 @cache

@@ -3,7 +3,6 @@
 import pytest
 
 from holdfast.testing import conformance
-from tests.redis import test_logs
 from tests.redis.harness import RedisHarness
 
 
@@ -234,20 +233,11 @@ class TestWatch(conformance.WatchCases): ...
 class TestDurablePowers(conformance.DurablePowersCases): ...
 
 
-class TestExamineLog(conformance.ExamineLogCases): ...
-
-
-class TestLogsOfStore(conformance.LogsOfStoreCases): ...
-
-
 class TestHandlePowers(conformance.HandlePowersCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
-    modules = globals(), vars(test_logs)
-    tests = [value for module in modules for name, value in module.items() if "Test" in name]
-
-    conformance.check_inheritance(harness.open(), tests)
+    conformance.check_inheritance(harness.open(), [value for name, value in globals().items() if "Test" in name])
 
 
 class TestExamine(conformance.ExamineCases): ...

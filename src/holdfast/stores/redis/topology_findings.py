@@ -17,10 +17,7 @@ from holdfast.stores.redis.server_findings import ATOMIC_MOVES_SINCE
 SLOTS = 16_384
 PING_PERIOD_MS = 1_000
 """How often Sentinels as shipped ping."""
-RESHARDING = (
-    "stop workers and senders while slots move: scripts use keys that they do not declare, and half of a queue's keys "
-    "may have gone already"
-)
+RESHARDING = "a queue is away while its slot moves, all workers while that of the store does"
 
 
 def sentinel_findings(options: Options) -> Iterator[Finding]:
@@ -137,10 +134,10 @@ def _moves(link: Link, server: Server) -> Iterator[Finding]:
     moving = [word for word in own[8:] if word.startswith("[")]
     if moving:
         yield Finding(
-            "error", f"{server.address} is moving {len(moving)} slots key by key",
-            "calls for queues in them fail, or find half of their keys", RESHARDING,
+            "warn", f"{server.address} is moving {len(moving)} slots key by key", RESHARDING,
+            "let it end soon (redis-cli --cluster check tells of moves that stopped half-way)",
         )  # fmt: skip
     elif server.product == "Valkey" and server.version >= ATOMIC_MOVES_SINCE:
         yield Finding("ok", f"{server.address} moves slots as a whole (CLUSTER MIGRATESLOTS), also under load")
     else:
-        yield Finding("ok", f"{server.address} moves no slots; when it is to, {RESHARDING}")
+        yield Finding("ok", f"{server.address} moves no slots; {RESHARDING}")

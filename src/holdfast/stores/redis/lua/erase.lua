@@ -4,6 +4,16 @@
 -- K:token      the highest token of any job that was removed: see messages.lua
 local highest = tonumber(call('GET', K .. ':token') or 0)
 
+local ERASED_AT_ONCE = 1000 -- Lua unpacks no more than 8 000 values
+
+local function raise(token)
+  token = tonumber(token) or 0
+  if token > highest then
+    highest = token
+    call('SET', K .. ':token', token)
+  end
+end
+
 -- Remove a job that does not run.
 local function erase(job)
   local ended = call('HGET', job.at, 'ended')
@@ -25,9 +35,32 @@ local function erase(job)
     leave_slot(job)
   end
   call('ZADD', K .. ':forgotten', ended or now, job.id)
-  local token = tonumber(job.token) or 0
-  if token > highest then
-    highest = token
-    call('SET', K .. ':token', token)
+  raise(job.token)
+end
+
+-- Remove the first `number` jobs of a state that is an end, a few commands for all of them.
+local function erase_first(state, number)
+  local places = call('ZRANGE', K .. ':' .. state, 0, number - 1, 'WITHSCORES')
+  for first = 1, #places, 2 * ERASED_AT_ONCE do
+    local members, keys, forgotten, slots = {}, {}, {}, {}
+    for i = first, math.min(first + 2 * ERASED_AT_ONCE, #places + 1) - 1, 2 do
+      local member, id = places[i], string.sub(places[i], 17)
+      local n, at = #members + 1, K .. ':job:' .. id
+      local its = call('HMGET', at, 'token', 'slot')
+      members[n] = member
+      keys[3 * n - 2], keys[3 * n - 1], keys[3 * n] = at, K .. ':body:' .. id, K .. ':runs:' .. id
+      forgotten[2 * n - 1], forgotten[2 * n] = places[i + 1], id
+      raise(its[1])
+      if its[2] then
+        slots[#slots + 1] = { member = member, slot = its[2] }
+      end
+    end
+    call('ZREM', K .. ':' .. state, unpack(members))
+    call('ZREM', K .. ':jobs', unpack(members))
+    call('DEL', unpack(keys))
+    call('ZADD', K .. ':forgotten', unpack(forgotten))
+    for _, job in ipairs(slots) do
+      leave_slot(job)
+    end
   end
 end

@@ -24,31 +24,25 @@ for _, member in ipairs(lapsed) do
   end
 end
 
--- Drop the jobs of one state that are too old or too many.
+-- Drop the jobs of one state that are too old or too many, which are its first.
 local function drop(state, keep_for, keep_most)
   local key = K .. ':' .. state
-  local gone = call('ZRANGEBYSCORE', key, '-inf', now - keep_for, 'LIMIT', 0, limit)
-  local surplus = math.min(limit, call('ZCARD', key) - keep_most)
-  if surplus > #gone then -- they are the first of the same order
-    gone = call('ZRANGE', key, 0, surplus - 1)
+  local old = call('ZCOUNT', key, '-inf', now - keep_for)
+  local gone = math.min(limit, math.max(old, call('ZCARD', key) - keep_most))
+  if gone > 0 then
+    erase_first(state, gone)
+    most = math.max(most, gone)
   end
-  for _, member in ipairs(gone) do
-    local job = job_of(member, ':' .. state)
-    if job then
-      erase(job)
-    end
-  end
-  most = math.max(most, #gone)
-  return #gone
+  return gone
 end
 
 local dead = drop('dead', set[3], set[4])
 local dropped = dead + drop('done', set[1], set[2]) + drop('cancelled', set[1], set[2]) + drop('expired', set[1], set[2])
 
 -- Ids are remembered no longer, slots of removed jobs are left, holders that ended an hour ago are forgotten.
-local ids = call('ZRANGEBYSCORE', K .. ':forgotten', '-inf', now - set[5], 'LIMIT', 0, limit)
-for _, id in ipairs(ids) do
-  call('ZREM', K .. ':forgotten', id)
+local ids = math.min(limit, call('ZCOUNT', K .. ':forgotten', '-inf', now - set[5]))
+if ids > 0 then
+  call('ZREMRANGEBYRANK', K .. ':forgotten', 0, ids - 1)
 end
 local keys = call('ZRANGEBYSCORE', K .. ':left', '-inf', now, 'LIMIT', 0, limit)
 for _, key in ipairs(keys) do
@@ -77,4 +71,4 @@ for _, watch in ipairs(call('ZRANGEBYSCORE', K .. ':watchers', '-inf', boot, 'LI
 end
 
 tell()
-return { expired, due, dropped, dead, math.max(most, #lapsed, #ids, #keys, old, left), call('HKEYS', K .. ':holders') }
+return { expired, due, dropped, dead, math.max(most, #lapsed, ids, #keys, old, left), call('HKEYS', K .. ':holders') }

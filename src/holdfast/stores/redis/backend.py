@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from holdfast.clock import SYSTEM, Clock
 from holdfast.config import QueueSettings
@@ -22,7 +23,7 @@ from holdfast.stores.redis.options import Options
 from holdfast.stores.redis.places import Places
 from holdfast.stores.redis.schedules import KeptSchedules
 from holdfast.stores.redis.scripts import Script
-from holdfast.stores.redis.sends import Sending, is_refusal
+from holdfast.stores.redis.sends import UNDECLARED, UNSENT, Sending, is_refusal
 from holdfast.stores.redis.settles import Settling
 from holdfast.stores.redis.waits import Waits
 
@@ -63,11 +64,17 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, QueueBackend):
 
     def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
         sending = Sending(queue, messages, self.features.level, limited=limited)
-        reply = self._places.in_declared(queue, lambda: self._run(sending.script, queue, *sending.args))
-        while is_refusal(reply):
+        while is_refusal(reply := self._sent(queue, sending)):
             sending.check(reply, self._places.settings(queue))
-            reply = self._places.in_declared(queue, lambda: self._run(sending.script, queue, *sending.args))
         return sending.stored(reply)
+
+    def _sent(self, queue: str, sending: Sending) -> Any:
+        while (reply := self._run(sending.script, queue, *sending.args)) in UNSENT:
+            if reply == UNDECLARED:
+                self._places.declare(queue, QueueSettings(), "new")
+            else:
+                sending.take_every_case()
+        return reply
 
     def lease(
         self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int

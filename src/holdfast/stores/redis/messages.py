@@ -59,14 +59,20 @@ def groups(messages: Iterable[Message]) -> list[Arg]:
     return args
 
 
-def _common(message: Message) -> list[Arg]:
-    kept: list[Arg] = []
+def kept(message: Message) -> list[Arg]:
+    """Return the fields, and their values, that are kept as they are."""
+    fields: list[Arg] = []
     if message.max_attempts is not None:
-        kept += ["most", message.max_attempts]
+        fields += ["most", message.max_attempts]
     if message.timeout is not None:
-        kept += ["timeout", repr(message.timeout)]
+        fields += ["timeout", repr(message.timeout)]
     if message.unique is not None:
-        kept += ["unique", _encode(message.unique)]
+        fields += ["unique", _encode(message.unique)]
+    return fields
+
+
+def _common(message: Message) -> list[Arg]:
+    fields = kept(message)
     return [
         0,
         millis(message.delay),
@@ -76,8 +82,8 @@ def _common(message: Message) -> list[Arg]:
         "" if message.expires_in is None else millis(message.expires_in),
         message.key or "",
         *_slot(message.unique),
-        len(kept),
-        *kept,
+        len(fields),
+        *fields,
     ]
 
 

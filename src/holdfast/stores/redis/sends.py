@@ -10,19 +10,32 @@ from holdfast.errors import BodyTooLarge
 from holdfast.machine import queue_full
 from holdfast.message import Level, Message, Stored
 from holdfast.stores.redis.connection import Arg
-from holdfast.stores.redis.messages import groups
+from holdfast.stores.redis.messages import groups, kept, packed
 from holdfast.stores.redis.scripts import Script
 
-SEND, SEND_UNIQUE = Script.load("send"), Script.load("send_unique")
+SEND, SEND_ONE, SEND_UNIQUE = map(Script.load, ("send", "send_one", "send_unique"))
+UNDECLARED = b"undeclared"
+UNSENT = UNDECLARED, b"otherwise"
+"""Answers after which nothing is stored, and the same is to be sent again: to a queue that exists, or another way."""
 
 
 class Sending:
     """One send on its way: the script to run with which arguments, and what its answer means."""
 
+    script: Script
+    args: list[Arg]
+
     def __init__(self, queue: str, messages: Sequence[Message], level: Level, *, limited: bool) -> None:
-        self._queue, self._messages, self._level = queue, messages, level
+        self._queue, self._messages, self._level, self._limited = queue, messages, level, limited
         self._new = messages
-        self._repeated = dict[int, bool]()
+        if len(messages) == 1 and _is_plain(messages[0]):
+            self.script, self.args = SEND_ONE, _plain(messages[0], limited=limited)
+        else:
+            self.take_every_case()
+
+    def take_every_case(self) -> None:
+        """Choose the scripts that look at everything a message can have and meet."""
+        messages, limited = self._messages, self._limited
         if any([message.unique is not None for message in messages]):  # noqa: C419 - half the time of a generator
             self.script = SEND_UNIQUE
         else:
@@ -31,7 +44,7 @@ class Sending:
                 self._leave_out_repeated()
         sizes = [len(message.body) for message in messages] or [0]
         smallest = min(sizes) if messages else 1 << 53
-        self.args: list[Arg] = [int(limited), max(sizes), smallest, *groups(self._new)]
+        self.args = [int(limited), max(sizes), smallest, *groups(self._new)]
 
     def _leave_out_repeated(self) -> None:
         """Of one id twice the first counts."""
@@ -64,6 +77,21 @@ class Sending:
                 check_body(self._queue, settings, message.body)
         _, waiting, new = reply
         raise queue_full(self._queue, settings.limit or 0, waiting, new)
+
+
+def _is_plain(message: Message) -> bool:
+    return (
+        not message.delay
+        and message.due is None
+        and message.key is None
+        and message.unique is None
+        and message.expires_in is None
+    )
+
+
+def _plain(message: Message, *, limited: bool) -> list[Arg]:
+    lane = f"{message.format}:{message.kind}"
+    return [int(limited), len(message.body), lane, message.priority, message.id, packed(message), *kept(message)]
 
 
 def is_refusal(reply: Any) -> bool:

@@ -86,6 +86,8 @@ the results add up: True
 """,
 }
 
+SERVED = "machines.py"
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRINTED)
@@ -96,6 +98,25 @@ def test_the_example_prints_what_it_should(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == PRINTED[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redis_flavour", ["valkey"], indirect=True)
+def test_the_example_of_several_machines_prints_what_it_should(redis_servers, tmp_path: Path) -> None:
+    url = redis_servers.single(appendonly="yes").url
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / SERVED],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"HOLDFAST_URL": url},
+        timeout=55,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout == (
+        "one job, though sent twice: True\nwaiting: 1 as another machine sees it\norder 7 is charged\nleft: 0\n"
+    )
 
 
 @pytest.mark.slow
@@ -125,7 +146,7 @@ def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
 
 
 def test_every_example_is_tested() -> None:
-    assert {program.name for program in (ROOT / "examples").glob("*.py")} == {*PRINTED, "test_tasks.py"}
+    assert {program.name for program in (ROOT / "examples").glob("*.py")} == {*PRINTED, SERVED, "test_tasks.py"}
 
 
 @pytest.mark.parametrize("program", sorted((ROOT / "examples").glob("*.py")), ids=lambda program: program.name)

@@ -83,7 +83,7 @@ class Reply(Exception):
 
 def mapped(reply: Reply, server: str) -> HoldfastError:
     """Return the error that a caller gets for an error reply."""
-    code, text = reply.code, f"{server}: {reply}"
+    code, text = reply.code, f"{server}: {str(reply).removesuffix('.')}"
     if code in _FULL:
         return Full(f"{text}; work the queues off, keep ended jobs for less long, or raise maxmemory")
     if code in _PASSING:
@@ -101,8 +101,10 @@ def unreachable(server: str, error: Exception) -> BackendError:
     if isinstance(error, InvalidResponse):
         text = f"what answers at {server} is no Redis or Valkey: {error}; is this its port?"
         return caused(BackendError(text), error)
-    advice = _advice(f"{error} {error.__cause__ or error.__context__}", _ON_THE_WAY)
-    text = f"{server} cannot be reached: {error}"
+    why = error.__cause__ or error.__context__
+    advice = _advice(f"{error} {why}", _ON_THE_WAY)
+    said = why.strerror if isinstance(why, OSError) and why.strerror else str(error)
+    text = f"{server} cannot be reached: {said.removesuffix('.')}"
     return caused(BackendError(f"{text}; {advice}" if advice else text, retryable=True), error)
 
 

@@ -1,0 +1,117 @@
+"""Waits of several processes: one marker wakes one of them, and none is lost with who took it."""
+
+import time
+
+import pytest
+
+from holdfast.delivery import HolderInfo
+from holdfast.message import Message
+from holdfast.testing.conformance.cases import PATIENCE, PROMPT, beside
+from tests.redis.harness import RedisHarness
+
+QUEUE, WORKER = "work", "worker#1"
+
+
+@pytest.fixture
+def harness(tmp_path, redis_place):
+    with RedisHarness(redis_place, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture
+def one(harness):
+    one = harness.open()
+    one.beat(HolderInfo(id=WORKER, ttl=1000, queues=(QUEUE,), kinds=("", "mail")))
+    return one
+
+
+@pytest.fixture
+def two(harness):
+    return harness.open()
+
+
+def send(store, number=1, **options):
+    store.send(QUEUE, [Message(body=b"", **options) for _ in range(number)])
+
+
+def wait(store, timeout=PATIENCE, kinds=("",)):
+    return store.wait((QUEUE,), kinds, timeout)
+
+
+def lease(store, limit=1, kinds=("",)):
+    return store.lease(QUEUE, WORKER, "lease", limit=limit, kinds=kinds, max_format=1)
+
+
+def until_blocked(harness, number):
+    """Return when so many connections wait at the server."""
+    end = time.monotonic() + PATIENCE
+    while f"blocked_clients:{number}\r" not in harness.place.ask("INFO", "clients") + "\r":
+        assert time.monotonic() < end, "nobody waits"
+
+
+def test_one_job_wakes_one_of_two(harness, one, two):
+    waits = [beside(lambda: wait(one, 1.0)), beside(lambda: wait(two, 1.0))]
+    until_blocked(harness, 2)
+
+    send(one)
+
+    assert sum(woken.result(PROMPT) for woken in waits) >= 1
+    assert len(lease(one, 5)) == 1
+
+
+def test_a_lease_that_leaves_jobs_wakes_the_next(harness, one, two):
+    waiting = beside(lambda: wait(two))
+    until_blocked(harness, 1)
+    send(one, 2)
+    assert waiting.result(PROMPT)
+    lease(one, 1)
+
+    assert wait(two, 0.5)
+
+
+def test_what_a_closed_handle_took_wakes_another(harness, one, two):
+    waiting = beside(lambda: wait(one))
+    until_blocked(harness, 1)
+    send(two)
+    assert waiting.result(PROMPT)
+    key = f"{harness.place.prefix}queue:{{{QUEUE}}}:wake:1:"
+    assert harness.place.ask("EXISTS", key) == 0
+
+    one.close()
+
+    assert harness.place.ask("EXISTS", key) == 1
+
+
+def test_a_wait_without_a_lease_after_it_keeps_no_marker(harness, one):
+    waiting = beside(lambda: wait(one))
+    until_blocked(harness, 1)
+    send(one)
+    waiting.result(PROMPT)
+
+    wait(one, 0)
+
+    assert harness.place.ask("EXISTS", f"{harness.place.prefix}queue:{{{QUEUE}}}:wake:1:") == 1
+
+
+def test_a_paused_queue_wakes_nobody_before_it_goes_on(harness, one, two):
+    one.pause(QUEUE)
+    waiting = beside(lambda: wait(two))
+    until_blocked(harness, 1)
+
+    send(one)
+
+    until_blocked(harness, 1)
+    assert not waiting.done()
+    one.resume(QUEUE)
+    assert waiting.result(PROMPT)
+
+
+def test_an_idle_wait_looks_blocks_and_looks(harness, one):
+    wait(one, 0.01)
+    harness.place.ask("CONFIG", "RESETSTAT")
+
+    wait(one, 0.3)
+
+    stats = harness.place.ask("INFO", "commandstats")
+    calls = [line for line in stats.splitlines() if line.startswith(("cmdstat_evalsha", "cmdstat_bzpopmin"))]
+    assert sum(int(line.partition("calls=")[2].partition(",")[0]) for line in calls) <= 3

@@ -62,6 +62,16 @@ def end(store, number=1, queue=QUEUE):
     return len(deliveries)
 
 
+def end_all(store, number, queue=QUEUE):
+    """Let jobs be done, again after errors, until so many are."""
+
+    def ended():
+        end(store, number, queue)
+        return store.stats(queue).done == number
+
+    again_and_again(ended)
+
+
 def again_and_again(call):
     """Call until it succeeds, as the core does; what fails meanwhile is to be retryable."""
 
@@ -91,6 +101,13 @@ def all_of(watch, number=1):
 def blocked(ask):
     """Return how many clients are blocked on streams."""
     return sum("cmd=xread" in line for line in ask("CLIENT", "LIST").splitlines())
+
+
+def replicate(master):
+    """Return when a replica has all that was written so far."""
+    with master.wire() as wire:
+        wire.ask("SET", KEYS, "written")
+        assert wire.ask("WAIT", 1, 10_000) == 1
 
 
 def waiting(watch, ask, number=1):
@@ -367,7 +384,7 @@ def test_a_restart_delays_and_never_hangs(redis_servers, open_on, keeps):
     server.restart()
     if keeps == "yes":
         until(lambda: blocked(server.ask), "it waits again")
-        again_and_again(lambda: end(store))
+        end_all(store, 1)
 
     assert told.result(PATIENCE) == ["job"]
 
@@ -393,6 +410,34 @@ def test_a_full_server_tells_of_ends(redis_servers, open_on):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["single", "sentinels", "cluster"])
+def test_who_waits_for_a_result_outlives_the_death_of_the_server(redis_servers, open_on, kind):
+    """Through the whole of the library: threads that have called ``job.result()``."""
+    on = getattr(redis_servers, kind)(appendonly="yes", appendfsync="always")
+    waiters_store, store = open_on(on.url), open_on(on.url)
+    names = [str(number) for number in range(20)]
+    send(store, *names)
+    waiters = Waiters(lambda: waiters_store, asyncio.to_thread)
+    outcomes = [beside(lambda name=name: waiters.wait((QUEUE, name), PATIENCE)) for name in names]
+    assert end(store) == 1
+    assert outcomes[0].result(PATIENCE).state is State.DONE
+
+    master = {"single": lambda: on, "sentinels": lambda: on.master, "cluster": lambda: on.owner(KEYS)}[kind]()
+    if kind != "single":
+        replicate(master)
+    if kind == "single":
+        on.restart()
+    elif kind == "sentinels":
+        on.promoted(on.kill_master())
+    else:
+        on.promoted(on.kill_owner(KEYS), KEYS)
+    end_all(store, 20)
+
+    assert {outcome.result(PATIENCE).state for outcome in outcomes} == {State.DONE}
+    waiters.close()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sentinels", "cluster"])
 def test_a_failover_delays_and_never_hangs(redis_servers, open_on, kind):
     on = getattr(redis_servers, kind)()
@@ -413,7 +458,7 @@ def test_a_failover_delays_and_never_hangs(redis_servers, open_on, kind):
         on.promoted(dead := on.kill_owner(key := f"queue:{{{queues[0]}}}"), key)
     dead.start()  # one replica must have what is written
     for queue in queues:
-        again_and_again(lambda queue=queue: end(store, queue=queue) == 1)
+        end_all(store, 2, queue)
 
     for one in told:
         assert sorted(one.result(2 * PATIENCE)) == ["after"] * len(queues) + ["before"] * len(queues)
@@ -431,7 +476,7 @@ def test_a_failover_while_both_live_delays_and_never_hangs(redis_servers, open_o
     store.declare("other", QueueSettings())
 
     on.fail_over() if kind == "sentinels" else on.fail_over(KEYS)
-    again_and_again(lambda: end(store) == 1)
+    end_all(store, 1)
 
     assert told.result(2 * PATIENCE) == ["job"]
 

@@ -3,6 +3,7 @@
 import pytest
 
 from holdfast.testing import conformance
+from tests.redis import test_logs
 from tests.redis.harness import RedisHarness
 
 
@@ -233,11 +234,20 @@ class TestWatch(conformance.WatchCases): ...
 class TestDurablePowers(conformance.DurablePowersCases): ...
 
 
+class TestExamineLog(conformance.ExamineLogCases): ...
+
+
+class TestLogsOfStore(conformance.LogsOfStoreCases): ...
+
+
 class TestHandlePowers(conformance.HandlePowersCases): ...
 
 
 def test_no_case_class_is_missing_and_none_is_too_many(harness):
-    conformance.check_inheritance(harness.open(), [value for name, value in globals().items() if "Test" in name])
+    modules = globals(), vars(test_logs)
+    tests = [value for module in modules for name, value in module.items() if "Test" in name]
+
+    conformance.check_inheritance(harness.open(), tests)
 
 
 class TestExamine(conformance.ExamineCases): ...

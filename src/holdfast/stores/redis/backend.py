@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from holdfast.capabilities import Logs
 from holdfast.clock import SYSTEM, Clock
 from holdfast.config import QueueSettings
 from holdfast.contract import Features, QueueBackend
@@ -17,6 +18,7 @@ from holdfast.stores.redis.doctor import RedisDoctor
 from holdfast.stores.redis.holding import Holding, lost
 from holdfast.stores.redis.keys import Keys, Times, lanes
 from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.logs import RedisLogs
 from holdfast.stores.redis.messages import deliveries
 from holdfast.stores.redis.operations import Operations
 from holdfast.stores.redis.options import Options
@@ -32,8 +34,8 @@ MAX_BODY = 1 << 29
 """The servers' own limit on a value, in bytes."""
 
 
-class RedisBackend(Operations, KeptSchedules, RedisDoctor, QueueBackend):
-    """Queues in a Redis or Valkey, a single one, or one behind Sentinels, or a cluster."""
+class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, QueueBackend):
+    """Queues and logs in a Redis or Valkey, a single one, or one behind Sentinels, or a cluster."""
 
     def __init__(self, options: Options, clock: Clock = SYSTEM) -> None:
         self.features = Features(
@@ -46,8 +48,12 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, QueueBackend):
         self._places = Places(*parts, self._holding)
         self._waits = Waits(*parts)
         self._completions = Completions(*parts)
+        self._logs = RedisLogs(self._link, clock, self.close)
         clock.on_move(self._waits.look_again)
         clock.on_move(self._completions.look_again)
+
+    def open_logs(self) -> RedisLogs:
+        return self._logs
 
     # -- places ---------------------------------------------------------------------------------------------------
 
@@ -141,6 +147,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, QueueBackend):
         return self._places.stats(queue)
 
     def close(self) -> int:
+        self._logs.end()
         self._waits.close()
         self._completions.close()
         self._link.close()

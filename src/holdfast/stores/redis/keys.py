@@ -7,6 +7,7 @@ from collections.abc import Collection
 from holdfast.clock import SYSTEM, Clock
 
 _ESCAPED = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+_ESCAPED_MORE = {**_ESCAPED, ord(":"): "%3A"}
 
 
 class Keys:
@@ -19,6 +20,14 @@ class Keys:
     def queue(self, name: str) -> str:
         """Return what begins the keys of a queue."""
         return f"{self._prefix}queue:{{{name.translate(_ESCAPED)}}}"
+
+    def log(self, name: str) -> str:
+        """Return what begins the keys of a log, but for what its partitions hold."""
+        return f"{self._prefix}log:{{{name.translate(_ESCAPED_MORE)}}}"
+
+    def part(self, name: str, partition: int) -> str:
+        """Return what begins the keys of a partition of a log; each has a hash tag of its own."""
+        return f"{self._prefix}log:{{{name.translate(_ESCAPED_MORE)}:{partition}}}"
 
 
 def lanes(kinds: Collection[str], max_format: int) -> list[str]:

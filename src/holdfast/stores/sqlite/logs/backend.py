@@ -13,12 +13,12 @@ from holdfast.contract import Features, LogBackend
 from holdfast.errors import BackendError, QueueFull
 from holdfast.logged import Chunk, Columns, Ends, LogTidied, Producer, StoredAt
 from holdfast.message import Level
+from holdfast.stores.budget import Budget
 from holdfast.stores.sqlite.connection import Connection, Location, is_full
 from holdfast.stores.sqlite.file import OpenFile, Reader
 from holdfast.stores.sqlite.logs import appends, places, reading, retention
 from holdfast.stores.sqlite.logs.grouping import SqliteGroups
 from holdfast.stores.sqlite.logs.places import LogRow, log_of, partition_of
-from holdfast.stores.sqlite.logs.reading import Budget
 from holdfast.stores.sqlite.writer import Writer
 
 CLEAR_STEP = 10_000

@@ -18,6 +18,7 @@ from holdfast.clock import Clock
 from holdfast.contract import LogMember
 from holdfast.errors import BackendError, Closed, CorruptLog, LeaseLost, OffsetGone
 from holdfast.logged import Assigned, Chunk, Offset, WhenGone
+from holdfast.stores.budget import Budget, cut
 from holdfast.stores.refused import offset_gone
 from holdfast.stores.sqlite.connection import Connection
 from holdfast.stores.sqlite.file import Reader
@@ -25,7 +26,6 @@ from holdfast.stores.sqlite.logs import members, reading
 from holdfast.stores.sqlite.logs.liveness import Instant, MemberRow, ended
 from holdfast.stores.sqlite.logs.members import Member, Standing
 from holdfast.stores.sqlite.logs.places import PartitionRow
-from holdfast.stores.sqlite.logs.reading import Budget
 from holdfast.stores.sqlite.logs.wakes import Wakes
 from holdfast.stores.sqlite.writer import Transaction, Writer
 
@@ -168,7 +168,7 @@ class SqliteMember(LogMember):
         rest = self._rests.pop(partition.index, None)
         taken: list[Chunk] = []
         if rest is not None and rest.base == position:
-            taken, rest = reading.cut(rest, budget)
+            taken, rest = cut(rest, budget)
             position += sum(map(len, taken))
         if rest is None or rest.base != position:
             log = self._member.log

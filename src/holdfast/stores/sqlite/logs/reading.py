@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from itertools import accumulate
 from zlib import crc32
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from holdfast.columns import Damaged, unpack
 from holdfast.errors import CorruptLog
 from holdfast.logged import Chunk, Ends
+from holdfast.stores.budget import Budget, cut
 from holdfast.stores.refused import offset_gone
 from holdfast.stores.sqlite.connection import Connection, Row
 from holdfast.stores.sqlite.logs.places import LogRow, PartitionRow, Source
@@ -111,14 +111,6 @@ def read(
     return found, None
 
 
-def cut(chunk: Chunk, budget: Budget) -> tuple[list[Chunk], Chunk | None]:
-    """Return what the budget allows of a chunk, and what is left of it."""
-    part = budget.take(chunk)
-    if part is None:
-        return [], chunk
-    return [part], None if part.next == chunk.next else chunk.between(part.next)
-
-
 def _chunks(connection: Connection, log: LogRow, partition: PartitionRow, offset: int) -> Generator[Chunk]:
     """Yield what lies at ``offset`` and beyond, an append at a time, up to damage; raise only when that is first."""
     begin = offset
@@ -131,34 +123,6 @@ def _chunks(connection: Connection, log: LogRow, partition: PartitionRow, offset
                 return
             yield chunk.between(offset)
             offset = chunk.next
-
-
-class Budget:
-    """How many messages, and bytes of bodies, may still be taken; the first message always may."""
-
-    __slots__ = ("bytes", "messages", "taken")
-
-    def __init__(self, messages: int, bytes_: int) -> None:
-        self.messages, self.bytes = messages, bytes_
-        self.taken = False
-
-    def is_used_up(self) -> bool:
-        """Tell whether nothing may be taken any more."""
-        return self.messages < 1 or (self.taken and self.bytes < 1)
-
-    def take(self, chunk: Chunk) -> Chunk | None:
-        """Return as much of a chunk as may be taken, itself if that is all; None for nothing."""
-        if self.messages < 1:
-            return None
-        sizes = list(accumulate(map(len, chunk.bodies[: self.messages])))
-        fits = len(sizes) if sizes[-1] <= self.bytes else sum(1 for size in sizes if size <= self.bytes)
-        fits = max(fits, 0 if self.taken else 1)
-        if not fits:
-            return None
-        self.taken = True
-        self.messages -= fits
-        self.bytes -= sizes[fits - 1]
-        return chunk.between(chunk.base, chunk.base + fits)
 
 
 def _decoded(log: LogRow, partition: int, row: Row) -> Chunk | CorruptLog:

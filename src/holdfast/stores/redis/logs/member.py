@@ -1,0 +1,351 @@
+"""One member of a group, in the process that made it.
+
+It keeps what it holds, and asks with each look whether that still stands: in the same round trip as for what is new in
+its partitions. Only when the group has changed, or another member has died, does it ask or write more.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.contract import LogMember
+from holdfast.delivery import HolderInfo
+from holdfast.errors import BackendError, Closed, CorruptLog, HoldfastError, LeaseLost
+from holdfast.events import LOGGER
+from holdfast.logged import Assigned, Chunk, Ends, Offset, Start, WhenGone
+from holdfast.stores.budget import Budget
+from holdfast.stores.redis.answers import checked
+from holdfast.stores.redis.blocking import Blocking
+from holdfast.stores.redis.connection import Arg
+from holdfast.stores.redis.link import Call
+from holdfast.stores.redis.logs.inbox import Inbox
+from holdfast.stores.redis.logs.places import Log, LogPlaces
+from holdfast.stores.redis.logs.readers import Reader, Readers, retired
+from holdfast.stores.redis.logs.reading import READ, wanted
+from holdfast.stores.redis.logs.standing import Standing, standing
+from holdfast.stores.redis.logs.wakes import appended, waits
+from holdfast.stores.redis.scripts import Script
+from holdfast.stores.refused import offset_gone
+
+_SHARE, _CHANGES, _COMMIT = Script.load("logs/share"), Script.load("logs/changes"), Script.load("logs/commit")
+_LEAVE, _BACK, _LIFT = Script.load("logs/leave"), Script.load("logs/back"), Script.load("logs/lift")
+_encode = msgspec.json.Encoder().encode
+LOOK = 0.25
+"""How often, in seconds, a member looks whether others have died."""
+SLICE = 0.5
+"""How long, in seconds, a wait at the servers lasts at the most: then it is looked who has died."""
+MOST_FINISHED = 4096
+"""How many offsets finished beyond its place a group remembers in a partition, the lowest."""
+
+
+class Lender(Protocol):
+    """What a member needs of the logs it belongs to. ``beaten`` is when (boot ms) each holder was last told of."""
+
+    places: LogPlaces
+    readers: Readers
+    clock: Clock
+    beaten: dict[str, int]
+    is_closed: bool
+
+    def enter(self, name: str, group: str, holder: HolderInfo, start: Start) -> tuple[Log, int, int]:
+        """Add a member; return its log and the numbers of its group and its own."""
+
+    def beat(self, holder: HolderInfo, log: str = "") -> bool:
+        """Keep a holder alive; False when it was retired."""
+
+    def left(self, member: RedisMember) -> None:
+        """Forget a member."""
+
+
+class RedisMember(LogMember):
+    """Reads for a holder. ``numbers`` are those of its group and its own."""
+
+    def __init__(
+        self,
+        logs: Lender,
+        log: Log,
+        group: str,
+        holder: HolderInfo,
+        *,
+        numbers: tuple[int, int],
+        when_gone: WhenGone,
+    ) -> None:
+        self._logs, self._log, self._group, self._holder = logs, log, group, holder
+        self._numbers, self._when_gone = numbers, when_gone
+        self._blocking = Blocking(logs.places.link)
+        self._standing: Standing | None = None
+        self._assigned: dict[int, Assigned] = {}
+        self._inboxes: dict[int, Inbox] = {}
+        self._others: dict[int, tuple[Reader, int]] = {}  # and until when (boot ms) it lives, as far as is known
+        self._looked, self._serial, self._turn = 0.0, 0, 0
+        self._pid = os.getpid()
+        self._interrupted = self._left = False
+
+    def __str__(self) -> str:
+        return f"group {self._group!r} of log {self._log.name!r}"
+
+    # -- poll -----------------------------------------------------------------------------------------------------
+
+    def poll(
+        self,
+        *,
+        limit: int,
+        wait: float,
+        max_bytes: int = 16 << 20,
+        min_bytes: int = 1,
+        busy: Collection[int] = (),
+        without: Collection[int] = (),
+    ) -> list[Chunk]:
+        end, enough = time.monotonic() + wait, min(min_bytes, max_bytes)
+        news = self._look(busy, without, limit, max_bytes)
+        while (left := end - time.monotonic()) > 0 and not self._interrupted and not _suffices(news, limit, enough):
+            if not self._doze(left, news):
+                news = self._look(busy, without, limit, max_bytes)
+        self._interrupted = False
+        return self._take(news, Budget(limit, max_bytes))
+
+    def _doze(self, left: float, news: Sequence[Inbox]) -> bool:
+        """Wait until there is more, the group changes, or it is time to beat or to look whether others have died.
+
+        True when nothing is to be looked at again: there was more, which has been put where it belongs.
+        """
+        now = self._logs.clock.boot()
+        due = self._logs.beaten.get(self._holder.id, now) + self._holder.ttl * 1000 / 3
+        ends = (until for _, until in self._others.values())
+        timeout = max(0.001, min(left, SLICE, *((instant - now) / 1000 for instant in (due, *ends))))
+        places, log = self._logs.places, self._log.name
+        inboxes = {one.partition: one for one in news}
+        nexts = {partition: one.behind for partition, one in inboxes.items()}
+        answers = self._blocking.wait(waits(places, log, self._serial, nexts, timeout), timeout)
+        found = appended(places, log, inboxes, answers)
+        return found is not None and all(inboxes[one].add(log, appends) for one, appends in found.items())
+
+    def _take(self, news: Sequence[Inbox], budget: Budget) -> list[Chunk]:
+        """Take what there is, partition after partition, each time from another one on.
+
+        What is wrong with one is raised when the others have nothing.
+        """
+        self._turn += 1
+        first = self._turn % len(news) if news else 0
+        taken, wrong = list[Chunk](), list[HoldfastError]()
+        for inbox in (*news[first:], *news[:first]):
+            try:
+                taken += inbox.take(budget)
+            except CorruptLog as error:
+                wrong.append(error)
+            if inbox.is_gone:
+                ends = Ends(inbox.partition, inbox.first, inbox.end)
+                wrong.append(offset_gone(self._log.name, ends, inbox.position))
+        if wrong and not taken:
+            raise wrong[-1]
+        return taken
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+        self._blocking.interrupt()
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def _look(self, busy: Collection[int], without: Collection[int], limit: int, max_bytes: int) -> list[Inbox]:
+        """Share, and return those partitions held, with what was fetched of them, that are not ``without``."""
+        self._check_member()
+        if self._standing is None:
+            self._stand(self._ask("look"))
+        while True:
+            asked = [one for index, one in sorted(self._inboxes.items()) if index not in without]
+            changes, *replies = self._asked_for_news(asked, limit, max_bytes)
+            self._check_there(changes)
+            if self._standing is None or int(changes[0]) != self._standing.changes:
+                self._stand(self._ask("look"))
+            elif self._share(busy) and self._filled(asked, replies):
+                self._serial = int(changes[1])
+                return asked
+
+    def _asked_for_news(self, asked: Sequence[Inbox], limit: int, max_bytes: int) -> list[Any]:
+        places, times = self._logs.places, self._logs.places.times()
+        calls: list[Call] = [(_CHANGES, places.keys.log(self._log.name), (times, self._group))]
+        for one in asked:
+            ask = wanted(one.behind, max(0, limit - one.messages), max(1, max_bytes - one.bytes))
+            calls.append((READ, places.keys.part(self._log.name, one.partition), (times, self._log.life, *ask)))
+        return checked(places.link.run_all(calls))
+
+    def _filled(self, asked: Sequence[Inbox], replies: Sequence[Any]) -> bool:
+        """Put what was read where it belongs; False when something is to be looked at again."""
+        is_sound = True
+        for one, reply in zip(asked, replies, strict=True):
+            if reply == b"stale":
+                self._logs.places.open(self._logs.places.look(self._log.name), one.partition)
+                is_sound = False
+                continue
+            one.fill(self._log.name, *reply)
+            if one.position > one.end:
+                self._go_back(one)
+                is_sound = False
+            elif one.is_gone and self._when_gone != "error":
+                one.jump(one.first if self._when_gone == "earliest" else one.end)
+                is_sound = is_sound and one.position == one.end
+        return is_sound
+
+    def _go_back(self, inbox: Inbox) -> None:
+        """The partition ends before what was to be polled next: the server has lost what was appended last.
+
+        Nothing that is appended from now on may get an offset that a group has passed, nor may what is in hand be
+        committed over it: either the partition goes on where the groups are, or this one begins anew at its place.
+        """
+        LOGGER.warning(
+            "log %r, partition %s: it ends at %s, and had come to %s: its server has lost what was appended last",
+            self._log.name, inbox.partition, inbox.end, inbox.position,
+        )  # fmt: skip
+        places = self._logs.places
+        args = (self._group, self._numbers[0], inbox.partition, inbox.end)
+        furthest = places.run(_BACK, self._log.name, *args, durable=True)
+        if furthest > inbox.end:
+            places.run_part(_LIFT, self._log, inbox.partition, furthest, durable=True)
+
+    # -- sharing --------------------------------------------------------------------------------------------------
+
+    def _ask(self, verb: str, dead: Collection[int] = (), busy: Collection[int] = ()) -> Any:
+        args: list[Arg] = [self._group, *self._numbers, self._holder.id, verb, len(dead), *dead, *busy]
+        return self._logs.places.run(_SHARE, self._log.name, *args)
+
+    def _check_there(self, changes: Sequence[bytes | None]) -> None:
+        """Raise ``Closed`` when the group is no more; begin anew when the servers have lost everything."""
+        if changes[0] is None:
+            self._removed()
+
+    def _removed(self) -> None:
+        if not self._logs.places.names.is_reborn():
+            raise Closed(f"{self} was removed; join again to begin anew")
+        LOGGER.warning("%s: the servers have lost everything; it begins anew at the first message", self)
+        self._log, *numbers = self._logs.enter(self._log.name, self._group, self._holder, Start())
+        self._numbers = (numbers[0], numbers[1])
+        self._logs.places.names.see_birth()
+        self._inboxes.clear()
+        self._assigned.clear()
+        self._stand(self._ask("look"))
+
+    def _share(self, busy: Collection[int]) -> bool:
+        """See to it that this member lives, and holds its share; False when that has changed something."""
+        standing_ = self._standing
+        assert standing_ is not None
+        dead = self._dead()
+        if dead or not standing_.registered or standing_.is_lacking() or standing_.has_surplus(busy):
+            if not self._logs.beat(self._holder, self._log.name):
+                raise retired(self._holder)
+            self._stand(self._ask("share", dead, busy))
+            return False
+        if self._is_beat_due() and not self._logs.beat(self._holder):
+            raise retired(self._holder)
+        return True
+
+    def _dead(self) -> list[int]:
+        """Return the other members that have died. Asks nothing while those that are known seem to live."""
+        assert self._standing is not None
+        others = self._standing.others
+        now = self._logs.clock.boot()
+        silent = any(until <= now for _, until in self._others.values())
+        if not silent and time.monotonic() - self._looked < LOOK and self._others.keys() == others.keys():
+            return []
+        self._looked = time.monotonic()
+        if silent or self._others.keys() != others.keys() or self._ended(now):
+            known = self._logs.readers.ask(sorted(set(others.values())))
+            self._others = {one: (known[holder], now + known[holder].left) for one, holder in others.items()}
+        return self._ended(now)
+
+    def _ended(self, now: int) -> list[int]:
+        return [one for one, (reader, until) in self._others.items() if until <= now or reader.has_ended()]
+
+    def _stand(self, reply: Any) -> None:
+        """Take up what is new, from the group's place on; drop what is no longer held."""
+        if reply == b"removed":
+            self._standing = None
+            self._removed()
+            return
+        self._standing = standing(reply)
+        held = self._standing.held
+        for index in self._inboxes.keys() - held:
+            del self._inboxes[index], self._assigned[index]
+        for index, its in held.items():
+            known = self._inboxes.get(index)
+            if known is None or known.version != its.place.version:
+                self._inboxes[index] = Inbox(index, its.place.version, its.place.next)
+                self._assigned[index] = its
+
+    def _is_beat_due(self) -> bool:
+        now = self._logs.clock.boot()
+        return now - self._logs.beaten.get(self._holder.id, -1 << 62) >= self._holder.ttl * 1000 / 3
+
+    # -- commit ---------------------------------------------------------------------------------------------------
+
+    def commit(self, offsets: Sequence[Offset], *, durable: bool = False) -> dict[int, int]:
+        self._check_member()
+        if self._is_beat_due():
+            self._logs.beat(self._holder)
+        self._check_ends(offsets)
+        args = [part for offset in offsets for part in _committed(offset)]
+        replies = self._logs.places.run(_COMMIT, self._log.name, self._group, *self._numbers, *args, durable=durable)
+        places = {offset.partition: reply for offset, reply in zip(offsets, replies, strict=True)}
+        lost = sorted(partition for partition, place in places.items() if place < 0)
+        if lost:
+            raise LeaseLost(
+                f"{self}: partitions {', '.join(map(str, lost))} are no longer held by this member, or were sought; "
+                "what it polled there before is delivered again"
+            )
+        return places
+
+    def _check_ends(self, offsets: Sequence[Offset]) -> None:
+        """Raise ``OffsetGone`` for one that is beyond the end; what was polled is not."""
+        for offset in offsets:
+            inbox = self._inboxes.get(offset.partition)
+            if inbox is None or inbox.version != offset.version or offset.next <= inbox.end:
+                continue
+            ends = self._logs.places.ends(self._log)[offset.partition]
+            if offset.next > ends.next:
+                raise offset_gone(self._log.name, ends, offset.next)
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    def assigned(self) -> dict[int, Assigned]:
+        self._check_member()
+        return dict(self._assigned)
+
+    def leave(self) -> None:
+        if self._left:
+            return
+        self._left = True
+        if self._pid != os.getpid():  # it is its parent's, which goes on with it
+            return
+        self._logs.left(self)
+        with suppress(BackendError, Closed):  # its ttl, or the end of its process, tells the others
+            self._logs.places.run(_LEAVE, self._log.name, self._group, *self._numbers, durable=True)
+        self._blocking.interrupt()
+
+    def _check_member(self) -> None:
+        if self._logs.is_closed:
+            raise Closed(f"the logs of {self} are closed")
+        if self._left:
+            raise Closed(f"this member has left {self}")
+        if self._pid != os.getpid():
+            raise Closed("a member does not outlive a fork; join in the new process")
+
+
+def _suffices(news: Sequence[Inbox], limit: int, min_bytes: int) -> bool:
+    """Tell whether there is enough to return, or to raise."""
+    if any(one.is_gone or one.is_damaged for one in news):
+        return True
+    messages = sum(one.end - one.position for one in news if one.is_filled)
+    if messages >= limit or min_bytes <= 1:
+        return messages > 0
+    return sum(one.bytes for one in news) >= min_bytes
+
+
+def _committed(offset: Offset) -> tuple[int, int, int, bytes]:
+    beyond = sorted({one for one in offset.finished if one >= offset.next})[:MOST_FINISHED]
+    return offset.partition, offset.next, offset.version, _encode(beyond) if beyond else b""

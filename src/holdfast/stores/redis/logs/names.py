@@ -1,0 +1,52 @@
+"""The names of logs, in the slot of the whole store, and the birth of what the servers hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.stores.redis.connection import Arg
+from holdfast.stores.redis.keys import Keys, Times
+from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.scripts import Script
+
+_NAMES = Script.load("logs/names")
+
+
+class LogNames:
+    """Each name has a number, another one whenever it is noted: who forgets it, forgets what he knew of.
+
+    ``birth`` tells one life of the servers' data from another; None before any was seen here.
+    """
+
+    def __init__(self, link: Link, keys: Keys, times: Times) -> None:
+        self._link, self._keys, self._times = link, keys, times
+        self.birth: bytes | None = None
+
+    def _run(self, verb: str, name: str, *args: Arg, durable: bool = False) -> Any:
+        return self._link.run(_NAMES, self._keys.store, self._times(), verb, name, *args, durable=durable)
+
+    def all(self) -> list[str]:
+        """Return the names; there may be no log behind one."""
+        (names,) = self._link.call(self._keys.store, ("HKEYS", f"{self._keys.store}:logs"))
+        return sorted(name.decode() for name in names)
+
+    def note(self, name: str) -> int:
+        """Note a name; return its new number, which may be the life of a new log."""
+        number, self.birth = self._run("note", name, durable=True)
+        return int(number)
+
+    def number(self, name: str) -> bytes | None:
+        """Return the number of a name, None when it is not noted."""
+        return self._run("number", name)[0]  # type: ignore[no-any-return]
+
+    def forget(self, name: str, number: bytes) -> None:
+        """Forget a name that still has this number."""
+        self._run("forget", name, number)
+
+    def is_reborn(self) -> bool:
+        """Tell whether the servers have lost everything since something was declared or joined here."""
+        return self.birth is not None and self._run("number", "")[1] != self.birth
+
+    def see_birth(self) -> None:
+        """Take what the servers hold for what it is now."""
+        self.birth = self._run("number", "")[1]

@@ -1,0 +1,212 @@
+"""Logs as places: what each is, how it comes and goes in the slots that it has.
+
+What a log is stands in its own slot, what a partition holds in the partition's. A log has a life, a number that rises
+when one of its name is made again; each partition knows of whose life it is, and no script takes it for another's. So
+whatever a process leaves half done, who comes next sees it and goes on: a partition that is missing is opened, one of
+an earlier life is emptied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast.config import LogSettings
+from holdfast.logged import Ends
+from holdfast.stores.redis.answers import checked
+from holdfast.stores.redis.connection import Arg
+from holdfast.stores.redis.keys import Keys, Times
+from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.logs.names import LogNames
+from holdfast.stores.redis.scripts import Script
+from holdfast.stores.refused import fewer_partitions, no_log, no_partition
+
+_DECLARE, _LOOK, _END, _ENDED = (Script.load(f"logs/{name}") for name in ("declare", "look", "end", "ended"))
+_OPEN, _ERASE, _PLACE, _ADOPT = (Script.load(f"logs/{name}") for name in ("open", "erase", "place", "adopt"))
+_decode = msgspec.json.Decoder(LogSettings).decode
+
+
+class Log(msgspec.Struct, frozen=True):
+    """A log as its slot told of it: ``firsts`` is below what nothing is in each partition, ``furthest`` the place of
+    the group that has come the furthest there.
+    """
+
+    name: str
+    life: int
+    revision: int
+    settings: LogSettings
+    firsts: tuple[int, ...]
+    furthest: tuple[int, ...]
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return self.settings.partitions
+
+    def lowest(self, partition: int) -> int:
+        """Return the lowest offset that may be given next: no group has been there, and none was dropped there."""
+        return max(self.firsts[partition], self.furthest[partition])
+
+    def check(self, partition: int) -> None:
+        """Raise ``UsageError`` when there is no such partition."""
+        if not 0 <= partition < self.partitions:
+            raise no_partition(self.name, partition, self.partitions)
+
+
+class LogPlaces:
+    """The logs of a store. Any thread."""
+
+    def __init__(self, link: Link, keys: Keys, times: Times) -> None:
+        self.link, self.keys, self.times = link, keys, times
+        self.names = LogNames(link, keys, times)
+        self._known: dict[str, Log] = {}
+        self._declared: dict[str, LogSettings] = {}
+
+    # -- scripts --------------------------------------------------------------------------------------------------
+
+    def run(self, script: Script, log: str, *args: Arg, durable: bool = False) -> Any:
+        """Run a script of the log's slot."""
+        return self.link.run(script, self.keys.log(log), self.times(), *args, durable=durable)
+
+    def run_part(self, script: Script, log: Log, partition: int, *args: Arg, durable: bool = False) -> Any:
+        """Run a script of a partition's slot."""
+        key = self.keys.part(log.name, partition)
+        return self.link.run(script, key, self.times(), log.life, *args, durable=durable)
+
+    def run_parts(self, script: Script, log: Log, args: Iterable[tuple[int, Sequence[Arg]]]) -> list[Any]:
+        """Run a script in several partitions at once.
+
+        Those that are missing, or of an earlier life, are opened; a log that was made again meanwhile is looked up.
+        """
+        wanted, times = list(args), self.times()
+        calls = [(script, self.keys.part(log.name, i), (times, log.life, *rest)) for i, rest in wanted]
+        replies = checked(self.link.run_all(calls))
+        stale = [i for (i, _), reply in zip(wanted, replies, strict=True) if reply == b"stale"]
+        if not stale:
+            return replies
+        fresh = self.look(log.name)
+        for i in stale:
+            fresh.check(i)
+            self.open(fresh, i)
+        return self.run_parts(script, fresh, wanted)
+
+    # -- what there is --------------------------------------------------------------------------------------------
+
+    def all(self) -> list[Log]:
+        """Return the logs, by name."""
+        names = self.names.all()
+        replies = checked(self.link.run_all([(_LOOK, self.keys.log(name), (self.times(),)) for name in names]))
+        return [_log(name, reply) for name, reply in zip(names, replies, strict=True) if reply is not None]
+
+    def known(self, name: str, partition: int = 0) -> Log:
+        """Return what was known of a log, looked up if that is not enough; ``UsageError`` when there is none."""
+        log = self._known.get(name)
+        if log is None or not 0 <= partition < log.partitions:
+            log = self.look(name)
+            log.check(partition)
+        return log
+
+    def look(self, name: str) -> Log:
+        """Look up a log; ``UsageError`` when there is none."""
+        self._known.pop(name, None)
+        reply = self.run(_LOOK, name)
+        if reply is None and self._is_lost(name):
+            self.declare(name, self._declared[name])
+            reply = self.run(_LOOK, name)
+        if reply is None:
+            raise no_log(name, self.names.all())
+        self._known[name] = log = _log(name, reply)
+        return log
+
+    def doubt(self, name: str) -> None:
+        """Look it up again next time."""
+        self._known.pop(name, None)
+
+    def _is_lost(self, name: str) -> bool:
+        """Tell whether a log that was declared here is not there because the servers have lost it: nobody removed it.
+
+        Who removes one leaves a sign in its slot until its name is forgotten.
+        """
+        if name not in self._declared:
+            return False
+        if self.names.is_reborn():
+            return True
+        number = self.names.number(name)
+        (signs,) = self.link.call(self.keys.log(name), ("EXISTS", f"{self.keys.log(name)}:ended"))
+        return number is not None and not signs
+
+    def ends(self, log: Log) -> list[Ends]:
+        """Return what each partition holds, in order."""
+        replies = self.run_parts(_PLACE, log, [(i, ()) for i in range(log.partitions)])
+        return [
+            Ends(i, first, end, size, None if oldest < 0 else oldest)
+            for i, (first, end, size, oldest, *_) in enumerate(replies)
+        ]
+
+    # -- coming and going -----------------------------------------------------------------------------------------
+
+    def declare(self, name: str, settings: LogSettings) -> None:
+        """Make a log exist with these settings. Its name is noted before, and again when it is new: see ``destroy``."""
+        fields = _fields(settings)
+        while True:
+            first, second, *rest = self.run(_DECLARE, name, self.names.note(name), *fields, durable=True)
+            if first == b"fewer":
+                raise fewer_partitions(name, int(second), settings.partitions)
+            if first != b"ended":
+                break
+            self._erase(name, int(second), int(rest[0]))
+            self.run(_ENDED, name, int(second))
+        if rest[0]:
+            self.names.note(name)
+        self._declared[name] = settings
+        log = self.look(name)
+        for i in range(log.partitions):
+            self.open(log, i)
+
+    def open(self, log: Log, partition: int) -> None:
+        """Make a partition that of the log's life and settings; durable on return."""
+        life = self.run_part(_OPEN, log, partition, log.revision, log.lowest(partition), durable=True)
+        if life > log.life:
+            self.run(_ADOPT, log.name, life, durable=True)
+            self.doubt(log.name)
+
+    def destroy(self, name: str) -> int:
+        """Remove a log; return how many messages it had.
+
+        From the first step on it is not there; whoever makes one of that name meanwhile finishes the rest first, and
+        its name stays if it was noted again.
+        """
+        self._declared.pop(name, None)
+        self.doubt(name)
+        number = self.names.number(name)
+        ended = self.run(_END, name, durable=True)
+        messages = 0 if ended is None else self._erase(name, *ended)
+        if number is not None:
+            self.names.forget(name, number)
+        if ended is not None:
+            self.run(_ENDED, name, ended[0])
+        return messages
+
+    def _erase(self, name: str, life: int, partitions: int) -> int:
+        times = self.times()
+        calls = [(_ERASE, self.keys.part(name, i), (times, life)) for i in range(partitions)]
+        return sum(map(int, checked(self.link.run_all(calls, durable=True))))
+
+    def finish_destroying(self) -> None:
+        """Erase what is left of logs that somebody began to destroy."""
+        for name in self.names.all():
+            key = self.keys.log(name)
+            if self.link.call(key, ("EXISTS", f"{key}:log", f"{key}:ended"), ("EXISTS", f"{key}:log")) == [1, 0]:
+                self.destroy(name)
+
+
+def _log(name: str, reply: Any) -> Log:
+    life, revision, settings, *places = reply
+    return Log(name, life, revision, _decode(settings), tuple(places[::2]), tuple(places[1::2]))
+
+
+def _fields(settings: LogSettings) -> tuple[Arg, ...]:
+    limit = "" if settings.limit_bytes is None else settings.limit_bytes
+    return msgspec.json.encode(settings), settings.partitions, "1" if settings.until_consumed else "", limit

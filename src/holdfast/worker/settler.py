@@ -21,9 +21,9 @@ from holdfast.worker.reporting import Reports
 LARGEST_BATCH = 1000
 MOST_TRIES = 3
 """So often one settlement is tried that breaks the store's code, before the job is buried instead."""
-RECONNECT = Retry(attempts=None, base=0.1, cap=4.0)
+RECONNECT = Retry(attempts=None, base=0.1, cap=2.5)
 """How a worker comes back to a store that was away: full jitter, so that a thousand workers do not come at once, and
-within 5 s of its return, however long it was away.
+within 5 s of its return, however long it was away, though the first that it asks knows of no new master yet.
 """
 
 

@@ -149,10 +149,11 @@ class Stage:
         return self.start("-c", HOLDFAST, *words, inside=inside, **{"HOLDFAST_TTL": str(ttl)} | environment)
 
     def sender(self, task: str, *arguments: object, count: int = 1, batch: int = 50, **options: object) -> Program:
-        """Start a process that sends ``count`` calls of a task."""
+        """Start a process that sends ``count`` calls of a task; see ``sender.py`` for the options."""
+        environment = options.pop("environment", {})
         given = {"queues": self.harness.queues} | options
         words = [task, json.dumps(arguments), str(count), str(batch), json.dumps(given)]
-        return self.start("-m", "tests.faults.sender", *words)
+        return self.start("-m", "tests.faults.sender", *words, **environment)
 
     def send(self, task: str, *arguments: object, count: int = 1, **options: object) -> list[str]:
         """Let another process send, and wait until it has ended; return the ids."""

@@ -51,14 +51,15 @@ class SqliteFaults(FaultHarness):
 
 
 class ServerFaults(FaultHarness):
-    """A server of its own."""
+    """A server of its own, with these options."""
 
     tells_time = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: object) -> None:
         super().__init__(folder)
+        self.options = ""
         # Not in the stage's folder: that name may be too long for that of a Unix socket.
-        self.server = Server(self.name, Path(tempfile.mkdtemp(prefix="holdfast-"))).start()
+        self.server = Server(self.name, Path(tempfile.mkdtemp(prefix="holdfast-")), **options).start()
 
     @classmethod
     def lacks(cls) -> str | None:
@@ -66,7 +67,7 @@ class ServerFaults(FaultHarness):
 
     @property
     def url(self) -> str:
-        return self.server.url
+        return self.server.url + self.options
 
     def close(self) -> None:
         self.server.close()
@@ -140,8 +141,8 @@ class RedisFaults(ServerFaults):
     name = "redis"
 
 
-HARNESSES = [
-    pytest.param(SqliteFaults, id=SqliteFaults.name),
+SERVERS = [
     pytest.param(ValkeyFaults, id=ValkeyFaults.name),
     pytest.param(RedisFaults, id=RedisFaults.name, marks=pytest.mark.again),
 ]
+HARNESSES = [pytest.param(SqliteFaults, id=SqliteFaults.name), *SERVERS]

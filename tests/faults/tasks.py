@@ -98,6 +98,14 @@ async def unpack(number: int, text: str = "", more: list[bytes] | None = None, *
         pass
 
 
+@app.task(queue=QUEUE, name="stumble", retry=AT_ONCE)
+def stumble(*, ctx: Context = CONTEXT) -> None:
+    """Fail once."""
+    with telling(ctx):
+        if ctx.attempt == 1:
+            raise RuntimeError("the first time")
+
+
 # -- work that does not -------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from checks.docs_text import code, number, size, table
 from holdfast import delivery, failures, heartbeat, message, queues
 from holdfast.config import LogSettings, QueueSettings
 from holdfast.retry import Retry
-from holdfast.tasks.consumers import ConsumerOptions
+from holdfast.tasks.consumers import StreamOptions
 from holdfast.tasks.registry import DEFAULT_QUEUE, TaskOptions
 from holdfast.tasks.subscribers import EVENTS_QUEUE, SubscriberOptions
 from holdfast.tasks.task import UsingOptions
@@ -183,20 +183,25 @@ def subscriber_options() -> str:
 def consumer_options() -> str:
     """Return the options of a consumer."""
     return _typed(
-        ConsumerOptions,
+        StreamOptions,
         {
+            "stream": "in place of `log`: a Redis stream that others fill",
+            "field": "of a stream: the field that is the message; by default all fields are, as texts",
+            "key": "of a stream: the field by whose value entries are kept in order; by default none",
+            "delete": "of a stream: delete each entry once it is done, for all groups; by default nothing is deleted",
             "group": "for whom the log is read; by default the function's name",
             "name": "stored with every dead letter, as its kind; by default `<log>.<group>`",
-            "start": 'where a new group begins: `"earliest"` (the default), `"latest"`, an aware `datetime`, an offset',
-            "when_gone": "when retention removed what is to be read next: stay there with an error, and say so "
-            '(`"error"`, the default), or jump to the `"earliest"` or `"latest"` message',
+            "start": 'where a new group begins: `"earliest"` (the default), `"latest"`, an aware `datetime`, '
+            "or an offset, which streams do not have",
+            "when_gone": "of logs: when retention removed what is to be read next: stay there with an error, and say "
+            'so (`"error"`, the default), or jump to the `"earliest"` or `"latest"` message',
             "order": 'which messages wait for earlier ones: those of the same key (`"key"`, the default), all of a '
             '`"partition"`, or `"none"`',
             "dead_letters": 'a message that failed for good becomes a dead letter (`"queue"`, the default), or its '
             'partition stops there (`"stop"`)',
             "retry": "a `Retry`, or a number of attempts; by default `Retry()`",
             "timeout": "limit of each run; by default none",
-            "codec": "of bodies whose headers name none; by default the App's",
+            "codec": "of bodies whose headers name none, of a stream those of `field`; by default the App's",
             "stop_when_lost": "cancel a coroutine, or kill an isolated run, as soon as its lease is lost; "
             "by default it runs on, for nothing",
             "isolate": "run it in a process of its own, which can be killed: at its timeout",

@@ -28,7 +28,7 @@ from holdfast.places import Places
 from holdfast.queues import Queue
 from holdfast.stores import holds_logs_alone, open_logs, open_store
 from holdfast.tasks.calls import Call, send_calls
-from holdfast.tasks.consumers import ConsumerOptions, Consumers
+from holdfast.tasks.consumers import Consumers, StreamOptions
 from holdfast.tasks.dependencies import Dependencies
 from holdfast.tasks.isolating import address_of, surrounded
 from holdfast.tasks.job import Job
@@ -254,15 +254,15 @@ class App(Places):
         """
         return self._subscribers.on(kind, options)
 
-    def consume(self, log: str, **options: Unpack[ConsumerOptions]) -> Callable[[Function], Function]:
-        """Let a function handle the messages of a log: ``@app.consume(log="orders", group="billing")``. It stays a
-        plain function.
+    def consume(self, log: str = "", **options: Unpack[StreamOptions]) -> Callable[[Function], Function]:
+        """Let a function handle the messages of a log: ``@app.consume(log="orders", group="billing")``, or those of a
+        Redis stream that others fill: ``@app.consume(stream="orders", group="billing")``. It stays a plain function.
 
         It takes the message as its one argument, decoded by its annotation; ``bytes`` is the body as it is, a
         ``LogMessage`` has its place too. This App's workers handle each message once for the group, those of one key in
-        their order, with the retries, timeout and dead letters of its options; see ``ConsumerOptions``. Dead letters
-        are in the queue ``<log>.<group>``, and run in this function again when they are replayed. ``UsageError`` names
-        what does not fit. Touches no store.
+        their order, with the retries, timeout and dead letters of its options; see ``ConsumerOptions``, and
+        ``StreamOptions`` for what a stream has beside. Dead letters are in the queue ``<log>.<group>``, and run in this
+        function again when they are replayed. ``UsageError`` names what does not fit. Touches no store.
         """
         return self._consumers.consume(log, options)
 

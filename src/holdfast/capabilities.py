@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from holdfast.contract import LogBackend
+from holdfast.contract import LogBackend, StreamGroups
 from holdfast.delivery import Command, JobView, Outcome, Page, Receipt, Replayed, Report, Settlement, State
 from holdfast.errors import UsageError
 from holdfast.failures import ErrorInfo
@@ -219,6 +219,14 @@ class Logs(Protocol):
 
     def open_logs(self) -> LogBackend:
         """Return the logs of this store, the same object at every call. Closing either closes both."""
+
+
+@runtime_checkable
+class ForeignStreams(Protocol):
+    """Streams that others fill, such as programs in other languages, can be consumed."""
+
+    def open_streams(self) -> StreamGroups:
+        """Return the groups of the streams beside this store, the same object at every call; it ends with the store."""
 
 
 @runtime_checkable

@@ -64,6 +64,14 @@ class JsonCodec:
         return _strict(msgspec.json.Decoder(type_, dec_hook=_revive).decode)
 
 
+class TextsCodec(JsonCodec):
+    """JSON in which every value is a text, as of a form: numbers, booleans and times are made of the texts that fit."""
+
+    def decoder(self, type_: Any) -> Callable[[bytes], Any]:
+        check_type(type_)
+        return _strict(msgspec.json.Decoder(type_, dec_hook=_revive, strict=False).decode)
+
+
 class MsgpackCodec:
     """MessagePack by msgspec: for bodies with many bytes or numbers in them."""
 

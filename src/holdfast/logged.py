@@ -65,7 +65,8 @@ class LogMessage(msgspec.Struct, frozen=True, gc=False):
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Consecutive messages of one partition, from offset ``base`` on, that were appended at ``time`` (ms).
 
-    ``version`` is that of the group's place in this partition when a member polled it; 0 without a group.
+    ``version`` is that of the group's place in this partition when a member polled it; 0 without a group. ``again`` is
+    for entries of streams: somebody else had them before, who has died, and whose death may be charged to them.
     """
 
     partition: int
@@ -75,6 +76,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     keys: Sequence[bytes | None] | None = None
     headers: Sequence[bytes | None] | None = None
     version: int = 0
+    again: bool = False
 
     def __len__(self) -> int:
         return len(self.bodies)

@@ -12,11 +12,12 @@ message, and what was finished beyond it is remembered beside it, so that it doe
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heappop, heappush, nsmallest
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from holdfast.logged import Assigned, Chunk, LogMessage, Offset
 
@@ -108,9 +109,12 @@ class OffsetTracker:
 
     def _begin(self, place: Offset) -> list[LogMessage]:
         lost = self.revoke(place.partition)
-        self._partitions[place.partition] = _Partition(place, self._order)
+        self._partitions[place.partition] = self._follow(place)
         self._turns.append(place.partition)
         return lost
+
+    def _follow(self, place: Offset) -> _Partition:
+        return _Partition(place, self._order)
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -140,7 +144,7 @@ class OffsetTracker:
             if partition.number in without:
                 continue
             while len(found) < limit and (message := partition.hand_out()) is not None:
-                found.append(Ready(message, partition.version))
+                found.append(Ready(message, partition.version_of(message.offset)))
         return found
 
     def finish(self, partition: int, offset: int, version: int) -> bool:
@@ -161,7 +165,9 @@ class OffsetTracker:
 
     def _running(self, partition: int, offset: int, version: int) -> _Partition | None:
         its = self._partitions.get(partition)
-        return its if its is not None and its.version == version and offset in its.running else None
+        if its is None or offset not in its.running or its.version_of(offset) != version:
+            return None
+        return its
 
     # -- commits --------------------------------------------------------------------------------------------------
 
@@ -199,6 +205,10 @@ class _Partition:
         self._index = 0
         self._free: list[int] = []
         self._held: dict[str, deque[int]] = {}
+
+    def version_of(self, offset: int) -> int:
+        """Return the version by which the end of this message is told."""
+        return self.version
 
     def add(self, chunk: Chunk) -> None:
         if chunk.next <= self._end:
@@ -294,3 +304,92 @@ class _Partition:
                 return found
             behind = offset + 1
         return found + nsmallest(most - len(found), self._finished)
+
+
+# -- streams --------------------------------------------------------------------------------------------------
+
+
+class EntryTracker(OffsetTracker):
+    """The same for a stream, whose group remembers each entry for itself: they come in any order, with gaps between.
+
+    Each has the version of the chunk in which it came. A place has no ``next``: its ``finished`` are the entries that
+    have ended and are not ``committed``.
+
+    What waits here is kept from other members, so little is: twice as much as ended at the last commit.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._ahead = 1
+
+    def room_beside(self, partitions: Collection[int]) -> int:
+        """Return how many more entries may be added, as if nothing of these were there."""
+        counted = [its for number, its in self._partitions.items() if number not in partitions]
+        waiting = sum(its.waiting for its in counted if isinstance(its, _Entries))
+        return max(0, min(super().room_beside(partitions), self._ahead - waiting))
+
+    def _follow(self, place: Offset) -> _Partition:
+        return _Entries(place, self._order)
+
+    def add(self, chunk: Chunk) -> list[LogMessage]:
+        """Let these entries wait for their turn; what is there already, or of a partition not assigned, is left out."""
+        its = self._partitions.get(chunk.partition)
+        if its is not None and its.version <= chunk.version:
+            its.add(chunk)
+        return []
+
+    def committed(self, offsets: Iterable[Offset]) -> None:
+        """Hear that these entries are committed."""
+        for offset in offsets:
+            its = self._partitions.get(offset.partition)
+            if isinstance(its, _Entries) and its.version == offset.version:
+                self._ahead = max(1, 2 * len(offset.finished))
+                its.forget(offset.finished)
+
+
+class _Entries(_Partition):
+    """The entries of one stream: ``open`` are those that were looked at, in no order."""
+
+    def __init__(self, place: Offset, order: Order) -> None:
+        super().__init__(place, order)
+        self._versions: dict[int, int] = {}
+        self._ended: dict[int, None] = {}
+
+    def version_of(self, offset: int) -> int:
+        return self._versions.get(offset, self.version)
+
+    @property
+    def waiting(self) -> int:
+        """How many could run at once, and were not handed out."""
+        return len(self._chunks) + len(self._free)
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.base in self._versions:
+            return
+        self._versions[chunk.base] = chunk.version
+        self._chunks.append(chunk)
+        self.count += 1
+        self.bytes += len(chunk.bodies[0])
+
+    def _may_run(self, message: LogMessage) -> bool:
+        behind = self._held.get(line) if (line := self._line(message)) is not None else None
+        if not behind or behind[-1] < message.offset:
+            return super()._may_run(message)
+        insort(behind, message.offset)  # an older one, that somebody else had before
+        return False
+
+    def finish(self, offset: int) -> None:
+        super().finish(offset)
+        self._ended[offset] = None
+
+    def place(self, most_finished: int) -> Offset:
+        self.asked = self.changes
+        return Offset(self.number, 0, self.version, tuple(self._ended))
+
+    def forget(self, offsets: Iterable[int]) -> None:
+        """Hear that the end of these is committed."""
+        for offset in offsets:
+            self._ended.pop(offset, None)
+            self._versions.pop(offset, None)
+        if not self._ended:
+            self.committed = self.changes

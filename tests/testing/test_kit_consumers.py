@@ -80,3 +80,39 @@ def test_a_log_that_nobody_declared_is_nothing_to_wait_for(app):
 
     with harness(app) as kit:
         assert kit.drain().runs == 0
+
+
+def test_an_entry_of_a_stream_is_handled_by_every_group_of_consumers():
+    app, heard = App("memory:"), []
+
+    @app.consume(stream="orders", group="billing", field="data")
+    def bill(amount: int) -> None:
+        heard.append(("billing", amount))
+
+    @app.consume(stream="orders", group="shipping")
+    def ship(entry: dict[str, str]) -> None:
+        heard.append(("shipping", entry))
+
+    with harness(app) as kit:
+        entry = kit.add("orders", data="7", by="a program")
+        report = kit.drain()
+        again = kit.drain()
+        (job, _) = kit.jobs()
+
+    assert (report.done, again.done) == (2, 0)
+    assert sorted(heard) == [("billing", 7), ("shipping", {"data": "7", "by": "a program"})]
+    assert job.id == f"orders/billing/{entry}"
+
+
+def test_an_entry_of_a_stream_that_cannot_be_decoded_is_a_dead_letter():
+    app = App("memory:")
+
+    @app.consume(stream="orders", group="billing", field="data")
+    def bill(amount: int) -> None: ...
+
+    with harness(app) as kit:
+        kit.add("orders", other="7")
+        kit.drain()
+        (letter,) = kit.dead()
+
+    assert letter.reason.endswith("the entry has no field 'data', which is to be the message")

@@ -15,5 +15,8 @@ says otherwise. Optional powers live in :mod:`holdfast.capabilities`.
 from holdfast.contract.features import Features
 from holdfast.contract.logs import LogBackend, LogGroups, LogMember
 from holdfast.contract.queues import QueueBackend
+from holdfast.contract.streams import EntriesLost, StreamGroups, StreamReading
 
-__all__ = ["Features", "LogBackend", "LogGroups", "LogMember", "QueueBackend"]
+__all__ = [
+    "EntriesLost", "Features", "LogBackend", "LogGroups", "LogMember", "QueueBackend", "StreamGroups", "StreamReading",
+]  # fmt: skip

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from holdfast.capabilities import ForeignStreams
 from holdfast.contract import LogBackend, QueueBackend
 from holdfast.delivery import HolderInfo, QueueStats, State
 from holdfast.errors import HoldfastError
-from holdfast.metrics.logs import FAMILIES, LogSeen, fill, look_at
+from holdfast.metrics.logs import FAMILIES, LogSeen, fill, look_at, look_at_streams
 
 PATIENCE = 2.0
 """Seconds that a scrape waits for the store."""
@@ -94,9 +95,10 @@ class StoreCollector(Collector):
         return _Seen([store.stats(queue) for queue in store.queues()], workers, self._seen_logs())
 
     def _seen_logs(self) -> list[LogSeen]:
-        logs = self._logs()
+        logs, store = self._logs(), self._store()
         try:
-            return [] if logs is None else look_at(logs)
+            streams = look_at_streams(store.open_streams()) if isinstance(store, ForeignStreams) else []
+            return streams if logs is None else streams + look_at(logs)
         except HoldfastError as error:  # they may be elsewhere, and the queues are well
             self._logger.warning("metrics: the logs cannot be asked: %s", error)
             return []

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from inspect import Parameter
 from typing import Any, ParamSpec, TypedDict, TypeVar, get_args
 
-from holdfast.codec import Arguments, Codec
+from holdfast.codec import Arguments, Codec, TextsCodec
+from holdfast.contract import StreamReading
 from holdfast.delivery import Delivery, JobView
+from holdfast.entries import NO_FIELD, Shape
 from holdfast.errors import Undecodable, UsageError, nearest
 from holdfast.logged import LogMessage, WhenGone
 from holdfast.logs.groups import Begin, start_of
@@ -66,6 +68,21 @@ class ConsumerOptions(ReadingOptions, total=False):
     max_memory: int | None
 
 
+class StreamOptions(ConsumerOptions, total=False):
+    """The options of a consumer of a ``stream`` that others fill; those of reading that fit: ``group``, ``start``,
+    ``order`` and ``dead_letters``.
+
+    The message is the value of ``field``, or all fields together: annotate it as a mapping of texts, or as a class
+    whose fields are made of texts. ``key`` names the field by which entries are kept in order. With ``delete`` entries
+    are deleted from the stream once they are done, for all other groups too.
+    """
+
+    stream: str
+    field: str
+    key: str
+    delete: bool
+
+
 class Consumer(Task[P, R]):
     """A function that takes a message: what its body means, the body itself (``bytes``), or a ``LogMessage``."""
 
@@ -85,6 +102,8 @@ class Consumer(Task[P, R]):
         return self._parameters.hints[self._message_name]
 
     def _received(self, job: Message | Delivery | JobView) -> Arguments:
+        if field := job.headers.get(NO_FIELD):
+            raise Undecodable(f"the entry has no field {field!r}, which is to be the message")
         if self._annotation is not LogMessage:
             return super()._received(job)
         if isinstance(job, Message) or (message := message_of(job)) is None:
@@ -114,6 +133,21 @@ class CoroutineConsumer(Consumer[P, R], CoroutineTask[P, R]):
     """A consumer declared with ``async def``."""
 
 
+class ConsumerOfFields(Consumer[P, R]):
+    """A consumer of entries with all of their fields: texts, of which numbers and times are made where they fit."""
+
+    def _decoder_of(self, codec: Codec) -> Callable[[bytes], Arguments]:
+        return super()._decoder_of(TextsCodec())
+
+
+class FunctionOfFields(ConsumerOfFields[P, R], FunctionTask[P, R]):
+    """One that is declared with ``def``."""
+
+
+class CoroutineOfFields(ConsumerOfFields[P, R], CoroutineTask[P, R]):
+    """One that is declared with ``async def``."""
+
+
 class Consumers:
     """The consumers of an App. Declaring is for one thread at a time."""
 
@@ -121,17 +155,22 @@ class Consumers:
         self._registry, self._link = registry, link
         self._readings: dict[str, Reading] = {}
 
-    def consume(self, log: str, options: ConsumerOptions) -> Callable[[Function], Function]:
-        """Return the decorator that makes a function handle the messages of this log, and leaves it as it is."""
-        if not isinstance(log, str) or not log:
-            raise UsageError(f'a consumer names its log: @app.consume(log="orders"), not {log!r:.80}')
-        if unknown := min(options.keys() - _KNOWN, default=None):
-            raise UsageError(f"unknown option {unknown!r}{nearest(unknown, _KNOWN)}; known: {', '.join(_KNOWN)}")
+    def consume(self, log: str, options: StreamOptions) -> Callable[[Function], Function]:
+        """Return the decorator that makes a function handle the messages of this log, or of the stream among the
+        options, and leaves it as it is.
+        """
+        noun, name, known = ("stream", options["stream"], _OF_STREAMS) if "stream" in options else ("log", log, _KNOWN)
+        if not isinstance(name, str) or not name or (noun == "stream" and log):
+            raise UsageError(f'a consumer names its log, @app.consume(log="orders"), or its stream, not {name!r:.80}')
+        if unknown := min(options.keys() - set(known), default=None):
+            raise UsageError(
+                f"unknown option {unknown!r}{nearest(unknown, known)}; a consumer of a {noun} knows {', '.join(known)}"
+            )
 
         def decorate(function: Function) -> Function:
             group = str(options.get("group") or getattr(function, "__name__", ""))
-            with naming(f"consumer of log {log!r} for group {group!r}"):
-                self._declare(log, group, function, options)
+            with naming(f"consumer of {noun} {name!r} for group {group!r}"):
+                self._declare(name, group, function, options)
             return function
 
         return decorate
@@ -140,11 +179,12 @@ class Consumers:
         """Return what a worker reads for the consumers known now."""
         return list(self._readings.values())
 
-    def _declare(self, log: str, group: str, function: Callable[..., Any], options: ConsumerOptions) -> None:
+    def _declare(self, log: str, group: str, function: Callable[..., Any], options: StreamOptions) -> None:
         reading = _reading(log, group, options)
         name = options.get("name") or reading.queue
         other = self._readings.get(reading.queue)
-        if other is not None and (other.kind, other.log, other.group) != (name, log, group):
+        its_own = (name, log, group, reading.is_stream)
+        if other is not None and (other.kind, other.log, other.group, other.is_stream) != its_own:
             raise UsageError(
                 f"queue {reading.queue!r} is that of consumer {other.kind!r} of log {other.log!r} for group "
                 f"{other.group!r}: a group has one consumer in an App, and no two may share a queue"
@@ -152,15 +192,39 @@ class Consumers:
         self._link.sender.declared.admit(reading.queue)
         its: Any = {option: value for option, value in options.items() if option not in _OF_READING}
         its.update(queue=reading.queue, name=name)
-        made = self._registry.declare(function, its, (FunctionConsumer, CoroutineConsumer))
+        made = self._registry.declare(function, its, _CLASSES[_is_of_fields(options)])
         self._readings[reading.queue] = _with(reading, name, made.settings.retry.attempts)
 
 
-_OF_READING = tuple(ReadingOptions.__annotations__)
+_CLASSES = {False: (FunctionConsumer, CoroutineConsumer), True: (FunctionOfFields, CoroutineOfFields)}
+_ONLY_STREAMS = tuple(name for name in StreamOptions.__annotations__ if name not in ConsumerOptions.__annotations__)
+_OF_READING = (*ReadingOptions.__annotations__, *_ONLY_STREAMS)
 _KNOWN = tuple(ConsumerOptions.__annotations__)
+_OF_STREAMS = tuple(name for name in StreamOptions.__annotations__ if name != "when_gone")
 
 
-def _reading(log: str, group: str, options: ConsumerOptions) -> Reading:
+def _is_of_fields(options: StreamOptions) -> bool:
+    """Tell whether the message is made of all fields of an entry."""
+    if "stream" not in options or "field" in options:
+        return False
+    if "codec" in options:
+        raise UsageError("a codec reads the value of one field: name it with field=")
+    return True
+
+
+def _entries(options: StreamOptions) -> StreamReading | None:
+    if "stream" not in options:
+        return None
+    for name in ("field", "key"):
+        if name in options and (not isinstance(options[name], str) or not options[name]):
+            raise UsageError(f"{name} is the name of a field, not {options[name]!r:.80}")
+    if isinstance(options.get("start"), int):
+        raise UsageError("a group of a stream starts at earliest, latest or a time, and at no offset")
+    shape = Shape(options.get("field"), options.get("key"))
+    return StreamReading(shape, delete=options.get("delete", False))
+
+
+def _reading(log: str, group: str, options: StreamOptions) -> Reading:
     queue_of(log, group)  # which checks the names
     given = dict(options)
     for name, choices in (("when_gone", WhenGone), ("order", Order), ("dead_letters", AfterFailure)):
@@ -174,6 +238,7 @@ def _reading(log: str, group: str, options: ConsumerOptions) -> Reading:
         dead_letters=options.get("dead_letters", "queue"),
         start=start_of(options.get("start", "earliest")),
         when_gone=options.get("when_gone", "error"),
+        entries=_entries(options),
     )
 
 

@@ -20,7 +20,7 @@ from holdfast.tasks.task import Task
 from holdfast.testing.clock import MovableClock
 from holdfast.testing.enqueued import Enqueued, RecordingStore, Wanted, enqueued
 from holdfast.testing.faults import Faults
-from holdfast.testing.feeding import feed
+from holdfast.testing.feeding import StreamsInMemory, feed
 from holdfast.testing.shift import Drained, Ear, OneByOne
 from holdfast.worker.options import Stopped
 from holdfast.worker.tidying import tidy_all
@@ -72,6 +72,7 @@ class Kit:
         self._exits.enter_context(self.app._life.lend(self.faults.wrap(self._store), self.clock))
         self._exits.callback(self.faults.mend)
         self._tickers: dict[tuple[str, ...], Ticker] = {}
+        self._streams = StreamsInMemory()
         try:
             if self.app.schedules.of_code():
                 self.app.schedules.register()
@@ -90,7 +91,7 @@ class Kit:
     def drain(self) -> Drained:
         """Run what is ready, and what becomes ready at this instant by it, until nothing is; return what came of it.
 
-        A message that was appended to a log becomes a job of each of its consumers.
+        A message that was appended to a log, or an entry added to a stream, becomes a job of each of its consumers.
 
         Blocks until then, and never sleeps. ``AssertionError`` when that takes more runs or seconds than the kit
         allows: a job that sends itself again, or one that hangs.
@@ -127,6 +128,12 @@ class Kit:
         from asyncio import to_thread
 
         return await to_thread(self.advance, length)
+
+    def add(self, stream: str, /, **fields: str | bytes) -> str:
+        """Add an entry to a stream, as the programs do that fill it; return its id. The next ``drain`` runs what
+        consumes it: every group has all entries, whatever its ``start``.
+        """
+        return self._streams.add(stream, fields, self.clock.wall())
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -224,7 +231,7 @@ class Kit:
         report = Drained()
         try:
             while True:
-                feed(self.app, self._store)
+                feed(self.app, self._store, self._streams)
                 report += Drained(ticks=self._ticker.tick())
                 tidy_all(self._store, self.app.events, threading.Event())
                 shift = self._shift(self._most - report.runs)

@@ -27,6 +27,7 @@ from holdfast.stores.redis.schedules import KeptSchedules
 from holdfast.stores.redis.scripts import Script
 from holdfast.stores.redis.sends import UNDECLARED, UNSENT, Sending, is_refusal
 from holdfast.stores.redis.settles import Settling
+from holdfast.stores.redis.streams import BesideStreams, RedisStreams
 from holdfast.stores.redis.waits import Waits
 
 _LEASE, _SETTLE = Script.load("lease"), Script.load("settle")
@@ -34,7 +35,7 @@ MAX_BODY = 1 << 29
 """The servers' own limit on a value, in bytes."""
 
 
-class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, QueueBackend):
+class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, QueueBackend):
     """Queues and logs in a Redis or Valkey, a single one, or one behind Sentinels, or a cluster."""
 
     def __init__(self, options: Options, clock: Clock = SYSTEM) -> None:
@@ -49,6 +50,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, QueueBackend):
         self._waits = Waits(*parts)
         self._completions = Completions(*parts)
         self._logs = RedisLogs(self._link, clock, self.close)
+        self._streams = RedisStreams(self._link, self._keys, self._holding.living)
         clock.on_move(self._waits.look_again)
         clock.on_move(self._completions.look_again)
 

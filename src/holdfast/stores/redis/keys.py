@@ -29,6 +29,19 @@ class Keys:
         """Return what begins the keys of a partition of a log; each has a hash tag of its own."""
         return f"{self._prefix}log:{{{name.translate(_ESCAPED_MORE)}:{partition}}}"
 
+    def stream(self, stream: str, group: str) -> str:
+        """Return what begins the keys of what is kept beside a group of a foreign stream."""
+        return f"{self._prefix}stream:{{{f'{stream}.{group}'.translate(_ESCAPED)}}}"
+
+    def consumer(self, holder: str) -> str:
+        """Return the name under which a holder is a consumer of foreign streams."""
+        return f"{self._prefix}{holder}"
+
+    def holder(self, consumer: str) -> str | None:
+        """Return the holder that is called so; None for a consumer of another program's."""
+        is_ours = consumer.startswith(self._prefix) and "#" in consumer
+        return consumer.removeprefix(self._prefix) if is_ours else None
+
 
 def lanes(kinds: Collection[str], max_format: int) -> list[str]:
     """Return the lanes in which jobs of these kinds stand, of every format up to ``max_format``."""

@@ -11,7 +11,7 @@ import msgspec
 from holdfast.capabilities import DeadLetters
 from holdfast.clock import Clock
 from holdfast.config import QueueSettings
-from holdfast.contract import LogBackend, QueueBackend
+from holdfast.contract import QueueBackend
 from holdfast.delivery import Beat, Delivery, GiveBack, HolderInfo, QueueStats, Receipt, Settlement, Tidied
 from holdfast.errors import BackendError, HoldfastError, NotSupported, UsageError
 from holdfast.events import Events, PartitionStopped
@@ -19,7 +19,8 @@ from holdfast.logged import Crashes
 from holdfast.logs.opening import OpenLogs
 from holdfast.message import Message, Stored
 from holdfast.worker.consuming.failing import Failing
-from holdfast.worker.consuming.places import is_of_log
+from holdfast.worker.consuming.places import is_of_log, is_of_stream
+from holdfast.worker.consuming.readable import Readable
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held
 from holdfast.worker.consuming.settling import Settling
@@ -55,12 +56,13 @@ class Consuming(QueueBackend):
                 )
         self.features = store.features
         self.store = store
-        self._logs = logs
-        self._failing = Failing(store, logs, events, lambda: retire_all_gone(self, events))
+        self._places = places = Readable(store, logs)
+        self._readings = list(readings)
+        self._failing = Failing(store, places, events, lambda: retire_all_gone(self, events))
         self._settling = Settling(store, self._failing)
         self._events = events
         host = _Host(store, self._failing, events, self._stirred)
-        self._sources = {one.queue: Source(one, logs, host, clock, events.logger) for one in readings}
+        self._sources = {one.queue: Source(one, places, host, clock, events.logger) for one in readings}
         self._waiting = False
         self._replayed: dict[str, float] = {}
 
@@ -72,12 +74,12 @@ class Consuming(QueueBackend):
         source = self._sources.get(queue)
         messages = source if source is not None and source.holder == holder and _has_any(source, kinds) else None
         # What has stirred may turn out to be nothing; who drains then ends, and has not looked for jobs.
-        if messages and not self._is_time_for(queue) and (taken := messages.window.take(limit, lease_id)):
+        if messages and not self._is_time_for(queue) and (taken := messages.take(limit, lease_id)):
             return taken
         jobs = self.store.lease(queue, holder, lease_id, limit=limit, kinds=kinds, max_format=max_format)
         if messages is None or len(jobs) == limit:
             return jobs
-        return jobs + messages.window.take(limit - len(jobs), lease_id)
+        return jobs + messages.take(limit - len(jobs), lease_id)
 
     def _is_time_for(self, queue: str) -> bool:
         """Tell whether replayed dead letters have waited long enough for a group that always has messages."""
@@ -146,7 +148,7 @@ class Consuming(QueueBackend):
                 source.hold(holder)
                 source.paused = source.paused or queue in answer.paused
         try:
-            alive = self._logs.store().beat(holder)
+            alive = self._places.beat(holder, self._readings if is_own else ())
         except HoldfastError as error:  # the jobs of queues go on; members ask for themselves
             self._events.logger.debug("the logs did not answer a beat: %s", error)
             return answer
@@ -166,7 +168,8 @@ class Consuming(QueueBackend):
     def _retire_reader(self, holder: str, reason: str, charged: list[Receipt]) -> int:
         try:
             returned = self._failing.charge_all(charged, reason)
-            self._logs.store().retire(holder)
+            if any(not reading.is_stream for reading in self._readings) or not all(map(is_of_stream, charged)):
+                self._places.logs().retire(holder)
         except BackendError:
             raise
         except HoldfastError as error:  # such as an App that was given no logs
@@ -235,7 +238,7 @@ def is_behind(backend: QueueBackend) -> bool:
     """
     if not isinstance(backend, Consuming):
         return False
-    return any(_is_behind(source, backend._logs.store()) for source in backend._sources.values())
+    return any(_is_behind(source, backend._places) for source in backend._sources.values())
 
 
 def rest(backend: QueueBackend, *, resting: bool) -> None:
@@ -249,15 +252,14 @@ def _has_any(source: Source, kinds: Collection[str]) -> bool:
     return not source.paused and source.reading.kind in kinds and source.window.stirred()
 
 
-def _is_behind(source: Source, logs: LogBackend) -> bool:
+def _is_behind(source: Source, places: Readable) -> bool:
     reading, stopped = source.reading, source.stopped()
     if source.paused or not source.holder:
         return False
     if not source.joined:
         return not isinstance(source.error, UsageError)  # such as that there is no such log
     try:
-        lags = logs.lag(reading.log, reading.group)
-        groups = [group for group in logs.groups(reading.log) if group.name == reading.group]
+        lags, groups = places.lag(reading), places.group(reading)
     except UsageError:  # it has just been removed, which its member will see
         return True
     # A store may name, for a moment, who held a partition before.

@@ -14,10 +14,10 @@ from holdfast.events import BeforeBury, Events, PartitionStopped
 from holdfast.failures import ErrorInfo
 from holdfast.heartbeat import SUPERVISED_TTL, died_here, gone_holders
 from holdfast.logged import Crashes
-from holdfast.logs.opening import OpenLogs
 from holdfast.message import Message
 from holdfast.worker.consuming.letters import dead_letter, stands_for
 from holdfast.worker.consuming.places import place_of
+from holdfast.worker.consuming.readable import Readable
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held
 from holdfast.worker.consuming.source import Source
@@ -28,9 +28,11 @@ from holdfast.worker.outcomes import ProcessDied
 class Failing:
     """Every method may be called from any thread, and blocks for round trips to the stores, whose errors it raises."""
 
-    def __init__(self, store: QueueBackend, logs: OpenLogs, events: Events, retire_gone: Callable[[], object]) -> None:
+    def __init__(
+        self, store: QueueBackend, places: Readable, events: Events, retire_gone: Callable[[], object]
+    ) -> None:
         self._store = store
-        self._logs = logs
+        self._places = places
         self._events = events
         self._retire_gone = retire_gone
         self._suspected: dict[tuple[str, int], float] = {}
@@ -78,9 +80,7 @@ class Failing:
         place = place_of(receipt.queue, receipt.id)
         if place is None:
             return Crashes()
-        return self._logs.store().charge(
-            place.log, place.group, place.partition, place.offset, run=receipt.token, reason=reason
-        )
+        return self._places.charge(place, run=receipt.token, reason=reason)
 
     def charge_all(self, receipts: Sequence[Receipt], reason: str) -> int:
         """Charge what a process of another worker ran when it died; return of how many nobody had known before.
@@ -100,7 +100,8 @@ class Failing:
         place = place_of(receipt.queue, receipt.id)
         if place is None:
             return Crashes()
-        return self._logs.store().crashes(place.log, place.group, place.partition).get(place.offset, Crashes())
+        known = self._places.crashes(place.log, place.group, place.partition, is_stream=place.is_stream)
+        return known.get(place.offset, Crashes())
 
     def settle_for_others(self, settlements: Sequence[Settlement]) -> list[Receipt]:
         """Hear how runs ended whose process has gone since; return their receipts: they count for nothing.
@@ -123,7 +124,7 @@ class Failing:
         if self._has_uncharged(reading.queue) and time.monotonic() - since < SUPERVISED_TTL:
             return None
         del self._suspected[place]
-        return self._logs.store().crashes(reading.log, reading.group, partition)
+        return self._places.crashes(reading.log, reading.group, partition, is_stream=reading.is_stream)
 
     def _has_uncharged(self, queue: str) -> bool:
         readers = [holder for holder in self._store.holders() if queue in holder.queues]

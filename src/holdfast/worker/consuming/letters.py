@@ -17,7 +17,7 @@ APPENDED = "holdfast-appended"
 
 def dead_letter(reading: Reading, message: LogMessage, begun: int | None = None) -> Message:
     """Return a message of a log as a job in its group's queue; with ``begun`` as a further one, see ``places``."""
-    place = Place(reading.log, reading.group, message.partition, message.offset)
+    place = Place(reading.log, reading.group, message.partition, message.offset, reading.is_stream)
     letter = Message(
         body=message.body,
         id=id_of(place, begun),

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from holdfast.contract import StreamReading
 from holdfast.logged import Start, WhenGone
 from holdfast.offsets import Order
 from holdfast.worker.consuming.places import queue_of
@@ -18,7 +19,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """That messages of ``log`` are handled for ``group`` by the handler of ``kind``.
 
     Of a message that fails, ``attempts`` runs are made, None for no limit. ``start`` is for a group that does not
-    exist yet, ``when_gone`` for one whose next message retention removed.
+    exist yet, ``when_gone`` for one whose next message retention removed. With ``entries``, ``log`` is a stream.
     """
 
     log: str
@@ -29,6 +30,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: AfterFailure = "queue"
     start: Start = Start()
     when_gone: WhenGone = "error"
+    entries: StreamReading | None = None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it reads a stream that others fill."""
+        return self.entries is not None
 
     @property
     def queue(self) -> str:

@@ -16,7 +16,7 @@ from holdfast.clock import Clock
 from holdfast.delivery import MAX_CRASHES, Delivery, Receipt
 from holdfast.logged import Crashes, LogMessage
 from holdfast.offsets import OffsetTracker, Ready
-from holdfast.worker.consuming.places import Place, id_of, token_of
+from holdfast.worker.consuming.places import Place, found_by, id_of, token_of
 from holdfast.worker.consuming.reading import Reading
 
 
@@ -95,7 +95,7 @@ class Runs:
     def delivery(self, held: Held) -> Delivery:
         """Return a message as what is handed to a handler."""
         message, now = held.message, self._clock.wall()
-        job_id = id_of(Place(self._reading.log, self._reading.group, *held.place))
+        job_id = id_of(Place(self._reading.log, self._reading.group, *held.place, self._reading.is_stream))
         return Delivery(
             queue=self._queue,
             id=job_id,
@@ -122,9 +122,8 @@ class Runs:
 
     def find(self, receipt: Receipt) -> Held | None:
         """Return what a receipt is for, while it runs or is not committed; None when it is lost."""
-        partition, offset = receipt.id.rsplit("/", 2)[1:]
         with self.lock:
-            held = self._held.get((int(partition), int(offset)))
+            held = self._held.get(found_by(receipt.id))
             if held is None or held.token != receipt.token or not (held.running or held.finished):
                 return None
             return held

@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Protocol
 
 from holdfast.clock import Clock
-from holdfast.contract import LogMember
-from holdfast.delivery import HolderInfo
+from holdfast.contract import EntriesLost, LogMember
+from holdfast.delivery import Delivery, HolderInfo
 from holdfast.errors import BackendError, Closed, CorruptLog, HoldfastError, LeaseLost, OffsetGone
 from holdfast.logged import Assigned, Crashes, Offset
-from holdfast.logs.opening import OpenLogs
+from holdfast.worker.consuming.readable import Readable
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held
 from holdfast.worker.consuming.unreadable import Unreadable
@@ -56,14 +56,14 @@ class Source:
     What its store cannot do is logged and tried again, after pauses that grow; the source ends only when it is told to.
     """
 
-    def __init__(self, reading: Reading, logs: OpenLogs, host: Host, clock: Clock, logger: logging.Logger) -> None:
+    def __init__(self, reading: Reading, places: Readable, host: Host, clock: Clock, logger: logging.Logger) -> None:
         self.reading = reading
         self.window = Window(reading, clock)
         self.paused = False
         """Whether nothing is handed out."""
         self.error: Exception | None = None
         """What went wrong last, None while all is well."""
-        self._logs = logs
+        self._places = places
         self._host = host
         self._logger = logger
         self._holder: HolderInfo | None = None
@@ -103,6 +103,13 @@ class Source:
                 self._thread.start()
         if changed:
             self.call()
+
+    def take(self, limit: int, lease_id: str) -> list[Delivery]:
+        """Hand out what may run; that makes room for more entries of a stream, of which little is polled ahead."""
+        taken = self.window.take(limit, lease_id)
+        if taken and self.reading.is_stream:
+            self.call()
+        return taken
 
     def commit(self) -> None:
         """Commit what has ended, and wait for that: what is lost by then is marked so. Raises ``BackendError``."""
@@ -216,10 +223,7 @@ class Source:
             self._let_go()
         if self._member is None:
             self._release()  # nothing is held, so whatever is asked for is lost
-            its = self.reading
-            self._member = self._logs.with_log(its.log).join(
-                its.log, its.group, holder, start=its.start, when_gone=its.when_gone
-            )
+            self._member = self._places.join(self.reading, holder)
             self._joined_as = holder.id
         return self._member
 
@@ -278,6 +282,8 @@ class Source:
     def _commit(self, member: LogMember, offsets: Sequence[Offset], *, durable: bool) -> None:
         try:
             member.commit(offsets, durable=durable)
+        except EntriesLost as error:
+            self.window.committed(offsets, error.offsets)
         except LeaseLost:
             if len(offsets) == 1:
                 self.window.lose([offsets[0].partition])
@@ -322,7 +328,7 @@ class Source:
         """Return the partitions that others should have: they would be busy for as long as there are messages."""
         if len(own) < 2:
             return ()
-        logs, log = self._logs.store(), self.reading.log
+        logs, log = self._places.logs(), self.reading.log
         living = [len(group.members) for group in logs.groups(log) if group.name == self.reading.group]
         if not living or living[0] < 2:
             return ()

@@ -10,7 +10,7 @@ import msgspec
 from holdfast.clock import Clock
 from holdfast.delivery import Delivery
 from holdfast.logged import Assigned, Chunk, Crashes, Offset
-from holdfast.offsets import OffsetTracker, Ready
+from holdfast.offsets import EntryTracker, OffsetTracker, Ready
 from holdfast.worker.consuming.reading import Reading
 from holdfast.worker.consuming.runs import Held, Runs
 
@@ -42,9 +42,9 @@ class Window:
 
     def __init__(self, reading: Reading, clock: Clock) -> None:
         self._attempts = reading.attempts
-        self._tracker = OffsetTracker(
-            limit=MOST, limit_bytes=MOST_BYTES, most_finished=MOST_FINISHED, order=reading.order
-        )
+        self._is_stream = reading.is_stream
+        tracker = EntryTracker if reading.is_stream else OffsetTracker
+        self._tracker = tracker(limit=MOST, limit_bytes=MOST_BYTES, most_finished=MOST_FINISHED, order=reading.order)
         self.runs = Runs(reading, self._tracker, clock)
         """What was handed out."""
         self._lock = self.runs.lock
@@ -72,16 +72,23 @@ class Window:
     def add(self, chunk: Chunk) -> None:
         """Take in what was polled. With a new version, what was there of its partition before is lost."""
         with self._lock:
-            known = self._partitions.get(chunk.partition)
-            if known is None or known.version != chunk.version:
+            known, version = self._partitions.get(chunk.partition), self._version(chunk)
+            if known is None or known.version != version:
                 self._forget([chunk.partition])
-                self._partitions[chunk.partition] = _Partition(chunk.version, self._begun(chunk))
+                self._partitions[chunk.partition] = _Partition(version, self._begun(chunk.partition, version))
+            elif chunk.again:
+                known.crashes = None
             self._tracker.add(chunk)
             self.runs.stirred = True
 
-    def _begun(self, chunk: Chunk) -> int:
+    def _version(self, chunk: Chunk) -> int:
+        """Return the version of the place: each entry of a stream has one of its own beside it."""
         its = self._assigned.get(chunk.partition)
-        return its.begun if its is not None and its.place.version == chunk.version else chunk.version
+        return its.place.version if its is not None and self._is_stream else chunk.version
+
+    def _begun(self, partition: int, version: int) -> int:
+        its = self._assigned.get(partition)
+        return its.begun if its is not None and its.place.version == version else version
 
     def unopened(self) -> list[int]:
         """Return the partitions of which nothing is handed out before they are opened."""
@@ -155,9 +162,14 @@ class Window:
             self._ending = self.runs.finished()
             return self._tracker.commits()
 
-    def committed(self, offsets: Sequence[Offset]) -> None:
-        """Hear that these places, the last that were asked for, are committed: what had finished by then is over."""
+    def committed(self, offsets: Sequence[Offset], lost: Collection[int] = ()) -> None:
+        """Hear that these places, the last that were asked for, are committed: what had finished by then is over.
+
+        What was ``lost``, by offset, is another's by now: its end does not count.
+        """
         with self._lock:
+            for held in self._ending:
+                held.lost = held.lost or held.message.offset in lost
             self._tracker.committed(offsets)
             partitions = {offset.partition for offset in offsets}
             self.runs.over(held for held in self._ending if held.message.partition in partitions)

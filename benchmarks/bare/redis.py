@@ -1,6 +1,6 @@
 """The bare loop on Redis: the store's scripts by way of its link, one round trip a batch to lease and one to settle.
 
-What is made of the replies is what a job needs: its body, its id and the token that proves the lease.
+As in the other loops deliveries and acks are those of the store.
 """
 
 from importlib.metadata import version
@@ -10,12 +10,15 @@ import msgspec
 from benchmarks.bare import BATCH
 from benchmarks.job import BODY, Stopwatch, emit, noop, request
 from holdfast.config import QueueSettings, parse_url
+from holdfast.delivery import Ack, Receipt
 from holdfast.message import FORMAT, Message
 from holdfast.stores.redis.backend import RedisBackend
 from holdfast.stores.redis.keys import Keys, lanes
 from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.messages import deliveries
 from holdfast.stores.redis.options import Options
 from holdfast.stores.redis.scripts import Script
+from holdfast.stores.redis.settles import Settling
 
 VERSION = f"holdfast {version('holdfast')}"
 QUEUE, KIND, HOLDER = "default", "noop", "bare#1"
@@ -36,14 +39,15 @@ def process(link: Link, key: str, jobs: int) -> float:
     watch, done = Stopwatch(), 0
     while True:
         # "" is the server's own time; "1" introduces the holder
-        _, granted, bodies = link.run(LEASE, key, "", HOLDER, str(done), BATCH, "1", *wanted)
+        reply = link.run(LEASE, key, "", HOLDER, str(done), BATCH, "1", *wanted)
+        granted, _ = deliveries(QUEUE, [KIND], reply)
         if not granted:
             break
-        proofs: list[bytes | int] = []
-        for (member, _, token, *_), body in zip(granted, bodies, strict=True):
-            noop(**decode(body.partition(b"\n")[2]))
-            proofs += member[16:], token
-        lost = link.run(SETTLE, key, "", "acks", len(granted), *proofs)
+        settling = Settling()
+        for number, delivery in enumerate(granted):
+            noop(**decode(delivery.body))
+            settling.add(number, Ack(Receipt(QUEUE, delivery.id, delivery.token)))
+        lost = link.run(SETTLE, key, "", *settling.end())
         done += len(granted) - len(lost)
     rate = watch.rate(jobs)
     assert done == jobs

@@ -25,12 +25,14 @@ from holdfast.stores.redis.options import Options
 from holdfast.stores.redis.places import Places
 from holdfast.stores.redis.schedules import KeptSchedules
 from holdfast.stores.redis.scripts import Script
-from holdfast.stores.redis.sends import UNDECLARED, UNSENT, Sending, is_refusal
+from holdfast.stores.redis.sends import UNDECLARED, UNSENT, Sending, check_body, is_refusal
 from holdfast.stores.redis.settles import Settling
 from holdfast.stores.redis.streams import BesideStreams, RedisStreams
 from holdfast.stores.redis.waits import Waits
 
 _LEASE, _SETTLE = Script.load("lease"), Script.load("settle")
+AT_ONCE = 5_000
+"""How many messages one script stores, where nothing asks for all or none: the server does nothing else meanwhile."""
 MAX_BODY = 1 << 29
 """The servers' own limit on a value, in bytes."""
 
@@ -71,6 +73,20 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     # -- send, lease, wait, settle --------------------------------------------------------------------------------
 
     def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
+        if len(messages) <= AT_ONCE or not self._may_be_parted(queue, messages, limited=limited):
+            return self._send(queue, messages, limited=limited)
+        parts = (messages[first : first + AT_ONCE] for first in range(0, len(messages), AT_ONCE))
+        return [stored for part in parts for stored in self._send(queue, part, limited=limited)]
+
+    def _may_be_parted(self, queue: str, messages: Sequence[Message], *, limited: bool) -> bool:
+        """Tell whether none of these can be refused once others are stored."""
+        settings = self._places.settings(queue)
+        if limited and settings.limit is None:
+            for message in messages:
+                check_body(queue, settings, message.body)
+        return not limited or settings.limit is None
+
+    def _send(self, queue: str, messages: Sequence[Message], *, limited: bool) -> list[Stored]:
         sending = Sending(queue, messages, self.features.level, limited=limited)
         while is_refusal(reply := self._sent(queue, sending)):
             sending.check(reply, self._places.settings(queue))

@@ -71,10 +71,11 @@ class Sending:
         return answers
 
     def check(self, reply: Any, settings: QueueSettings) -> None:
-        """Raise what a refusal means."""
+        """Raise what a refusal means, unless the settings are other ones by now."""
         if reply == b"body":
             for message in self._messages:
                 check_body(self._queue, settings, message.body)
+            return
         _, waiting, new = reply
         raise queue_full(self._queue, settings.limit or 0, waiting, new)
 

@@ -1,0 +1,66 @@
+"""Sends of more messages than one script stores."""
+
+import pytest
+
+from holdfast.config import QueueSettings
+from holdfast.errors import BodyTooLarge, QueueFull
+from holdfast.message import Message, Unique
+from holdfast.stores.redis.backend import AT_ONCE
+from tests.redis.harness import RedisHarness
+
+QUEUE = "work"
+MANY = 2 * AT_ONCE + 1
+
+
+@pytest.fixture
+def store(tmp_path, redis_place):
+    with RedisHarness(redis_place, tmp_path) as harness:
+        yield harness.open()
+
+
+def messages(number=MANY, **options):
+    return [Message(id=f"job {one}", body=b"x", **options) for one in range(number)]
+
+
+def test_all_are_stored_in_their_order(store):
+    stored = store.send(QUEUE, messages())
+
+    assert [one.id for one in stored] == [f"job {one}" for one in range(MANY)]
+    assert not any(one.duplicate for one in stored)
+    assert store.stats(QUEUE).ready == MANY
+
+
+def test_an_id_twice_is_one_job_wherever_it_is(store):
+    batch = messages()
+
+    stored = store.send(QUEUE, [*batch, batch[0]])
+
+    assert [one.id for one in stored if one.duplicate] == ["job 0"]
+    assert store.stats(QUEUE).ready == MANY
+
+
+def test_a_unique_key_twice_is_one_job_wherever_it_is(store):
+    last = Message(id="last", body=b"", unique=Unique("k"))
+
+    stored = store.send(QUEUE, [Message(id="first", body=b"", unique=Unique("k")), *messages(), last])
+
+    assert (stored[-1].id, stored[-1].duplicate) == ("first", True)
+
+
+def test_nothing_is_stored_when_the_last_is_too_large(store):
+    store.declare(QUEUE, QueueSettings(max_body=1))
+
+    with pytest.raises(BodyTooLarge):
+        store.send(QUEUE, [*messages(), Message(body=b"xx")])
+
+    assert store.stats(QUEUE).ready == 0
+
+
+def test_nothing_is_stored_beyond_a_limit(store):
+    store.declare(QUEUE, QueueSettings(limit=MANY - 1))
+
+    with pytest.raises(QueueFull):
+        store.send(QUEUE, messages())
+
+    assert store.stats(QUEUE).ready == 0
+    assert len(store.send(QUEUE, messages(MANY - 1))) == MANY - 1

@@ -50,7 +50,11 @@ def promises() -> str:
         ["every other optional power", *(_mark(_all_powers(store)) for store in opened.values())],
         ["largest body the store can hold", *(size(one.max_body) for one in queues)],
     ]
-    note = f"With `?sync=normal` a send to SQLite is {code(weaker)}: {markdown(_LEVELS[weaker])}"
+    note = (
+        f"With `?sync=normal` a send to SQLite is {code(weaker)}: {markdown(_LEVELS[weaker])}\n\nOn Redis "
+        "and Valkey the servers' settings decide; with `?wait=1` a send is `replicated`: a failover does not lose "
+        "it;\nwith `?fsync=1` it is `synced`."
+    )
     return table(["", *(code(URLS[scheme]) for scheme in opened)], rows) + f"\n\n{note}"
 
 

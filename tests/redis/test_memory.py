@@ -25,7 +25,7 @@ ROUND = 1_000
 
 @pytest.fixture
 def place(redis_servers):
-    # Of each of the last 128 slow calls a server keeps the arguments: on a busy machine more than what is measured here.
+    # A server keeps the arguments of the last 128 slow calls: on a busy machine more than what is measured here.
     server = redis_servers.single(slowlog_log_slower_than=-1)
     return Place(server.url, "memory:", 0, server)
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from holdfast import App
+from holdfast import App, Retry
 from holdfast.config import parse_url
 from holdfast.delivery import HolderInfo
 from holdfast.stores import open_store
@@ -353,12 +353,44 @@ def test_parts_of_jobs_that_are_gone_are_found(redis_place):
 def test_what_is_left_of_a_queue_that_was_destroyed_is_no_trouble(redis_place):
     url = f"{redis_place.url}?prefix={redis_place.prefix}"
     with App(url, logger=None) as app:
-        queue = app.queue("mail")
-        queue.send(b"one")
-        assert queue.pop(timeout=5)
-        queue.destroy()
 
-    assert "not known" not in found(url, "warn")
+        @app.task(queue="mail", result=60)
+        def send() -> int:
+            return 1
+
+        with app.worker():
+            assert send.enqueue().result(timeout=10) == 1
+        app.log("clicks").append(b"one")
+        app.queue("mail").destroy()
+        app.log("clicks").destroy()
+
+        assert "not known" not in found(url, "warn")
+
+
+def test_a_store_in_use_has_no_keys_of_nobody(redis_place):
+    url = f"{redis_place.url}?prefix={redis_place.prefix}"
+    redis_place.ask("XADD", "orders", "*", "number", 1)
+    with App(url, logger=None) as app:
+        seen = []
+
+        @app.task(queue="a:{b}%", retry=Retry(attempts=3, base=0))
+        def fail() -> None:
+            raise RuntimeError
+
+        @app.consume(stream="orders", group="billing")
+        def take(entry) -> None:
+            seen.append(entry)
+
+        app.log("c:1{d}%", partitions=2).append(b"one", key="k")
+        app.log("c:1{d}%").group("readers", start="earliest").seek(to="earliest")
+        with app.worker():
+            until(lambda: seen and app.queue("a:{b}%").depth() == 0, "all is done")
+            fail.enqueue()
+            until(lambda: app.queue("a:{b}%").stats().dead, "it is dead")
+            warned = found(url, "warn")
+
+    assert "not known" not in warned
+    assert "without their jobs" not in warned
 
 
 def test_a_stream_that_only_grows_and_a_dead_consumer_are_found(redis_place, monkeypatch):

@@ -24,6 +24,8 @@ SILENT = 3_600.0
 _STEP = 1_000
 STORE = "the store"
 _PLACE = re.compile(rb"(queue|log):\{([^}]*)\}")
+_OUTLIVES = re.compile(rb"\}:(token$|watch:)")
+"""What may be there without its queue: the highest token, which a new one goes on from; what a waiting client is told."""
 _PART = re.compile(rb"(?<=\}):(body|runs):(.*)$", re.DOTALL)
 
 
@@ -62,7 +64,7 @@ def stray_findings(keys: Keys, prefix: str, registered: Callable[[], Collection[
     for found in keys.some("MATCH", f"{begin}*"):
         parts += _parts(keys, found)
         for key in found:
-            if not key.endswith(b":token"):  # of a queue that was destroyed; new jobs of that name begin there
+            if not _OUTLIVES.search(key):
                 owner = place_of(prefix, key)
                 places[owner] += 1
                 samples.setdefault(owner, key)
@@ -84,9 +86,12 @@ def stray_findings(keys: Keys, prefix: str, registered: Callable[[], Collection[
 
 
 def place_of(prefix: str, key: bytes) -> str:
-    """Return whose a key with the prefix is, by its name: a queue's, a log's, the store's; empty when nobody's."""
+    """Return whose a key with the prefix is, by its name: a queue's, a log's, the store's; empty when nobody's.
+
+    What is kept beside groups of streams of others is the store's.
+    """
     rest = key[len(prefix.encode()) :]
-    if rest.startswith(b"{store}:"):
+    if rest.startswith((b"{store}:", b"stream:{")):
         return STORE
     found = _PLACE.match(rest)
     if found is None:

@@ -25,7 +25,7 @@ _STEP = 1_000
 STORE = "the store"
 _PLACE = re.compile(rb"(queue|log):\{([^}]*)\}")
 _OUTLIVES = re.compile(rb"\}:(token$|watch:)")
-"""What may be there without its queue: the highest token, which a new one goes on from; what a waiting client is told."""
+"""What may be there without its queue: the highest token, where a new one goes on; what a waiting client is told."""
 _PART = re.compile(rb"(?<=\}):(body|runs):(.*)$", re.DOTALL)
 
 

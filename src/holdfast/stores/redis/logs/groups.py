@@ -49,8 +49,6 @@ class RedisGroups(LogGroups):
     def enter(self, name: str, group: str, holder: HolderInfo, start: Start) -> tuple[Log, int, int]:
         """Add a member; return its log and the numbers of its group and its own. The holder is noted first."""
         log = self.places.look(name)
-        if self.places.names.birth is None:
-            self.places.names.see_birth()
         if not self.beat(holder, name):
             raise retired(holder)
         while True:

@@ -17,7 +17,7 @@ import msgspec
 from holdfast.clock import Clock
 from holdfast.contract import LogMember
 from holdfast.delivery import HolderInfo
-from holdfast.errors import BackendError, Closed, CorruptLog, HoldfastError, LeaseLost
+from holdfast.errors import BackendError, Closed, CorruptLog, HoldfastError, LeaseLost, UsageError
 from holdfast.events import LOGGER
 from holdfast.logged import Assigned, Chunk, Ends, Offset, Start, WhenGone
 from holdfast.stores.budget import Budget
@@ -78,7 +78,7 @@ class RedisMember(LogMember):
         when_gone: WhenGone,
     ) -> None:
         self._logs, self._log, self._group, self._holder = logs, log, group, holder
-        self._numbers, self._when_gone = numbers, when_gone
+        self._numbers, self._when_gone, self._birth = numbers, when_gone, logs.places.names.birth()
         self._blocking = Blocking(logs.places.link)
         self._standing: Standing | None = None
         self._assigned: dict[int, Assigned] = {}
@@ -161,8 +161,9 @@ class RedisMember(LogMember):
         while True:
             asked = [one for index, one in sorted(self._inboxes.items()) if index not in without]
             changes, *replies = self._asked_for_news(asked, limit, max_bytes)
-            self._check_there(changes)
-            if self._standing is None or int(changes[0]) != self._standing.changes:
+            if changes[0] is None:
+                self._removed()
+            elif self._standing is None or int(changes[0]) != self._standing.changes:
                 self._stand(self._ask("look"))
             elif self._share(busy) and self._filled(asked, replies):
                 self._serial = int(changes[1])
@@ -181,7 +182,8 @@ class RedisMember(LogMember):
         is_sound = True
         for one, reply in zip(asked, replies, strict=True):
             if reply == b"stale":
-                self._logs.places.open(self._logs.places.look(self._log.name), one.partition)
+                with suppress(UsageError):  # the log is no more: that is seen next
+                    self._logs.places.open(self._logs.places.look(self._log.name), one.partition)
                 is_sound = False
                 continue
             one.fill(self._log.name, *reply)
@@ -215,18 +217,17 @@ class RedisMember(LogMember):
         args: list[Arg] = [self._group, *self._numbers, self._holder.id, verb, len(dead), *dead, *busy]
         return self._logs.places.run(_SHARE, self._log.name, *args)
 
-    def _check_there(self, changes: Sequence[bytes | None]) -> None:
-        """Raise ``Closed`` when the group is no more; begin anew when the servers have lost everything."""
-        if changes[0] is None:
-            self._removed()
-
     def _removed(self) -> None:
-        if not self._logs.places.names.is_reborn():
+        """Raise ``Closed``, as the group is no more; begin anew when that is because the servers have lost it."""
+        birth = self._logs.places.names.birth()
+        if birth == self._birth:
             raise Closed(f"{self} was removed; join again to begin anew")
+        try:
+            self._log, *numbers = self._logs.enter(self._log.name, self._group, self._holder, Start())
+        except UsageError as error:
+            raise BackendError(f"{self}: the servers have lost everything: {error}", retryable=True) from error
         LOGGER.warning("%s: the servers have lost everything; it begins anew at the first message", self)
-        self._log, *numbers = self._logs.enter(self._log.name, self._group, self._holder, Start())
-        self._numbers = (numbers[0], numbers[1])
-        self._logs.places.names.see_birth()
+        self._numbers, self._birth = (numbers[0], numbers[1]), self._logs.places.names.birth()
         self._inboxes.clear()
         self._assigned.clear()
         self._stand(self._ask("look"))

@@ -13,14 +13,10 @@ _NAMES = Script.load("logs/names")
 
 
 class LogNames:
-    """Each name has a number, another one whenever it is noted: who forgets it, forgets what he knew of.
-
-    ``birth`` tells one life of the servers' data from another; None before any was seen here.
-    """
+    """Each name has a number, another one whenever it is noted: who forgets it, forgets what he knew of."""
 
     def __init__(self, link: Link, keys: Keys, times: Times) -> None:
         self._link, self._keys, self._times = link, keys, times
-        self.birth: bytes | None = None
 
     def _run(self, verb: str, name: str, *args: Arg, durable: bool = False) -> Any:
         return self._link.run(_NAMES, self._keys.store, self._times(), verb, name, *args, durable=durable)
@@ -30,10 +26,10 @@ class LogNames:
         (names,) = self._link.call(self._keys.store, ("HKEYS", f"{self._keys.store}:logs"))
         return sorted(name.decode() for name in names)
 
-    def note(self, name: str) -> int:
-        """Note a name; return its new number, which may be the life of a new log."""
-        number, self.birth = self._run("note", name, durable=True)
-        return int(number)
+    def note(self, name: str) -> tuple[int, bytes]:
+        """Note a name; return its new number, which may be the life of a new log, and the birth."""
+        number, birth = self._run("note", name, durable=True)
+        return number, birth
 
     def number(self, name: str) -> bytes | None:
         """Return the number of a name, None when it is not noted."""
@@ -43,10 +39,6 @@ class LogNames:
         """Forget a name that still has this number."""
         self._run("forget", name, number)
 
-    def is_reborn(self) -> bool:
-        """Tell whether the servers have lost everything since something was declared or joined here."""
-        return self.birth is not None and self._run("number", "")[1] != self.birth
-
-    def see_birth(self) -> None:
-        """Take what the servers hold for what it is now."""
-        self.birth = self._run("number", "")[1]
+    def birth(self) -> bytes | None:
+        """Return what tells this life of the servers' data from others; None when no log was ever declared."""
+        return self._run("number", "")[1]  # type: ignore[no-any-return]

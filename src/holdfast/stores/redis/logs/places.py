@@ -62,7 +62,7 @@ class LogPlaces:
         self.link, self.keys, self.times = link, keys, times
         self.names = LogNames(link, keys, times)
         self._known: dict[str, Log] = {}
-        self._declared: dict[str, LogSettings] = {}
+        self._declared: dict[str, tuple[LogSettings, bytes]] = {}  # and the birth of the servers' data then
 
     # -- scripts --------------------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class LogPlaces:
         self._known.pop(name, None)
         reply = self.run(_LOOK, name)
         if reply is None and self._is_lost(name):
-            self.declare(name, self._declared[name])
+            self.declare(name, self._declared[name][0])
             reply = self.run(_LOOK, name)
         if reply is None:
             raise no_log(name, self.names.all())
@@ -131,7 +131,7 @@ class LogPlaces:
         """
         if name not in self._declared:
             return False
-        if self.names.is_reborn():
+        if self.names.birth() != self._declared[name][1]:
             return True
         number = self.names.number(name)
         (signs,) = self.link.call(self.keys.log(name), ("EXISTS", f"{self.keys.log(name)}:ended"))
@@ -151,7 +151,8 @@ class LogPlaces:
         """Make a log exist with these settings. Its name is noted before, and again when it is new: see ``destroy``."""
         fields = _fields(settings)
         while True:
-            first, second, *rest = self.run(_DECLARE, name, self.names.note(name), *fields, durable=True)
+            life, birth = self.names.note(name)
+            first, second, *rest = self.run(_DECLARE, name, life, *fields, durable=True)
             if first == b"fewer":
                 raise fewer_partitions(name, int(second), settings.partitions)
             if first != b"ended":
@@ -160,7 +161,7 @@ class LogPlaces:
             self.run(_ENDED, name, int(second))
         if rest[0]:
             self.names.note(name)
-        self._declared[name] = settings
+        self._declared[name] = settings, birth
         log = self.look(name)
         for i in range(log.partitions):
             self.open(log, i)

@@ -9,6 +9,7 @@
 -- ARGV[2] "forget", [3] log, [4]   forget a name that is still of that number
 if ARGV[2] == 'note' then
   local life = math.max((tonumber(call('GET', K .. ':logs:life')) or 0) + 1, now)
+  call('DEL', K .. ':none') -- who has begun to write may go on when memory is full
   call('SET', K .. ':logs:life', string.format('%.0f', life))
   call('HSET', K .. ':logs', ARGV[3], life)
   call('SETNX', K .. ':logs:birth', life)

@@ -1,7 +1,7 @@
 """The program of the tests that kill consumers of a stream: ``$HOLDFAST_URL`` names the server.
 
-``python -m tests.redis.stream_program [TTL]`` works for ever. What it handles it adds to the list ``handled`` of the same
-database; it waits at an entry with ``wait`` and kills itself at one with ``kill``.
+``python -m tests.redis.stream_program [TTL]`` works for ever. What it handles it adds to the list ``handled`` of
+the same database; it waits at an entry with ``wait`` and kills itself at one with ``kill``.
 """
 
 import os

@@ -5,9 +5,10 @@ import pytest
 
 from holdfast import CONTEXT, Context, Retry, State
 from holdfast.capabilities import JobFilter
-from holdfast.events import Done
+from holdfast.events import Done, Lost
 from holdfast.logged import LogMessage
 from tests.consume.conftest import Heard, wait_until
+from tests.redis.fixtures import Place
 from tests.redis.streams import PREFIX, Stream
 from tests.worker.conftest import PATIENCE, Barrier, Ear
 
@@ -351,6 +352,58 @@ def test_nothing_is_deleted_unless_that_is_asked_for(orders, app, work, heard):
     work()
 
     assert (len(heard), orders.ids(), orders.groups()) == (1, [], ["billing"])
+
+
+def test_an_entry_that_another_has_claimed_meanwhile_stays_his(orders, app, worker, heard, barrier):
+    @app.consume(stream="orders", group="billing")
+    def bill(entry: dict[str, str], *, ctx: Context = CONTEXT) -> None:
+        heard.note(entry["n"])
+        barrier(None, ctx)
+
+    ear = Ear(app.events)
+    entry = orders.add(n="1")
+    worker()
+    heard.wait_for(1)
+    orders.place.ask("XCLAIM", "orders", "billing", "theirs", "0", entry)
+    barrier.let_go()
+    ear.wait_for(Lost)
+
+    assert orders.place.ask("XPENDING", "orders", "billing", "-", "+", "10", "theirs")[0][0] == entry
+
+
+def test_a_full_server_is_worked_off(redis_servers, heard, barrier):
+    server = redis_servers.single()
+    orders = Stream(Place(server.url, "", 0, server))
+    for number in range(20):
+        orders.add(n=str(number))
+    with orders.open() as app:
+
+        @app.consume(stream="orders", group="billing")
+        def bill(entry: dict[str, str], *, ctx: Context = CONTEXT) -> None:
+            barrier(None, ctx)
+            heard.note(entry["n"])
+
+        app.worker(concurrency=2).start()
+        barrier.wait_for_entries(2)
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        barrier.let_go()
+        heard.wait_for(20)
+        wait_until(lambda: orders.pending() == [])
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+def test_connections_that_are_cut_lose_no_entry(orders, app, worker, heard):
+    @app.consume(stream="orders", group="billing")
+    def bill(entry: dict[str, str]) -> None:
+        heard.note(int(entry["n"]))
+
+    worker(concurrency=4)
+    for number in range(400):
+        orders.add(n=str(number))
+        if number % 50 == 25:
+            orders.place.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    wait_until(lambda: set(heard) == set(range(400)))
+    wait_until(lambda: orders.pending() == [])
 
 
 def test_what_a_stopped_worker_has_not_finished_the_next_one_takes_at_once(orders, make_app, worker, heard):

@@ -14,8 +14,10 @@ The keys are of a slot of their own: of a foreign stream's name nothing can be a
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
 from holdfast.entries import entry_at, offset_of
+from holdfast.errors import QueueFull
 from holdfast.logged import Crashes
 from holdfast.stores.redis.link import Link
 
@@ -31,13 +33,19 @@ class Notes:
 
     def begin(self, now: int) -> int:
         """Note that a group was made, now; return what tells its reading from others."""
-        self._link.call(self._key, ("HSET", self._key, "begun", now), ("EXPIRE", self._key, KEPT))
+        with suppress(QueueFull):  # a server that is full is worked off all the same
+            self._link.call(self._key, ("HSET", self._key, "begun", now), ("EXPIRE", self._key, KEPT))
         return now
 
     def begun(self, now: int) -> int:
         """Return the same of a group that was there."""
-        _, begun = self._link.call(self._key, ("HSETNX", self._key, "begun", now), ("HGET", self._key, "begun"))
-        return int(begun)
+        (begun,) = self._link.call(self._key, ("HGET", self._key, "begun"))
+        if begun is not None:
+            return int(begun)
+        with suppress(QueueFull):
+            self._link.call(self._key, ("HSETNX", self._key, "begun", now), ("EXPIRE", self._key, KEPT))
+            (begun,) = self._link.call(self._key, ("HGET", self._key, "begun"))
+        return int(begun or now)
 
     def stood(self) -> tuple[bool, str | None]:
         """Return whether there was such a group, and where it stood if that is known."""
@@ -45,8 +53,9 @@ class Notes:
         return begun is not None, None if stood is None else stood.decode()
 
     def stand(self, entry: str) -> None:
-        """Note that all is finished up to this entry."""
-        self._link.call(self._key, ("HSET", self._key, "stood", entry), ("EXPIRE", self._key, KEPT))
+        """Note that all is finished up to this entry; on a full server that has to wait."""
+        with suppress(QueueFull):
+            self._link.call(self._key, ("HSET", self._key, "stood", entry), ("EXPIRE", self._key, KEPT))
 
     def charge(self, offset: int, run: int, reason: str) -> Crashes:
         """Note a death, once a run; return what is noted of this entry."""

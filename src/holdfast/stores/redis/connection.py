@@ -34,6 +34,8 @@ class Connection:
         self._raw, self._timeout = raw, options.timeout
         self._socket = cast("socket.socket", raw._sock)
         self._reader = hiredis.Reader(replyError=Reply, notEnoughData=_MISSING)
+        self._poll = select.poll()
+        self._poll.register(self._socket.fileno(), select.POLLIN)
         self._pid = os.getpid()
         self.is_open = True
 
@@ -49,7 +51,7 @@ class Connection:
     def send(self, commands: Sequence[Command]) -> None:
         """Send the commands; ``receive`` as many replies next."""
         try:
-            self._socket.settimeout(self._timeout)
+            self._wait_at_most(self._timeout)
             self._socket.sendall(b"".join([_packed(command) for command in commands]))
         except BaseException as error:
             self._broke(error)
@@ -59,7 +61,7 @@ class Connection:
         replies = list[Any]()
         reader, wait = self._reader, self._timeout if timeout is None else timeout
         try:
-            self._socket.settimeout(wait)
+            self._wait_at_most(wait)
             while len(replies) < number:
                 reply = reader.gets()
                 if reply is not _MISSING:
@@ -73,6 +75,10 @@ class Connection:
             self._broke(error)
         return replies
 
+    def _wait_at_most(self, seconds: float) -> None:
+        if self._socket.gettimeout() != seconds:  # to set it is a call of the system
+            self._socket.settimeout(seconds)
+
     def fileno(self) -> int:
         """Return the descriptor to wait on for a reply."""
         return self._socket.fileno()
@@ -83,7 +89,7 @@ class Connection:
         if not self.is_open or self._pid != os.getpid():
             return False
         try:
-            return not readable([self._socket.fileno()], 0.0)
+            return not self._poll.poll(0)
         except OSError:
             return False
 

@@ -102,14 +102,10 @@ class Link:
 
     def _sent(self, key: str, commands: Sequence[Command], *, durable: bool) -> tuple[Address, list[Any]]:
         """Send commands to the server of ``key``, and those that a cluster sends elsewhere on to there."""
-        address, asking = self._way().find(key), False
-        replies: list[Any] = [None] * len(commands)
-        pending = list(range(len(commands)))
+        address = self._way().find(key)
+        replies = self._exchange(address, commands, durable=durable)
         for _ in range(_REDIRECTS):
-            found = self._exchange(address, [commands[number] for number in pending], durable=durable, asking=asking)
-            for number, reply in zip(pending, found, strict=True):
-                replies[number] = reply
-            pending = [number for number in pending if _is_sent_on(commands[number], replies[number])]
+            pending = [number for number, reply in enumerate(replies) if _is_sent_on(commands[number], reply)]
             if not pending:
                 break
             code, _, owner = str(replies[pending[0]]).split(" ")[:3]
@@ -117,34 +113,42 @@ class Link:
             address, asking = Address(host or address.host, int(port)), code == "ASK"
             if not asking:
                 self._way().stale(address)
+            again = [commands[number] for number in pending]
+            for number, reply in zip(
+                pending, self._exchange(address, again, durable=durable, asking=asking), strict=True
+            ):
+                replies[number] = reply
         return address, replies
 
     def _exchange(
         self, address: Address, commands: Sequence[Command], *, durable: bool, asking: bool = False
     ) -> list[Any]:
         """Send commands to a server and return a reply to each. What fails on the way makes what is known stale."""
-        after, every = self._safe() if durable else [], list(commands)
-        if asking:
-            every = [one for command in commands for one in (("ASKING",), command)]
+        after = self._safe() if durable else []
+        every = [one for command in commands for one in (("ASKING",), command)] if asking else commands
         try:
             connection = self._take(address)
-            replies = connection.exchange([*every, *after], timeout=self.options.timeout * (1 + len(after)))
+            sent = [*every, *after] if after else every
+            replies = connection.exchange(sent, timeout=self.options.timeout * (1 + len(after)))
         except BackendError:
             self._way().stale()
             self._drop(address)
             raise
         found = replies[1 : len(every) : 2] if asking else replies[: len(every)]
-        if any(isinstance(reply, Reply) and reply.code in _STALE for reply in found):
+        errors = [reply for reply in found if isinstance(reply, Reply)]
+        if errors and any(error.code in _STALE for error in errors):
             self._way().stale()
             connection.close()
         self._give_back(address, connection)
-        if after and not any(isinstance(reply, Reply) for reply in found):
+        if after and not errors:
             self._check_safe(address, after, replies[len(every) :])
         return found
 
     def _safe(self) -> list[Command]:
         """Return the commands that end once what was written on this connection is as safe as asked."""
         options, limit = self.options, int(self.options.timeout * 1000)
+        if not options.wait and not options.fsync:
+            return []
         replicas: list[Command] = [("WAIT", options.wait, limit)] if options.wait else []
         return [*replicas, ("WAITAOF", 1, 0, limit)] if options.fsync else replicas
 

@@ -8,7 +8,7 @@ SERVER = "redis"
 HIREDIS, UVLOOP, ORJSON = "hiredis==3.3.0", "uvloop==0.22.1", "orjson==3.11.4"
 SEEK = ("--phases", "process")
 MEMORY = ("--phases", "memory", "--keep", "20")
-MEMORY_JOBS = 1000
+MEMORY_JOBS = 2000
 FEWEST = 200
 """A hundred senders at once have something to do each, then."""
 

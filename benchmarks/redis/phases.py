@@ -103,7 +103,8 @@ def memory(library: Library, wire: Wire) -> dict[str, float]:
     waiting = wire.memory()
     with workers(library, 1):
         reached(wire, library, 0)
-        finished, watch = wire.memory(), Stopwatch()
+    finished, watch = wire.memory(), Stopwatch()  # without workers, as before: their connections take memory too
+    with workers(library, 1):
         while watch.seconds < keep + FORGOTTEN:
             time.sleep(1)
         library.tidy()

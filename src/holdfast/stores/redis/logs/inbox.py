@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from holdfast.errors import CorruptLog
 from holdfast.logged import Chunk
 from holdfast.stores.budget import Budget, cut
@@ -54,7 +52,7 @@ class Inbox:
         if self.is_gone:
             self.jump(self.position)
             return
-        for one in decoded(log, self.partition, appends, self.behind):
+        for one in decoded(log, self.partition, appends, self.behind, self.version):
             if isinstance(one, Chunk):
                 size = sum(map(len, one.bodies))
                 self._chunks.append((one, size))
@@ -98,7 +96,7 @@ class Inbox:
         return taken
 
     def _taken(self, taken: list[Chunk], part: Chunk, size: int) -> None:
-        taken.append(msgspec.structs.replace(part, version=self.version))
+        taken.append(part)
         self.position = part.next
         self.messages -= len(part)
         self.bytes -= size

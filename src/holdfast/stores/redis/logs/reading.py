@@ -24,7 +24,9 @@ def wanted(offset: int, limit: int, max_bytes: int) -> tuple[int, int, int]:
     return offset, limit, min(max_bytes, _STEP_BYTES)
 
 
-def decoded(log: str, partition: int, appends: Sequence[Any], offset: int) -> list[Chunk | CorruptLog]:
+def decoded(
+    log: str, partition: int, appends: Sequence[Any], offset: int, version: int = 0
+) -> list[Chunk | CorruptLog]:
     """Return the appends of an answer of ``READ``, without what lies before ``offset``; damaged ones as errors."""
     found = list[Chunk | CorruptLog]()
     for name, time, attributes, data in zip(*(appends[i::4] for i in range(4)), strict=True):
@@ -34,7 +36,7 @@ def decoded(log: str, partition: int, appends: Sequence[Any], offset: int) -> li
         except Damaged as damage:
             found.append(_corrupt(log, partition, int(base), int(count), damage))
             continue
-        found.append(Chunk(partition, int(base), int(time), *columns))
+        found.append(Chunk(partition, int(base), int(time), *columns, version))
     if found and isinstance(found[0], Chunk):
         found[0] = found[0].between(offset)
     return found

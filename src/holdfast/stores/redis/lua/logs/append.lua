@@ -1,5 +1,5 @@
--- uses: logs/part
--- Add one append behind the last.
+-- uses: queue
+-- Add one append behind the last of a partition, whose keys part.lua tells.
 --
 -- ARGV[2] life, [3] revision, [4] the lowest offset it may have, [5] how many messages, [6] how they are packed, [7] data,
 -- [8] "1" to store, or empty only to recognise a repeat, [9…11] a producer's id, epoch, sequence

@@ -6,10 +6,10 @@
     id      <log>/<group>/<partition>/<offset>
             <log>/<group>/<partition>/<offset>/<begun>
             <stream>/<group>/<ms>-<sequence>            of an entry of a stream, and with /<begun>
-    token   1 << 62 | version << 20 | grant
+    token   (1 << 62) + (version << 8) + grant
 
 Queue and id together tell where the log's name ends, whatever it is: it is where they differ. The version of a group's
-place rises with every change of owner and every seek, is about the ms (UTC) of the last of those, and within
+place rises with every change of owner and every seek, has 54 bits at most, and within
 one owner each grant counts, so a later run of a message has a higher token than an earlier one; and no job of a queue
 has one as high, not even a replayed dead letter, which has the id of its message.
 
@@ -30,7 +30,7 @@ from holdfast.errors import UsageError
 LONGEST = 255
 _NUMBERS = len("/4095/9223372036854775807/9223372036854775807")
 _OF_LOG = 1 << 62
-_GRANTS = 20
+_GRANTS = 8  # more grants than that go on into the version: a later owner's is further away than one
 _ENTRY = re.compile(r"\d+-\d+", re.ASCII)
 
 

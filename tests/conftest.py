@@ -38,6 +38,14 @@ def pytest_collection():
         gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What needs a server is not among the quick tests: those are of what every machine has."""
+    for item in items:
+        if "redis_flavour" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter):
     reports = [
         report for outcome in ("passed", "failed", "skipped") for report in terminalreporter.stats.get(outcome, [])

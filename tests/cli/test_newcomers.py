@@ -231,7 +231,7 @@ def test_a_path_in_place_of_a_url_is_told_the_form(holdfast):
 def test_an_unknown_scheme_is_told_the_nearest_and_the_known_ones(holdfast):
     said = holdfast("queues", "list", "--url", "sqllite:///jobs.db").complaint
 
-    assert "no store answers to 'sqllite' (did you mean 'sqlite'?); known: disk, memory, sqlite" in said
+    assert "no store answers to 'sqllite' (did you mean 'sqlite'?); known: disk, memory, redis, sqlite, valkey" in said
 
 
 def test_an_unknown_option_of_a_url_is_told_the_nearest(holdfast, url, app, send):

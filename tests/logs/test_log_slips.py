@@ -122,11 +122,13 @@ def test_a_commit_beyond_what_retention_left_is_told_where_to_go_on(orders):
 
 def test_a_log_that_is_full_says_where_room_comes_from(app):
     log = app.log("full", keep_bytes=0, until_consumed=True, limit_bytes=2000)
+    app.log("full").group("slow").member().close()
+    log.append_many([bytes(900), bytes(900)])
 
     with pytest.raises(
         QueueFull, match="room comes from what keep_for, keep_bytes and keep_most let go or, with until_"
     ):
-        log.append(bytes(5000))
+        log.append(bytes(900))
 
 
 # -- consumers ----------------------------------------------------------------------------------------------------
@@ -165,7 +167,7 @@ def test_a_function_that_cannot_consume_is_told_why(memory, function, text):
 def test_a_consumer_without_brackets_is_told_to_name_its_log(memory):
     def bill(order: LogMessage): ...
 
-    with pytest.raises(UsageError, match=r'a consumer names its log: @app.consume\(log="orders"\)'):
+    with pytest.raises(UsageError, match=r'a consumer names its log, @app.consume\(log="orders"\), or its stream'):
         memory.consume(bill)
 
 

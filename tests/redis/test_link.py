@@ -252,11 +252,11 @@ def test_a_server_that_loads_or_is_full_says_so(redis_servers, link_to):
 
 def test_a_write_without_its_replica_is_not_called_safe(redis_servers, link_to):
     master, replica = redis_servers.pair()
-    link = link_to(master.url, wait=1, timeout=0.3)
-    assert link.run(SET, "{a}", 1, durable=True) == [b"{a}", b"1"]
+    assert link_to(master.url, wait=1).run(SET, "{a}", 1, durable=True) == [b"{a}", b"1"]
+    hurried = link_to(master.url, wait=1, timeout=0.3)
 
     with replica.paused(), pytest.raises(BackendError, match="only 0 of 1 replicas") as short:
-        link.run(SET, "{a}", 2, durable=True)
+        hurried.run(SET, "{a}", 2, durable=True)
 
     assert (short.value.retryable, short.value.outcome_unknown) == (True, True)
 

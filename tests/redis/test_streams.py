@@ -307,7 +307,7 @@ def test_a_group_that_is_destroyed_under_a_worker_goes_on_where_it_stood(orders,
 
 def test_a_flushed_server_under_a_worker_is_read_from_its_first_new_entry_on(orders, app, worker, heard):
     app.consume(stream="orders", group="billing", start="latest")(fields_to(heard))
-    worker()
+    worker(ttl=6.0)  # the server has forgotten who lives, until the next beat
     wait_until(lambda: orders.groups() == ["billing"])
     orders.add("5-0", n="5")
     heard.wait_for(1)

@@ -100,8 +100,9 @@ def _opener(url: StoreURL) -> Opener:
     if _registered(url.scheme, LOGS_BUILT_IN, LOGS_ENTRY_POINTS) is not None:
         raise NotSupported(f"{url.text}: the store {url.scheme!r} holds logs, no queues; give it as App(…, logs=…)")
     known = sorted(BUILT_IN | _others(ENTRY_POINTS))
+    plain = [name for name in known if "+" not in name and name.removesuffix("s") not in {*known} - {name}]
     raise ConfigError(
-        f"{url.text}: no store answers to {url.scheme!r}{nearest(url.scheme, known)}; known: {', '.join(known)}"
+        f"{url.text}: no store answers to {url.scheme!r}{nearest(url.scheme, known)}; known: {', '.join(plain)}"
     )
 
 

@@ -45,7 +45,7 @@ class Group:
     def __init__(self, link: Link, keys: Keys, stream: str, name: str) -> None:
         self.link, self.keys, self.stream, self.name = link, keys, stream, name
         self.notes = Notes(link, keys.stream(stream, name))
-        self._stood = ""
+        self._stood, self._opened = "", False
 
     def __str__(self) -> str:
         return f"group {self.name!r} of stream {self.stream!r}"
@@ -63,18 +63,21 @@ class Group:
         """
         now = self.time()
         if self.standing() is not None:
+            self._opened = True
             return self.notes.begun(now)
         try:
             self._call("XGROUP", "CREATE", self.stream, self.name, self._beginning(start), "MKSTREAM")
         except BackendError as error:
             if _code(error) != "BUSYGROUP":  # another member was faster
                 raise
+            self._opened = True
             return self.notes.begun(now)
+        self._opened = True
         return self.notes.begin(now)
 
     def _beginning(self, start: Start) -> str:
         known, stood = self.notes.stood()
-        if known or self._stood:
+        if known or self._opened:  # the notes may be gone with the stream
             last = self._last()  # a stream that was made again may have lower ids: all of them are new
             return stood if stood is not None and offset_of(stood) <= offset_of(last) else _FIRST
         if start.at == "time" and start.value > 0:

@@ -102,7 +102,9 @@ def is_gone(pid: int, within: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([handle], [], [], within)[0])
+        poll = select.poll()  # knows descriptors above 1 024 too
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(within * 1000))
     finally:
         os.close(handle)
 

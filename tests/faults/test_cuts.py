@@ -98,6 +98,8 @@ def test_connections_cut_at_every_verb_lose_and_double_nothing(load, moment):
 
     for verb, of in VERBS.items():
         MOMENTS[moment](load.proxy, of)
+        if verb == "connect":
+            load.proxy.cut()  # whoever has a connection needs no other
         assert load.proxy.fired.wait(MET), f"nobody said {verb}\n{load.worker.said}"
         load.proxy.heal()
         load.wait_until_at_work()

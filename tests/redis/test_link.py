@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from hashlib import sha1
+from pathlib import Path
 
 import pytest
 
@@ -373,6 +374,19 @@ def test_an_interrupt_before_a_wait_ends_that(redis_place, link_to, waiting):
     blocking.interrupt()
 
     assert blocking.wait(pops(link, ["a"], 30), 30) == []
+
+
+def test_what_is_closed_while_it_waits_lets_go_of_everything(redis_place, link_to, waiting):
+    link = link_to(redis_place.url)
+    blocking = waiting(link)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    closing = later(blocking.close)
+
+    assert blocking.wait(pops(link, ["a"], 30), 30) == []
+    closing.join()
+
+    assert blocking.wait(pops(link, ["a"], 30), 30) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1, "the link's own connection"
 
 
 def test_a_wait_ends_with_its_server(redis_servers, link_to, waiting):

@@ -7,6 +7,7 @@ may have taken at the last moment is read and told, not lost.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,10 +20,12 @@ from holdfast.stores.redis.link import Link
 
 
 class Blocking:
-    """For one waiting thread; ``interrupt`` may be called from any. Connections are kept from wait to wait."""
+    """For one waiting thread; the rest may be called from any. Connections are kept from wait to wait."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._lock = threading.Lock()
+        self._waits = self._closed = False
         self._slots: dict[str, _Slot] = {}
         self._read, self._write = os.pipe()
         for end in (self._read, self._write):
@@ -32,8 +35,27 @@ class Blocking:
         """Send each blocking command to the server that has its key; return, by key, what the first answers were.
 
         Each command carries a timeout of its own, which is to be ``timeout`` seconds. Empty when that was over, or
-        when interrupted. Raises a retryable ``BackendError`` when a server is away.
+        when interrupted, or closed. Raises a retryable ``BackendError`` when a server is away.
         """
+        if not self._begun():
+            return []
+        try:
+            return self._wait(commands, timeout)
+        finally:
+            self._ended()
+
+    def _begun(self) -> bool:
+        with self._lock:
+            self._waits = not self._closed
+            return self._waits
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._waits = False
+            if self._closed:
+                self._let_go()
+
+    def _wait(self, commands: Sequence[tuple[str, Command]], timeout: float) -> list[tuple[str, Any]]:
         waiting = dict[int, _Slot]()
         try:
             for key, command in commands:
@@ -47,11 +69,26 @@ class Blocking:
 
     def interrupt(self) -> None:
         """End the wait that is going on, or else the next one. Never blocks."""
+        with self._lock:  # what is closed may be another's descriptor by now
+            if not self._closed:
+                self._nudge()
+
+    def close(self) -> None:
+        """End the wait that is going on, and let go of everything, then if there is one. May be repeated."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._waits:
+                self._nudge()
+            else:
+                self._let_go()
+
+    def _nudge(self) -> None:
         with suppress(BlockingIOError):  # the pipe is full of interrupts
             os.write(self._write, b"!")
 
-    def close(self) -> None:
-        """Let go of everything; nobody waits any more."""
+    def _let_go(self) -> None:
         self._close_slots()
         for end in (self._read, self._write):
             with suppress(OSError):

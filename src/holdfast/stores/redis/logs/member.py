@@ -326,7 +326,7 @@ class RedisMember(LogMember):
         self._logs.left(self)
         with suppress(BackendError, Closed):  # its ttl, or the end of its process, tells the others
             self._logs.places.run(_LEAVE, self._log.name, self._group, *self._numbers, durable=True)
-        self._blocking.interrupt()
+        self._blocking.close()
 
     def _check_member(self) -> None:
         if self._logs.is_closed:

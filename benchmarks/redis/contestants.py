@@ -58,7 +58,7 @@ PEERS = (
 
 def ours(name: str, module: str, jobs: int, **more: object) -> Program:
     program = Program(name, f"benchmarks.{module}", jobs=jobs, server=SERVER)
-    return replace(program, **more)  # type: ignore[arg-type]
+    return replace(program, **more)  # type: ignore[arg-type] # fields by name
 
 
 STORE = ("--store", "redis")

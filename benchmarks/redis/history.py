@@ -24,12 +24,12 @@ def run(app: App, task: Task[..., None], jobs: int) -> None:
         for _ in range(0, PART, BATCH):
             task.enqueue_many([task.call(**ARGUMENTS) for _ in range(BATCH)])
         while (stats := app.backend.stats(task.queue)).ready or stats.running:
-            time.sleep(LOOK_EVERY)
+            time.sleep(LOOK_EVERY)  # the server's count is all that tells
 
 
 def used(app: App, task: Task[..., None], wire: Wire) -> int:
     """Bytes the server uses once the history is over and removed."""
-    time.sleep(KEEP)
+    time.sleep(KEEP)  # until the youngest job is old enough to go
     while app.backend.tidy().more or app.backend.stats(task.queue).done:
         time.sleep(LOOK_EVERY)
     time.sleep(KEEP)  # the server makes its tables smaller little by little

@@ -84,7 +84,7 @@ def latency(library: Library) -> dict[str, float]:
     def begun() -> None:
         number = next(sent)
         until(lambda: began.read_bytes().count(b"\n") == number, f"{number} jobs have begun")
-        time.sleep(PAUSE)
+        time.sleep(PAUSE)  # so that the worker is idle again
 
     library.sender.noted(WARM + NOTED, begun)
     passed = [int(line) / 1e6 for line in began.read_text().splitlines()[WARM:]]
@@ -106,7 +106,7 @@ def memory(library: Library, wire: Wire) -> dict[str, float]:
     finished, watch = wire.memory(), Stopwatch()  # without workers, as before: their connections take memory too
     with workers(library, 1):
         while watch.seconds < keep + FORGOTTEN:
-            time.sleep(1)
+            time.sleep(1)  # the history goes by time alone
         library.tidy()
     found = {"waiting": waiting, "finished": finished, "expired": wire.memory()}
     return {f"bytes_{name}": (used - empty) / jobs for name, used in found.items()}
@@ -138,4 +138,4 @@ def until(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > end:
             said = log().read_text(errors="replace")[-1500:] if log().exists() else ""
             raise TimeoutError(f"not within {PATIENCE:.0f} s: {what}\n{said}")
-        time.sleep(LOOK_EVERY)
+        time.sleep(LOOK_EVERY)  # peers tell nobody of it

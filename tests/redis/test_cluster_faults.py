@@ -51,3 +51,16 @@ def test_settlements_of_which_some_could_not_be_made_are_in_doubt(cluster, store
     assert raised.value.retryable
     assert raised.value.outcome_unknown
     assert store.get(there, leased[0].id).state is State.DONE
+
+
+def test_a_holder_lives_while_the_server_of_one_of_its_queues_is_away(cluster, store):
+    """Its heartbeat is in the slot of the whole store, and the other queues have something to say."""
+    there, away = queues_apart(cluster)
+    holder = HolderInfo(id=HOLDER, ttl=60.0, queues=(away, there), kinds=("",))
+    store.pause(there)
+    store.beat(holder)
+    cluster.kill_owner(f"{{{away}}}")
+
+    beat = store.beat(holder)
+
+    assert (beat.alive, beat.paused) == (True, {there})

@@ -262,6 +262,21 @@ def test_a_write_without_its_replica_is_not_called_safe(redis_servers, link_to):
     assert (short.value.retryable, short.value.outcome_unknown) == (True, True)
 
 
+def test_what_is_refused_beside_a_write_does_not_make_it_safe(redis_servers, link_to):
+    master, replica = redis_servers.pair()
+    link_to(master.url, wait=1).run(SET, "{a}", 1, durable=True)
+    hurried = link_to(master.url, wait=1, timeout=0.3)
+    text = "return redis.error_reply('ERR no')"
+    refused = Script("bad", text, sha1(text.encode()).hexdigest())
+    hurried.run_all([(SET, "{a}", [1]), (refused, "{a}", [])])  # both are known to the server now
+
+    with replica.paused():
+        written, _ = hurried.run_all([(SET, "{a}", [2]), (refused, "{a}", [])], durable=True)
+
+    assert isinstance(written, BackendError)
+    assert written.outcome_unknown
+
+
 # -- failovers ----------------------------------------------------------------------------------------------------
 
 

@@ -130,6 +130,22 @@ def test_a_token_is_not_given_twice_by_a_power_cut_right_after_an_opening(tmp_pa
         judge(crash, f"step {crash.at}")
 
 
+def test_a_token_is_not_given_twice_by_a_power_cut_behind_a_snapshot():
+    """What is behind it may all be lost, and the snapshot says nothing of an orderly close."""
+    disk = SimulatedDisk()
+    store = opened(ROOT, disk)
+    store.send(QUEUE, messages("job"))
+    store._write_snapshot(store._journal)
+    start, nodes = disk.image(), dict(disk.names)
+    disk.trace.clear()
+    [first] = lease(store)
+    disk.note(("leased", [(first.id, first.token)]))
+    lease(store)  # a beat: the power is cut behind a step
+
+    for crash in crashes(disk.trace, random.Random(1), 8, start, nodes):
+        judge(crash, f"step {crash.at}")
+
+
 @share(8, 400)
 def test_what_was_acknowledged_survives_a_power_cut_at_any_instant(cases, record_property):
     states = 0

@@ -12,8 +12,8 @@ for _package in ("redis", "hiredis"):
     if find_spec(_package) is None:
         raise NotSupported(f"redis:// and valkey:// need the package {_package}: pip install 'holdfast[redis]'")
 
-from holdfast.stores.redis.backend import RedisBackend  # noqa: E402
-from holdfast.stores.redis.options import Options  # noqa: E402
+from holdfast.stores.redis.backend import RedisBackend  # noqa: E402 - behind the check for its packages
+from holdfast.stores.redis.options import Options  # noqa: E402 - the same
 
 __all__ = ["RedisBackend", "open_redis"]
 

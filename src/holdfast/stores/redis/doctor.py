@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 from holdfast.capabilities import Doctor, Finding, Logs
@@ -40,13 +41,13 @@ class RedisDoctor(Doctor):
     _keys: Keys
     _holding: Holding
 
+    @abstractmethod
     def stats(self, queue: str) -> QueueStats:
         """Return counts; the contract's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def queues(self) -> dict[str, QueueSettings]:
         """Return the queues; the contract's."""
-        raise NotImplementedError
 
     def examine(self) -> list[Finding]:
         link, options = self._link, self._link.options

@@ -7,13 +7,13 @@ with the holder before it is told of it, and an end that somebody left unfinishe
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from holdfast.capabilities import owned
 from holdfast.delivery import Beat, HolderInfo, Receipt
-from holdfast.errors import LeaseLost
+from holdfast.errors import BackendError, LeaseLost
 from holdfast.stores.holders import seen
 from holdfast.stores.redis.answers import checked
 from holdfast.stores.redis.keys import Keys, Times
@@ -53,15 +53,19 @@ class Holding:
         ttl, info = int(holder.ttl * 1000), msgspec.json.encode(holder)
         calls: list[Call] = [(_BEAT, self._keys.store, (self._times(), holder.id, ttl, info, *holder.queues))]
         calls += [self._attend(holder, queue) for queue in holder.queues]
-        first, *answers = checked(self._link.run_all(calls))
+        first, *answers = self._link.run_all(calls)
+        checked([first])
         if first is None:
             return Beat(alive=False)
         command, soonest, places, unknown = first
         further = [queue for queue in (place.decode() for place in places) if queue not in holder.queues]
         if further:
-            answers += checked(self._link.run_all([self._attend(holder, queue) for queue in further]))
+            answers += self._link.run_all([self._attend(holder, queue) for queue in further])
         cancels, paused, ticks = list[Receipt](), set[str](), list[float]()
-        for queue, (exists, is_paused, tick, *asked) in zip((*holder.queues, *further), answers, strict=True):
+        for queue, answer in zip((*holder.queues, *further), answers, strict=True):
+            if _is_away(answer):  # the holder lives all the same; what that queue has to say comes with a later beat
+                continue
+            exists, is_paused, tick, *asked = checked([answer])[0]
             if exists and queue.encode() in unknown:  # the store's slot was lost, and this queue was not
                 self._link.run(PLACES, self._keys.store, self._times(), "note", queue, durable=True)
             if queue in holder.queues:
@@ -104,7 +108,9 @@ class Holding:
     ) -> int:
         """End a holder and take its jobs back; return how many. A rescue leaves one alone that has beaten meanwhile."""
         ending = _Ending(reason, None if charged is None else tuple(charged))
-        queues = self._link.run(_END, self._keys.store, self._times(), holder, verb, _encode_ending(ending))
+        queues = self._link.run(
+            _END, self._keys.store, self._times(), holder, verb, _encode_ending(ending), durable=True
+        )
         return self._take_back(holder, ending, queues) if queues else 0
 
     def _take_back(self, holder: str, ending: _Ending, places: Sequence[bytes]) -> int:
@@ -144,6 +150,10 @@ class Holding:
             for queue in leasing[holder]
         ]
         return sum(map(int, checked(self._link.run_all(calls, durable=True))))
+
+
+def _is_away(answer: Any) -> bool:
+    return isinstance(answer, BackendError) and answer.retryable
 
 
 def lost(holder: str) -> LeaseLost:

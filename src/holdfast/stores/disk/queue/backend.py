@@ -146,7 +146,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
                 f"and the newest snapshot that is whole goes to {begin}; restore the directory from a copy"
             )
         last = deque(replay(engine, papers, journal, begin), maxlen=1)
-        return not last or isinstance(last[0], commands.Close)
+        # Behind a snapshot there is at least the end of an orderly close: without it, leases behind it may be lost.
+        return isinstance(last[0], commands.Close) if last else newest is None
 
     def _let_go(self) -> None:
         """Close everything, whatever state it is in; the next call opens it again."""

@@ -33,7 +33,8 @@ class LogNames:
 
     def number(self, name: str) -> bytes | None:
         """Return the number of a name, None when it is not noted."""
-        return self._run("number", name)[0]  # type: ignore[no-any-return]
+        number: bytes | None = self._run("number", name)[0]
+        return number
 
     def forget(self, name: str, number: bytes) -> None:
         """Forget a name that still has this number."""
@@ -41,4 +42,5 @@ class LogNames:
 
     def birth(self) -> bytes | None:
         """Return what tells this life of the servers' data from others; None when no log was ever declared."""
-        return self._run("number", "")[1]  # type: ignore[no-any-return]
+        birth: bytes | None = self._run("number", "")[1]
+        return birth

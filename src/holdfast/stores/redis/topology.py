@@ -23,7 +23,7 @@ class Topology(ABC):
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held while servers are asked: one thread asks, and the others need its answer
 
     @abstractmethod
     def find(self, key: str) -> Address:

@@ -47,6 +47,10 @@ def promises() -> str:
             "sends and acks in transactions of your own",
             *(_mark(_has(store, powers.Transactional)) for store in opened.values()),
         ],
+        [
+            "streams that other programs fill",
+            *(_mark(_has(store, powers.ForeignStreams)) for store in opened.values()),
+        ],
         ["every other optional power", *(_mark(_all_powers(store)) for store in opened.values())],
         ["largest body the store can hold", *(size(one.max_body) for one in queues)],
     ]
@@ -60,6 +64,12 @@ def promises() -> str:
 
 def _logs(store: QueueBackend) -> LogBackend | None:
     return store.open_logs() if isinstance(store, powers.Logs) else None
+
+
+def _parts(store: QueueBackend) -> list[object]:
+    """Return the store, and what it opens: powers are of one of them."""
+    streams = store.open_streams() if isinstance(store, powers.ForeignStreams) else None
+    return [part for part in (store, _logs(store), streams) if part is not None]
 
 
 def _levels(queues: Features, logs: Features | None) -> str:
@@ -94,13 +104,13 @@ def _powers() -> dict[str, type]:
 
 
 def _has(store: QueueBackend, power: type) -> bool:
-    """Tell whether the store has this power, or its logs have."""
-    return isinstance(store, power) or isinstance(_logs(store), power)
+    """Tell whether the store has this power, or its logs or streams have."""
+    return any(isinstance(part, power) for part in _parts(store))
 
 
 def _all_powers(store: QueueBackend) -> bool:
-    """Tell whether the store has all powers of queues, but for that which has a row of its own."""
-    rare = (powers.Transactional, powers.Verifiable)
+    """Tell whether the store has all powers of queues, but for those which have a row of their own."""
+    rare = (powers.Transactional, powers.ForeignStreams, powers.StreamGroups, powers.Verifiable)
     return all(_has(store, power) for power in _powers().values() if power not in rare)
 
 
@@ -115,7 +125,7 @@ def capabilities() -> str:
 
 
 def _inherits(store: QueueBackend, power: type) -> bool:
-    return power in type(store).__mro__ or power in type(_logs(store)).__mro__
+    return any(power in type(part).__mro__ for part in _parts(store))
 
 
 def _verbs(power: type) -> str:

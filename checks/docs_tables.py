@@ -9,7 +9,7 @@ from holdfast import capabilities as powers
 from holdfast import errors as error_module
 from holdfast import events as event_module
 from holdfast.config import parse_url
-from holdfast.contract import Features, LogBackend, QueueBackend
+from holdfast.contract import Features, LogBackend, QueueBackend, StreamGroups
 from holdfast.delivery import State
 from holdfast.errors import ConfigError, HoldfastError, Signal
 from holdfast.machine import MOVES
@@ -110,7 +110,7 @@ def _has(store: QueueBackend, power: type) -> bool:
 
 def _all_powers(store: QueueBackend) -> bool:
     """Tell whether the store has all powers of queues, but for those which have a row of their own."""
-    rare = (powers.Transactional, powers.ForeignStreams, powers.StreamGroups, powers.Verifiable)
+    rare = (powers.Transactional, powers.ForeignStreams, StreamGroups, powers.Verifiable)
     return all(_has(store, power) for power in _powers().values() if power not in rare)
 
 

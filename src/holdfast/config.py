@@ -141,6 +141,10 @@ class StoreURL(msgspec.Struct, frozen=True):
     host: str = ""
     options: Mapping[str, str] = msgspec.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Show what may be shown: the other fields have passwords as they are."""
+        return f"StoreURL({self.text!r})"
+
     def check_options(self, known: Iterable[str]) -> None:
         """Raise ``ConfigError`` for an option that is not ``known``, suggesting the nearest."""
         names = sorted(known)

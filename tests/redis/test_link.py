@@ -3,20 +3,26 @@
 import os
 import threading
 import time
+from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
 
 import pytest
 
-from holdfast.config import parse_url
-from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
+from holdfast import App
+from holdfast.config import LogSettings, parse_url
+from holdfast.errors import BackendError, Closed, ConfigError, HoldfastError, QueueFull
+from holdfast.logged import Columns, Producer
+from holdfast.message import Message, Unique
 from holdfast.stores.redis.blocking import Blocking
+from holdfast.stores.redis.errors import Reply, mapped
 from holdfast.stores.redis.link import Link
 from holdfast.stores.redis.options import Options
 from holdfast.stores.redis.scripts import Script
 from tests.disk.layers import cannot
 from tests.faults.proxy import Proxy, Way
 from tests.redis.programs import lacking, until
+from tests.redis.wire import ReplyError
 
 TEXT = "redis.call('SET', KEYS[1], ARGV[1]) return {KEYS[1], ARGV[1]}"
 SET = Script("set", TEXT, sha1(TEXT.encode()).hexdigest())
@@ -275,6 +281,104 @@ def test_what_is_refused_beside_a_write_does_not_make_it_safe(redis_servers, lin
 
     assert isinstance(written, BackendError)
     assert written.outcome_unknown
+
+
+def send_one(app):
+    app.queue("mail").send(b"one", id="1")
+
+
+def send_many(app):
+    app.queue("mail").send_many([Message(body=b"one", id="1"), Message(body=b"two", id="2")])
+
+
+def send_unique(app):
+    app.queue("mail").send(b"one", unique=Unique("key"))
+
+
+def put_dead(app):
+    app.backend.put_dead("mail", Message(body=b"one", id="1"), "no", error=None, attempts=1, crashes=0)
+
+
+def append(app):
+    app.backend.open_logs().append("log", 0, Columns([b"one"]), producer=Producer(1, 0, 0))
+
+
+@pytest.mark.parametrize("store", [send_one, send_many, send_unique, put_dead, append])
+def test_what_was_stored_before_is_as_safe_as_asked_when_it_is_sent_again(redis_servers, store):
+    master, replica = redis_servers.pair()
+    with (
+        App(master.url, logger=None) as hasty,
+        App(f"{master.url}?wait=1&timeout=0.3", logger=None) as careful,
+    ):
+        hasty.queue("mail").send(b"zero")
+        hasty.backend.open_logs().declare("log", LogSettings())
+        with replica.paused():
+            store(hasty)
+            with pytest.raises(BackendError, match="only 0 of 1 replicas") as short:
+                store(careful)
+
+    assert short.value.outcome_unknown
+
+
+@contextmanager
+def busy(server):
+    """Let a script run that does not end, long enough for the server to say so."""
+    server.configure(lua_time_limit=10)
+    with server.wire() as wire:
+        wire.send("EVAL", "while true do end", 0)
+        until(lambda: refused(server) == "BUSY", "the server is busy")
+        yield
+        server.ask("SCRIPT", "KILL")
+
+
+def refused(server):
+    try:
+        server.ask("DBSIZE")
+    except ReplyError as error:
+        return str(error).partition(" ")[0]
+
+
+def test_a_script_of_somebodys_that_hangs_is_waited_for(redis_servers, link_to):
+    server = redis_servers.single()
+
+    with busy(server), pytest.raises(BackendError, match="SCRIPT KILL ends it") as new:
+        link_to(server.url).call("", ("PING",))
+
+    assert (new.value.retryable, new.value.outcome_unknown) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("inside", "kind", "retryable"),
+    [
+        ("READONLY You can't write against a read only replica.", BackendError, True),
+        ("-OOM command not allowed when used memory > 'maxmemory'.", QueueFull, True),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", BackendError, False),
+    ],
+)
+def test_errors_inside_scripts_of_redis_6_count_as_what_they_are(inside, kind, retryable):
+    said = f"ERR Error running script (call to f_{'0' * 40}): @user_script:1: @user_script: 1: {inside}"
+
+    error = mapped(Reply(said), "host:6379")
+
+    assert (type(error).__mro__.count(kind), error.retryable) == (1, retryable)
+
+
+def test_what_breaks_before_anything_was_sent_has_a_known_outcome(redis_place, link_to):
+    with Proxy(redis_place.on.address) as proxy:
+        proxy.cut_request(of=b"\r\nINFO\r\n")
+        with pytest.raises(BackendError) as cut:
+            link_to(through(proxy, redis_place.database)).run(SET, "{a}", 1)
+
+    assert proxy.fired.is_set()
+    assert (cut.value.retryable, cut.value.outcome_unknown) == (True, False)
+
+
+@pytest.mark.parametrize("what", ["ca", "cert"])
+def test_a_file_of_certificates_that_is_not_there_is_named(redis_servers, link_to, what):
+    server = redis_servers.single()
+
+    with pytest.raises(ConfigError, match=f"{what}=/none"):
+        link_to(server.url.replace("redis:", "rediss:"), **{what: "/none"}).call("", ("PING",))
 
 
 # -- failovers ----------------------------------------------------------------------------------------------------

@@ -75,8 +75,31 @@ def test_a_url_says_how_safe_a_write_is(query, level):
         ("redis+unix://", "name the socket"),
         ("redis+nix://host", "there are redis, rediss"),
         ("redis://host?prefix={a}", "a prefix has no braces"),
+        ("redis://host?timeout=inf", "timeout must be a number, 0.1 or more, 86400 at the most"),
+        ("redis://host?connect_timeout=1e12", "connect_timeout must be a number"),
+        ("redis://host:99999", "ports are numbers from 1 to 65535"),
+        ("redis://host:0", "ports are numbers from 1 to 65535"),
+        ("redis://a..b", "'a..b' is no host:port"),
+        ("redis://host?name=my%20app", "a name of ASCII letters without spaces"),
     ],
 )
 def test_what_does_not_parse_is_told(url, says):
     with pytest.raises(ConfigError, match=says):
         options(url)
+
+
+@pytest.mark.parametrize("url", ["redis://:se/cret@host/0", "redis://:se?cret@host/0", "redis://app:se/cret@a:1"])
+def test_a_password_that_is_not_escaped_is_told_and_not_shown(url):
+    with pytest.raises(ConfigError, match="in a password write / as %2F") as caught:
+        options(url)
+
+    assert ":se" not in str(caught.value)
+    assert "cret" not in str(caught.value)
+
+
+def test_passwords_are_in_no_repr():
+    url = parse_url("redis+sentinel://app:secret@a/main?sentinel_password=word")
+
+    assert "secret" not in f"{url!r} {Options.of(url)!r}"
+    assert "=word" not in f"{url!r} {Options.of(url)!r}"
+    assert "***@a/main" in repr(Options.of(url))

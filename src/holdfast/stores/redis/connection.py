@@ -7,8 +7,10 @@ own pipeline costs several times as much for each command (docs/design/redis.md)
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -16,6 +18,7 @@ import hiredis
 import redis
 from redis.exceptions import NoPermissionError
 
+from holdfast.errors import ConfigError
 from holdfast.stores.redis.errors import Reply, broken, mapped, unreachable
 from holdfast.stores.redis.options import Address, Options, Tls
 
@@ -23,6 +26,8 @@ Arg = str | bytes | int | float
 Command = tuple[Arg, ...]
 _CHUNK = 1 << 18
 _MISSING = object()
+_CODE = re.compile(r"[A-Z]{3,} ")
+"""What error replies begin with: redis-py cuts it off only where it knows it."""
 
 
 class Connection:
@@ -147,8 +152,25 @@ def _opened(options: Options, address: Address, *, sentinel: bool) -> Any:
     except (redis.AuthenticationError, redis.ResponseError) as error:
         raise mapped(_reply(error, shared), str(address)) from error
     except (redis.RedisError, OSError) as error:
+        if options.tls is not None:
+            _check_files(options.text, options.tls)
         raise unreachable(str(address), error) from error
     return raw
+
+
+def _check_files(url: str, tls: Tls) -> None:
+    """Raise when it is the files that are to blame: no other try would help."""
+    context = ssl.create_default_context()
+    what = f"ca={tls.ca}"
+    try:
+        if tls.ca is not None:
+            context.load_verify_locations(tls.ca)
+        what = f"cert={tls.cert}" if tls.key is None else f"cert={tls.cert}&key={tls.key}"
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+    except OSError as error:
+        said = f"{what} cannot be used: {error.strerror or error}"
+        raise ConfigError(f"{url}: {said}; name PEM files that this process may read") from error
 
 
 def _secret(tls: Tls) -> dict[str, Any]:
@@ -163,6 +185,8 @@ def _secret(tls: Tls) -> dict[str, Any]:
 
 def _reply(error: Exception, given: Mapping[str, Any]) -> Reply:
     """Return the error reply that redis-py made an exception of, with the code that it cut off."""
+    if _CODE.match(str(error)):
+        return Reply(str(error))
     if isinstance(error, redis.AuthenticationError):
         return Reply(f"{'NOAUTH' if given['password'] is None else 'WRONGPASS'} {error}")
     return Reply(f"{'NOPERM' if isinstance(error, NoPermissionError) else 'ERR'} {error}")

@@ -6,6 +6,7 @@ leaves its outcome unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -63,6 +64,8 @@ _ON_THE_WAY = {
     "max number of clients": "raise its maxclients",
 }
 _FULL = ("OOM",)
+_INSIDE = re.compile(r"^ERR Error running script .*@user_script: ?\d+: -?([A-Z]+ .*)", re.DOTALL)
+"""How Redis 6 words an error that a command inside a script met."""
 
 
 class Full(QueueFull, BackendError):
@@ -83,13 +86,18 @@ class Reply(Exception):
 
 def mapped(reply: Reply, server: str) -> HoldfastError:
     """Return the error that a caller gets for an error reply."""
-    code, text = reply.code, f"{server}: {str(reply).removesuffix('.')}"
+    code, text = _told(reply).partition(" ")[0], f"{server}: {str(reply).removesuffix('.')}"
     if code in _FULL:
         return Full(f"{text}; work the queues off, keep ended jobs for less long, or raise maxmemory")
     if code in _PASSING:
         return caused(BackendError(f"{text}; {_PASSING[code]}", retryable=True), reply)
     advice = _advice(text, _SAID) or _REFUSED.get(code, "")
     return caused(BackendError(f"{text}; {advice}" if advice else text), reply)
+
+
+def _told(reply: Reply) -> str:
+    inside = _INSIDE.match(str(reply))
+    return str(reply) if inside is None else inside[1]
 
 
 def _advice(text: str, known: Mapping[str, str]) -> str:

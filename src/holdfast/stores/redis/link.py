@@ -231,8 +231,10 @@ class Link:
             return connection
         try:
             admit(self.options, connection)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, BackendError):
+                error.outcome_unknown = False  # nothing of the caller's was sent
             raise
         self._admitted.add(address)
         return connection

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import unquote
 
 import msgspec
 
-from holdfast.config import StoreURL
+from holdfast.config import DAY, StoreURL
 from holdfast.errors import ConfigError
 from holdfast.message import Level
 
@@ -75,6 +75,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout: float = 5.0
     name: str = "holdfast"
 
+    def __repr__(self) -> str:
+        """Show the URL with its passwords masked, and nothing else: this lands in tracebacks and logs."""
+        return f"Options({self.text!r})"
+
     @property
     def level(self) -> Level:
         """How safe a write is once its call returns."""
@@ -85,12 +89,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, url: StoreURL) -> Options:
         """Return what a URL says; ``ConfigError`` names what does not parse."""
-        url.check_options(_KNOWN)
         scheme = next(scheme for scheme in ("redis", "valkey") if url.scheme.startswith(scheme))
         rest = url.scheme.removeprefix(scheme)
         if rest not in _SCHEMES:
             raise ConfigError(f"{url.text}: no scheme {url.scheme!r}; there are {', '.join(SCHEMES)}")
         topology, secret = _SCHEMES[rest]
+        _check_password(url, unix=rest == "+unix")
+        url.check_options(_KNOWN)
         login, _, hosts = url.host.rpartition("@")
         user, _, password = login.partition(":")
         db, service = _where(url, topology, unix=rest == "+unix")
@@ -109,9 +114,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             prefix=_prefix(url),
             wait=read("wait", int, 0, at_least=0),
             fsync=read("fsync", _flag, False),
-            timeout=read("timeout", float, 10.0, at_least=0.1),
-            connect_timeout=read("connect_timeout", float, 5.0, at_least=0.1),
-            name=url.options.get("name", "holdfast"),
+            timeout=read("timeout", float, 10.0, at_least=0.1, at_most=DAY),
+            connect_timeout=read("connect_timeout", float, 5.0, at_least=0.1, at_most=DAY),
+            name=_name(url),
         )
 
 
@@ -121,7 +126,9 @@ class _Reader:
     def __init__(self, url: StoreURL) -> None:
         self._url = url
 
-    def __call__(self, name: str, kind: Callable[[str], T], default: T, *, at_least: Any = None) -> T:
+    def __call__(
+        self, name: str, kind: Callable[[str], T], default: T, *, at_least: Any = None, at_most: Any = None
+    ) -> T:
         text = self._url.options.get(name)
         if text is None:
             return default
@@ -129,10 +136,12 @@ class _Reader:
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or (at_least is not None and not value >= at_least):
+        is_within = value is not None and (at_least is None or value >= at_least) and not (at_most and value > at_most)
+        if not is_within:
             what = "0 or 1" if kind is _flag else f"a number, {at_least} or more"
+            what += f", {at_most:.0f} at the most" if at_most else ""
             raise ConfigError(f"{self._url.text}: {name} must be {what}, not {text!r}")
-        return value
+        return cast("T", value)
 
 
 def _flag(text: str) -> bool:
@@ -144,6 +153,21 @@ def _flag(text: str) -> bool:
 def _tls(url: StoreURL, read: _Reader) -> Tls:
     ca, cert, key = (url.options.get(name) for name in ("ca", "cert", "key"))
     return Tls(ca, cert, key, read("verify", _flag, True))
+
+
+def _check_password(url: StoreURL, *, unix: bool) -> None:
+    """Raise for a password that ended the host part too early, before any error shows what was left of it."""
+    cut = "@" not in url.host and any("@" in text for text in ("" if unix else url.path, *url.options))
+    if cut:
+        scheme = url.text.partition("://")[0]
+        raise ConfigError(f"{scheme}://***: in a password write / as %2F, ? as %3F, @ as %40 and % as %25")
+
+
+def _name(url: StoreURL) -> str:
+    name = url.options.get("name", "holdfast")
+    if not all("!" <= letter <= "~" for letter in name):
+        raise ConfigError(f"{url.text}: servers take a name of ASCII letters without spaces, not {name!r}")
+    return name
 
 
 def _prefix(url: StoreURL) -> str:
@@ -186,6 +210,16 @@ def _address(url: StoreURL, text: str, port: int) -> Address:
         host, colon, digits = text, "", ""
     elif not colon:
         host, digits = text, ""
-    if (colon and not digits.isdecimal()) or not host:
+    if (colon and not digits.isdecimal()) or not _may_be(host):
         raise ConfigError(f"{url.text}: {text!r} is no host:port")
+    if digits and not 0 < int(digits) < 1 << 16:  # the system would take the rest of a larger one
+        raise ConfigError(f"{url.text}: ports are numbers from 1 to 65535, not {digits}")
     return Address(host.strip("[]"), int(digits) if digits else port)
+
+
+def _may_be(host: str) -> bool:
+    """Tell whether it can be the name of a machine at all."""
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False

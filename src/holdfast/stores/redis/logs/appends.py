@@ -89,7 +89,7 @@ class Appends:
         who = () if producer is None else (producer.id, producer.epoch, producer.sequence)
         lowest = log.lowest(partition)
         args = (log.revision, lowest, new.count, new.attributes, new.data, store, *who)
-        return self._places.run_part(_APPEND, log, partition, *args, durable=bool(store))
+        return self._places.run_part(_APPEND, log, partition, *args, durable=True)
 
 
 def _packed(log: Log, columns: Columns) -> _Packed:

@@ -5,7 +5,7 @@
 -- [5] at how many to look
 -- Returns how many went, the member to go on behind or empty when that was all, and the last member to look at.
 local state, behind, final, most = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-begin()
+write_nothing()
 if final == '' then
   local expired, due = advance(most)
   if expired + due > 0 then -- first all is to be written down: it may belong to this state, or no more

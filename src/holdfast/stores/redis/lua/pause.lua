@@ -6,7 +6,7 @@
 if call('EXISTS', K .. ':settings') == 0 then
   return 'undeclared'
 end
-begin()
+write_nothing()
 if ARGV[2] == 'pause' then
   call('SET', K .. ':paused', 1)
   return 1

@@ -9,6 +9,7 @@ end
 local group = group_at(7)
 local id = ARGV[group.first]
 if is_known(id) then
+  write_nothing()
   return 0
 end
 local member = member_of(call('INCR', K .. ':seq'), id)

@@ -19,6 +19,14 @@ local function begin()
   call('DEL', K .. ':nothing')
 end
 
+-- Write what leaves nothing behind. WAIT and WAITAOF wait for what their own connection wrote last: who answers that
+-- something was there already, because another connection wrote it, lets them wait for that too. Also a beginning.
+local function write_nothing()
+  begin()
+  call('SET', K .. ':nothing', '')
+  call('DEL', K .. ':nothing')
+end
+
 -- Numbers that go to many commands are made texts once: a command makes one of each number it is given.
 local function whole(number)
   return string.format('%.0f', number)

@@ -5,7 +5,7 @@
 -- Returns for each "moved", "duplicate" (another job has its slot) or "left" (it is not in a state for this).
 local REVIVABLE = { dead = true, cancelled = true, expired = true }
 local verb, answers = ARGV[2], {}
-begin()
+write_nothing()
 for a = 3, #ARGV do
   local job, answer = current(ARGV[a]), 'left'
   if job and REVIVABLE[job.state] then

@@ -75,6 +75,7 @@ for first = 1, #ids, AT_ONCE do
 end
 local new = #ids - #duplicates
 if new == 0 then
+  write_nothing()
   return duplicates
 end
 local number = call('INCRBY', K .. ':seq', new) - new

@@ -22,6 +22,9 @@ if limited and settings[3] and new > 0 then
     return { 'full', jobs, new }
   end
 end
+if #steps == 0 then
+  write_nothing()
+end
 carry_out(steps)
 tell()
 for i, id in ipairs(answers) do

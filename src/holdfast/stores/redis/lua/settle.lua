@@ -158,4 +158,7 @@ while a <= #ARGV do
   position = position + 1
 end
 tell()
+if #lost > 0 then
+  write_nothing()
+end
 return lost

@@ -17,6 +17,7 @@ if producer then
     if sequence ~= following then
       for one, offset in string.gmatch(its_appends, '(%d+):(%d+)') do
         if one == sequence then
+          write_nothing()
           return { tonumber(offset), 1 }
         end
       end

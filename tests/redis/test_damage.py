@@ -5,6 +5,7 @@ import pytest
 from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
 from holdfast.delivery import Ack, HolderInfo, State
+from holdfast.errors import BackendError
 from holdfast.message import Message
 from tests.redis.harness import RedisHarness
 
@@ -117,3 +118,39 @@ def test_a_queue_with_jobs_that_are_gone_can_be_destroyed(harness, store, delete
         [],
         [f"{harness.place.prefix}{{store}}:queues"],
     )
+
+
+@pytest.mark.parametrize("what", ["job:a", "body:a"])
+def test_a_listing_tells_of_the_jobs_that_are_left(store, delete, what):
+    send(store, "a", "b", "c")
+    delete(what)
+
+    first = store.browse(QUEUE, JobFilter(), limit=2)
+
+    rest = store.browse(QUEUE, JobFilter(text=None), cursor=first.cursor).jobs
+    assert [job.id for job in (*first.jobs, *rest) if job.body] == ["c", "b"]
+
+
+def test_a_lease_that_could_not_bury_a_job_without_its_body_is_in_doubt(monkeypatch, store, delete):
+    send(store, "a", "b")
+    delete("body:a")
+
+    def away(_):
+        raise BackendError("away", retryable=True)
+
+    monkeypatch.setattr(store, "settle", away)
+    with pytest.raises(BackendError) as raised:
+        lease(store)
+
+    assert raised.value.outcome_unknown
+
+
+@pytest.mark.parametrize("stage", ["ready", "due"])
+def test_nothing_is_left_of_a_job_that_is_gone(harness, store, delete, stage):
+    send(store, "a", delay=5 if stage == "due" else 0)
+    delete("job:a")
+    harness.elapse(5)
+
+    lease(store)
+
+    assert harness.place.ask("KEYS", f"{harness.place.prefix}queue*a") == []

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from holdfast.delivery import HolderInfo
+from holdfast.errors import BackendError
 from holdfast.message import Message
 from holdfast.testing.conformance.cases import PATIENCE, PROMPT, beside
 from tests.redis.harness import RedisHarness
@@ -115,3 +116,37 @@ def test_an_idle_wait_looks_blocks_and_looks(harness, one):
     stats = harness.place.ask("INFO", "commandstats")
     calls = [line for line in stats.splitlines() if line.startswith(("cmdstat_evalsha", "cmdstat_bzpopmin"))]
     assert sum(int(line.partition("calls=")[2].partition(",")[0]) for line in calls) <= 3
+
+
+def test_a_queue_that_goes_on_wakes_everybody(harness, one, two):
+    one.pause(QUEUE)
+    two.beat(HolderInfo(id="other#1", ttl=1000))
+    assert lease(one) == two.lease(QUEUE, "other#1", "lease", limit=1, kinds=("",), max_format=1) == []
+    send(one, 2)
+    waits = [beside(lambda: wait(one)), beside(lambda: wait(two))]
+    until_blocked(harness, 2)
+
+    harness.open().resume(QUEUE)
+
+    assert all(woken.result(PROMPT) for woken in waits)
+
+
+def test_what_a_wait_took_that_failed_wakes_another(harness, one, monkeypatch):
+    send(one, delay=3600)
+    lease(one, kinds=("mail",))
+    looks = [one._waits.look, None]
+
+    def look(*args):
+        found = looks.pop(0)
+        if found is None:
+            raise BackendError("away", retryable=True)
+        return found(*args)
+
+    monkeypatch.setattr(one._waits, "look", look)
+    with pytest.raises(BackendError):
+        wait(one)
+    monkeypatch.undo()
+
+    wait(one, 0)
+
+    assert harness.place.ask("EXISTS", f"{harness.place.prefix}queue:{{{QUEUE}}}:wake") == 1

@@ -116,8 +116,16 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
         self._waits.leased(queue, wanted)
         found, gone = deliveries(queue, [lane.partition(":")[2] for lane in wanted], reply)
         if gone:
-            self.settle([Burial(Receipt(queue, *one), "its body is gone from the server") for one in gone])
+            self._bury([Burial(Receipt(queue, *one), "its body is gone from the server") for one in gone])
         return found
+
+    def _bury(self, burials: Sequence[Burial]) -> None:
+        """Bury what a lease came upon. When that fails the lease is in doubt: what else it granted is not known yet."""
+        try:
+            self.settle(burials)
+        except BackendError as error:
+            error.outcome_unknown = True
+            raise
 
     def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
         return self._waits.wait(queues, kinds, timeout)

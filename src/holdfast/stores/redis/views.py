@@ -98,6 +98,8 @@ def outcome(row: Sequence[Any]) -> tuple[str, Outcome]:
 def matching(queue: str, rows: Iterable[Any], only: JobFilter, now: int) -> Iterator[tuple[str, JobView]]:
     """Yield those jobs of a piece of a listing (lua/browse.lua) that are meant, each with its member."""
     for row, fields, body, run in rows:
+        if fields is None:
+            continue  # somebody deleted the key of this job
         member = row.decode()
         job = view(queue, member[16:], fields, body, now)
         if _matches(job, only, run):

@@ -62,6 +62,9 @@ class Waits:
         try:
             self.put_back()
             woken = wait.until(end)
+        except BaseException:
+            self._owe(wait.taken)
+            raise
         finally:
             with self._own():
                 self._waiting.discard(blocking)

@@ -7,7 +7,7 @@ from typing import Protocol
 from holdfast.capabilities import Pausable
 from holdfast.contract import QueueBackend
 from holdfast.delivery import Ack, GiveBack
-from holdfast.testing.conformance.cases import PATIENCE, PROMPT, QUEUE, Cases, beside
+from holdfast.testing.conformance.cases import OTHER, PATIENCE, PROMPT, QUEUE, Cases, beside
 
 
 class _Store(QueueBackend, Pausable, Protocol): ...
@@ -133,15 +133,17 @@ class PauseCases(Cases):
 
         assert not self.store.wait((QUEUE,), ("",), 0.05)
 
-    def test_resuming_wakes(self) -> None:
-        """Whoever waits."""
-        self.send("job")
+    def test_resuming_wakes_everybody(self) -> None:
+        """Each of the workers, not only the first."""
         self.store.pause(QUEUE)
-        waiting = beside(lambda: self.store.wait((QUEUE,), ("",), PATIENCE))
+        self.beat(OTHER)
+        assert self.leased() == self.lease(holder=OTHER) == []
+        self.send("a", "b")
+        waits = [beside(lambda: self.store.wait((QUEUE,), ("",), PATIENCE)) for _ in range(2)]
 
         self.store.resume(QUEUE)
 
-        assert waiting.result(PROMPT)
+        assert [waiting.result(PROMPT) for waiting in waits] == [True, True]
 
     def test_a_destroyed_queue_comes_back_unpaused(self) -> None:
         """Nothing old is found."""

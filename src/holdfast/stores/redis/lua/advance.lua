@@ -27,7 +27,7 @@ local function advance(limit)
       call('HSET', at, 'state', 'ready')
       enter({ member = member, lane = its[1], priority = tonumber(its[2]) or 0, key = its[3], ready = ready })
     else
-      call('ZREM', K .. ':jobs', member) -- somebody deleted the job's own key
+      forget(member)
     end
   end
   return expired, #due / 2

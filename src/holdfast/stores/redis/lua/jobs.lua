@@ -33,17 +33,24 @@ local function load(id)
   }
 end
 
--- Return the job that a member of a set stands for. Where there is none somebody deleted its key, or the server evicted
--- it: then the member goes, so that nobody comes to it again.
+-- Forget a job without a key of its own: somebody deleted that, or the server evicted it.
+local function forget(member)
+  local id = string.sub(member, 17)
+  call('ZREM', K .. ':jobs', member)
+  call('DEL', K .. ':body:' .. id, K .. ':runs:' .. id)
+end
+
+-- Return the job that a member of a set stands for. Where there is none the member goes, so that nobody comes to it again.
 local function job_of(member, what)
   local job = load(string.sub(member, 17))
   if job and job.member == member then
     return job
   end
   call('ZREM', K .. what, member)
-  call('ZREM', K .. ':jobs', member)
-  if not job then
-    call('DEL', K .. ':body:' .. string.sub(member, 17), K .. ':runs:' .. string.sub(member, 17))
+  if job then -- its id has come back
+    call('ZREM', K .. ':jobs', member)
+  else
+    forget(member)
   end
   return nil
 end

@@ -106,7 +106,7 @@ local function grant(members, lanes)
       'expires')
     local expires = f[11] and tonumber(f[11])
     if not f[3] then
-      call('ZREM', K .. ':jobs', member) -- somebody deleted the job's own key
+      forget(member)
     elseif expires and expires <= now then
       over[#over + 1] = id
     else

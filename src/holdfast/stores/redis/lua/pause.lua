@@ -17,5 +17,9 @@ for _, lane in ipairs(call('SMEMBERS', K .. ':lanes')) do
     mark(lane)
   end
 end
+-- All who wait meanwhile wait for this marker alone, so there is one for each of them; any more are looks in vain.
 call('ZADD', K .. ':wake', 0, 1)
+for n = 2, call('HLEN', K .. ':holders') do
+  call('ZADD', K .. ':wake', 0, n)
+end
 return 1

@@ -166,8 +166,6 @@ class Course:
 
     def _drop(self) -> None:
         until = self.draw.randint(self.partition.first, self.partition.next)
-        if self.errors:  # of a segment that was given up only the next one tells where it ends: they go one by one
-            until = min(until, self.partition.segments()[0].next)
         self.disk.note(Dropping(until))
         try:
             self.partition.drop_until(until)

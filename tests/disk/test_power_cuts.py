@@ -74,6 +74,38 @@ def test_small_appends_over_room_made_ahead_survive_it_too(cases, record_propert
     assert roomy > states // 4, "the courses make no room"
 
 
+def test_segments_that_go_at_once_go_from_the_front_so_that_none_is_called_damaged():
+    """Each was given up after a failed sync, so that only the header behind it tells where it ends."""
+    disk = FailingDisk(Failure("sync", 0, "EIO"))
+    start, partition = disk.image(), opened(disk, upkeep=ByHand(), sync="always")
+    for number in range(4):
+        partition.append(columns((b"kept/%d/" % number,)))
+        disk.failure = Failure("sync", disk.calls["sync"] + 1, "EIO")
+        with pytest.raises(BackendError):
+            partition.append(columns((b"lost/%d/" % number,)))
+    partition.append(columns((b"kept/4/",)))
+    before = len(disk.trace)
+    partition.drop_until(partition.segments()[-2].next)
+
+    left, reports = set(), []
+    for crash in crashes(disk.trace, random.Random(1), 20, start, {}):
+        if crash.at >= before:
+            after = SimulatedDisk(rebooted(crash.image))
+            opened(after, upkeep=ByHand(), report=reports.append)
+            left.add(tuple(bodies_of(after)))
+
+    assert reports == []
+    bodies = [b"kept/%d/" % number for number in range(5)]
+    assert left == {tuple(bodies[first:]) for first in range(5)}
+
+
+def bodies_of(disk):
+    """Return what a reader gets, all of it."""
+    seen = found(disk)
+    assert seen.corrupt == []
+    return [body for _, body in seen.messages]
+
+
 def survives(crash, draw, where):
     """Look at one disk after a power cut, and at times at one after another; return how many were looked at."""
     disk = SimulatedDisk(rebooted(crash.image))

@@ -19,13 +19,12 @@ from holdfast.stores.disk.format import (
     PRODUCERS,
     SegmentHeader,
     Tail,
-    index_name,
     is_control,
-    segment_name,
 )
 from holdfast.stores.disk.opening import Found, Opening
 from holdfast.stores.disk.options import Happening, PartitionOptions, Report, SegmentInfo
 from holdfast.stores.disk.producers import Windows
+from holdfast.stores.disk.removal import Removal
 from holdfast.stores.disk.reserve import Reserve
 from holdfast.stores.disk.segment import Tally, remember, walk
 from holdfast.stores.disk.tail import TailReader, TailWriter, this_boot
@@ -92,6 +91,7 @@ class Live:
         self._is_full = self._reopened = False
         self._showing = threading.Lock()
         self._reserve = Reserve(files, directory, options.reserve_bytes)
+        self.removal = Removal(files, directory)
 
     def open(self, opening: Opening) -> None:
         """Open what there is, or begin it. ``OSError`` as it comes."""
@@ -326,7 +326,10 @@ class Live:
         self._at_front = self.windows.copy()
 
     def drop_until(self, offset: int) -> tuple[int, int]:
-        """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
+        """Show readers no sealed segment whose every offset is below; return how many messages and bytes they have.
+
+        Their files are there until ``removal`` was gone on with.
+        """
         gone = [info for info in self._sealed if info.next <= offset]
         if gone and self.segment.stable < self._fresh:  # what is remembered of producers may be nowhere else then
             self.sync(self.place)
@@ -336,11 +339,8 @@ class Live:
         if not gone:
             return 0, 0
         self._sealed = kept
+        self.removal.add(gone)
         self.show(self._last_shown())
-        for info in gone:
-            self._files.remove(self.directory / index_name(info.base))
-            self._files.remove(self.directory / segment_name(info.base))
-        self._files.sync_directory(self.directory)
         return sum(info.messages for info in gone), sum(info.bytes for info in gone)
 
     def _stub(self, gone: list[SegmentInfo]) -> list[SegmentInfo]:

@@ -183,6 +183,9 @@ class Partition:
         """Remove the sealed segments whose every offset is below; return how many messages and bytes went."""
         dropped: list[tuple[int, int]] = []
         self._submit(Wish(lambda: dropped.append(self._drop_until(offset))))
+        left = [True]
+        while left.pop():  # each by itself: appends are not kept waiting for more than one
+            self._submit(Wish(lambda: left.append(self._remove())))
         return dropped[0]
 
     # -- by the one whose turn it is -------------------------------------------------------------------------
@@ -265,6 +268,11 @@ class Partition:
         if self._closed:
             raise Closed(f"{self._live.directory} is closed")
         return self._live.drop_until(offset)
+
+    def _remove(self) -> bool:
+        if self._closed:
+            raise Closed(f"{self._live.directory} is closed")
+        return self._live.removal.go_on()
 
     def _roll(self) -> None:
         with self._writing:

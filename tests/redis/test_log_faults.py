@@ -171,6 +171,41 @@ def test_what_is_in_hand_when_a_partition_goes_back_is_not_committed_over_what_c
     assert polled(member) == ["a", "d"] or logs.lag(LOG, GROUP)[0].next == 0
 
 
+def test_what_is_appended_where_a_lost_tail_was_is_read_though_the_end_is_again_where_the_member_stood(logs):
+    """Two messages were lost and two others appended before the member looked: nothing tells but what lies there."""
+    member = join(logs)
+    append(logs, "a")
+    put_back = saved(logs)
+    append(logs, "b")
+    append(logs, "c")
+    assert polled(member) == ["a", "b", "c"]
+    put_back()
+    append(logs, "d")
+    append(logs, "e")
+
+    append(logs, "f")
+
+    assert polled(member) == ["a", "d", "e", "f"]
+
+
+def test_what_was_in_hand_is_not_committed_over_what_was_appended_in_its_place(logs, redis_place):
+    """All connections broke, as they do when a server is replaced; the member has not polled since."""
+    member = join(logs)
+    append(logs, "a")
+    put_back = saved(logs)
+    append(logs, "b")
+    append(logs, "c")
+    chunks = member.poll(limit=100, wait=5)
+    put_back()
+    append(logs, "d")
+    append(logs, "e")
+    redis_place.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    with pytest.raises(LeaseLost):
+        member.commit([Offset(0, 3, chunks[0].version)])
+    assert polled(member) == ["a", "d", "e"]
+
+
 def test_a_gap_is_read_over(logs, opened):
     slow, fast = join(logs, "slow"), join(logs)
     append(logs, "a")

@@ -42,6 +42,10 @@ class Link:
         self._admitted = set[Address]()
         self._topology = topology(self.options)
         self._closed = False
+        self.breaks = 0
+        """How often a connection was found broken, or a server another than was known. Who is asked after that may have
+        lost what was written last.
+        """
 
     # -- commands and scripts -------------------------------------------------------------------------------------
 
@@ -112,7 +116,7 @@ class Link:
             host, _, port = owner.rpartition(":")
             address, asking = Address(host or address.host, int(port)), code == "ASK"
             if not asking:
-                self._way().stale(address)
+                self._doubt(address)
             again = [commands[number] for number in pending]
             for number, reply in zip(
                 pending, self._exchange(address, again, durable=durable, asking=asking), strict=True
@@ -131,13 +135,13 @@ class Link:
             sent = [*every, *after] if after else every
             replies = connection.exchange(sent, timeout=self.options.timeout * (1 + len(after)))
         except BackendError:
-            self._way().stale()
+            self._doubt()
             self._drop(address)
             raise
         found = replies[1 : len(every) : 2] if asking else replies[: len(every)]
         errors = [reply for reply in found if isinstance(reply, Reply)]
         if errors and any(error.code in _STALE for error in errors):
-            self._way().stale()
+            self._doubt()
             connection.close()
         self._give_back(address, connection)
         if after and len(errors) < len(found):  # what was refused beside it makes no write safe
@@ -175,7 +179,7 @@ class Link:
         try:
             return self._connect(address)
         except BackendError:
-            self._way().stale()
+            self._doubt()
             raise
 
     def masters(self) -> list[Address]:
@@ -185,6 +189,14 @@ class Link:
     def call_at(self, address: Address, *commands: Command) -> list[Any]:
         """Send commands to one server, whatever keys it has; error replies are among the replies, as ``Reply``."""
         return self._exchange(address, commands, durable=False)
+
+    def probe(self, key: str) -> None:
+        """Let ``breaks`` rise if the server that has ``key`` may have failed since it was asked last. Asks nothing."""
+        address = self._way().find(key)
+        with self._lock:
+            idle = self._idle.get(address)
+            if not idle or not idle[-1].is_fresh:
+                self.breaks += 1
 
     def together(self, keys: Sequence[str]) -> list[list[str]]:
         """Return the keys in groups that one command may name: all of them, or on a cluster those of one slot."""
@@ -213,6 +225,11 @@ class Link:
             raise Closed("the store is closed")
         return self._topology
 
+    def _doubt(self, learnt: Address | None = None) -> None:
+        """Look again next time who has what."""
+        self.breaks += 1
+        self._way().stale(learnt)
+
     def _take(self, address: Address) -> Connection:
         while True:
             with self._lock:
@@ -222,6 +239,7 @@ class Link:
                 return self._connect(address)
             if connection.is_fresh:
                 return connection
+            self.breaks += 1
             connection.close()
 
     def _connect(self, address: Address) -> Connection:

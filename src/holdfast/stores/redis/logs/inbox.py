@@ -16,7 +16,7 @@ class Inbox:
     """Of one partition, taken at one ``version``: ``position`` is polled next, ``behind`` fetched next.
 
     ``first`` and ``end`` are those of the partition when it was last asked; ``messages`` and ``bytes`` (of bodies) are
-    what is here.
+    what is here. ``last`` is the append before ``behind``, as ``read.lua`` tells it; empty for one that is not known.
     """
 
     def __init__(self, partition: int, version: int, position: int) -> None:
@@ -30,6 +30,11 @@ class Inbox:
         self.position = self.behind = position
         self._chunks.clear()
         self.messages = self.bytes = 0
+        self.last = b""
+
+    def has_gone_back(self, end: int, last: bytes) -> bool:
+        """Tell whether the partition is not as it was when it was asked last, but for what was appended and dropped."""
+        return self.position > end or (self.last != last and bool(self.last and last))
 
     @property
     def is_gone(self) -> bool:
@@ -46,12 +51,13 @@ class Inbox:
         """Tell whether what is to be polled next is damaged."""
         return bool(self._chunks) and isinstance(self._chunks[0][0], CorruptLog)
 
-    def fill(self, log: str, first: int, end: int, *appends: Any) -> None:
+    def fill(self, log: str, first: int, end: int, last: bytes, *appends: Any) -> None:
         """Put in what was read from ``behind`` on."""
         self.first, self.end = first, end
         if self.is_gone:
             self.jump(self.position)
             return
+        self.last = b"%b %b" % (appends[-4], appends[-3]) if appends else self.last or last
         for one in decoded(log, self.partition, appends, self.behind, self.version):
             if isinstance(one, Chunk):
                 size = sum(map(len, one.bodies))
@@ -67,7 +73,7 @@ class Inbox:
         base, _, count = appends[-4].partition(b"-")
         if int(appends[0].partition(b"-")[0]) != self.behind:
             return False
-        self.fill(log, self.first, max(self.end, int(base) + int(count)), *appends)
+        self.fill(log, self.first, max(self.end, int(base) + int(count)), self.last, *appends)
         return True
 
     def take(self, budget: Budget) -> list[Chunk]:

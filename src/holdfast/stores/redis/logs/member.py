@@ -84,7 +84,7 @@ class RedisMember(LogMember):
         self._assigned: dict[int, Assigned] = {}
         self._inboxes: dict[int, Inbox] = {}
         self._others: dict[int, tuple[Reader, int]] = {}  # and until when (boot ms) it lives, as far as is known
-        self._looked, self._serial, self._turn = 0.0, 0, 0
+        self._looked, self._serial, self._turn, self._breaks = 0.0, 0, 0, 0
         self._pid = os.getpid()
         self._interrupted = self._left = False
 
@@ -160,6 +160,7 @@ class RedisMember(LogMember):
             self._stand(self._ask("look"))
         while True:
             asked = [one for index, one in sorted(self._inboxes.items()) if index not in without]
+            breaks = self._logs.places.link.breaks
             changes, *replies = self._asked_for_news(asked, limit, max_bytes)
             if changes[0] is None:
                 self._removed()
@@ -167,6 +168,8 @@ class RedisMember(LogMember):
                 self._stand(self._ask("look"))
             elif self._share(busy) and self._filled(asked, replies):
                 self._serial = int(changes[1])
+                if not without:
+                    self._breaks = breaks
                 return asked
 
     def _asked_for_news(self, asked: Sequence[Inbox], limit: int, max_bytes: int) -> list[Any]:
@@ -186,30 +189,31 @@ class RedisMember(LogMember):
                     self._logs.places.open(self._logs.places.look(self._log.name), one.partition)
                 is_sound = False
                 continue
-            one.fill(self._log.name, *reply)
-            if one.position > one.end:
-                self._go_back(one)
+            if one.has_gone_back(reply[1], reply[2]):
+                self._go_back(one, reply[1])
                 is_sound = False
-            elif one.is_gone and self._when_gone != "error":
+                continue
+            one.fill(self._log.name, *reply)
+            if one.is_gone and self._when_gone != "error":
                 one.jump(one.first if self._when_gone == "earliest" else one.end)
                 is_sound = is_sound and one.position == one.end
         return is_sound
 
-    def _go_back(self, inbox: Inbox) -> None:
-        """The partition ends before what was to be polled next: the server has lost what was appended last.
+    def _go_back(self, inbox: Inbox, end: int) -> None:
+        """The server of a partition has lost what was appended last; other messages may have those offsets by now.
 
-        Nothing that is appended from now on may get an offset that a group has passed, nor may what is in hand be
-        committed over it: either the partition goes on where the groups are, or this one begins anew at its place.
+        Nothing that is appended from now on may get an offset that a group has passed: the partition goes on where the
+        groups are. Nor may what is in hand be committed over it: this group begins anew at its place.
         """
         LOGGER.warning(
-            "log %r, partition %s: it ends at %s, and had come to %s: its server has lost what was appended last",
-            self._log.name, inbox.partition, inbox.end, inbox.position,
+            "log %r, partition %s: its server has lost what was appended last; it ends at %s, and was read to %s",
+            self._log.name, inbox.partition, end, inbox.position,
         )  # fmt: skip
-        places = self._logs.places
-        args = (self._group, self._numbers[0], inbox.partition, inbox.end)
-        furthest = places.run(_BACK, self._log.name, *args, durable=True)
-        if furthest > inbox.end:
+        places, args = self._logs.places, (self._group, self._numbers[0], inbox.partition)
+        furthest = places.run(_BACK, self._log.name, *args, end, durable=True)
+        if furthest > end:
             places.run_part(_LIFT, self._log, inbox.partition, furthest, durable=True)
+            places.run(_BACK, self._log.name, *args, furthest, durable=True)
 
     # -- sharing --------------------------------------------------------------------------------------------------
 
@@ -289,6 +293,7 @@ class RedisMember(LogMember):
         self._check_member()
         if self._is_beat_due():
             self._logs.beat(self._holder)
+        self._check_past([offset.partition for offset in offsets])
         self._check_ends(offsets)
         args = [part for offset in offsets for part in _committed(offset)]
         replies = self._logs.places.run(_COMMIT, self._log.name, self._group, *self._numbers, *args, durable=durable)
@@ -300,6 +305,21 @@ class RedisMember(LogMember):
                 "what it polled there before is delivered again"
             )
         return places
+
+    def _check_past(self, partitions: Collection[int]) -> None:
+        """See to it that nothing is committed that a server has lost, if one may have failed since the last look."""
+        places = self._logs.places
+        for partition in partitions:
+            places.link.probe(places.keys.part(self._log.name, partition))
+        breaks = places.link.breaks
+        if breaks == self._breaks:
+            return
+        held = list(self._inboxes.values())
+        _, *replies = self._asked_for_news(held, 0, 1)
+        for one, reply in zip(held, replies, strict=True):
+            if reply != b"stale" and one.has_gone_back(reply[1], reply[2]):
+                self._go_back(one, reply[1])
+        self._breaks = breaks
 
     def _check_ends(self, offsets: Sequence[Offset]) -> None:
         """Raise ``OffsetGone`` for one that is beyond the end; what was polled is not."""

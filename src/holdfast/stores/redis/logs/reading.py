@@ -45,7 +45,7 @@ def decoded(
 def read(places: LogPlaces, name: str, partition: int, offset: int, budget: Budget) -> list[Chunk]:
     """Return messages from ``offset`` on that the budget allows; see ``LogBackend``."""
     log = places.known(name, partition)
-    [(first, end, *appends)] = places.run_parts(READ, log, [(partition, _asked(offset, budget))])
+    [(first, end, _, *appends)] = places.run_parts(READ, log, [(partition, _asked(offset, budget))])
     if not first <= offset <= end:
         raise offset_gone(name, Ends(partition, first, end), offset)
     taken, damage = list[Chunk](), None

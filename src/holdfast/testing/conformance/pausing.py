@@ -137,7 +137,7 @@ class PauseCases(Cases):
         """Each of the workers, not only the first."""
         self.store.pause(QUEUE)
         self.beat(OTHER)
-        assert self.leased() == self.lease(holder=OTHER) == []
+        assert self.leased() == self.leased(holder=OTHER) == []
         self.send("a", "b")
         waits = [beside(lambda: self.store.wait((QUEUE,), ("",), PATIENCE)) for _ in range(2)]
 

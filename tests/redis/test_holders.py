@@ -2,8 +2,9 @@
 
 import pytest
 
-from holdfast.delivery import Ack, HolderInfo
-from holdfast.errors import LeaseLost
+from holdfast.capabilities import JobFilter
+from holdfast.delivery import Ack, HolderInfo, State
+from holdfast.errors import BackendError, LeaseLost
 from holdfast.message import Message
 from tests.redis.harness import RedisHarness
 
@@ -114,3 +115,25 @@ def test_a_queue_whose_name_was_lost_with_its_holders_is_known_again_when_a_work
     beat(store)
 
     assert list(store.queues()) == [QUEUE]
+
+
+def test_a_queue_that_is_away_keeps_no_other_from_being_tidied(harness, store):
+    away = f"{harness.place.prefix}queue:{{away}}:holders"
+    store.send("away", [Message(body=b"")])
+    store.send(QUEUE, [Message(body=b"", delay=40)])
+    store.lease("away", WORKER, "lease", limit=1, kinds=("",), max_format=1)
+    lease(store, limit=1)
+    beat(store, "younger#1", ttl=35)
+    lease(store, "younger#1", limit=1)
+    harness.place.ask("DEL", away)
+    harness.place.ask("SET", away, "no hash")
+    harness.elapse(31)
+    for seconds in (15, 0):
+        with pytest.raises(BackendError):
+            store.tidy()
+        harness.elapse(seconds)
+
+    browsed = store.browse(QUEUE, JobFilter()).jobs
+
+    assert [job.state for job in browsed] == [State.READY] * 4
+    assert harness.place.ask("ZCARD", f"{harness.place.prefix}queue:{{{QUEUE}}}:scheduled") == 0

@@ -164,8 +164,10 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def tidy(self, limit: int = 1000) -> Tidied:
-        rescued = self._holding.rescue(limit)
-        tidied, leasing = self._places.tidy(limit)
+        try:
+            rescued = self._holding.rescue(limit)
+        finally:  # a queue that is away keeps no other from being tidied
+            tidied, leasing = self._places.tidy(limit)
         orphaned = self._holding.rescue_orphans(leasing) if leasing else 0
         return tidied + Tidied(rescued=rescued + orphaned, more=rescued >= limit)
 

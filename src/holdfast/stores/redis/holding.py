@@ -7,6 +7,7 @@ with the holder before it is told of it, and an end that somebody left unfinishe
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -126,15 +127,23 @@ class Holding:
         return self._times(), holder, ending.reason, how, *runs
 
     def rescue(self, limit: int) -> int:
-        """End the holders that went silent, whole holders until ``limit`` jobs are taken back; return how many were."""
+        """End the holders that went silent, whole holders until ``limit`` jobs are taken back; return how many were.
+
+        One that leased in a queue which is away keeps no other from its end; its error is raised when all have ended.
+        """
         silent, unfinished = self._link.run(_SILENT, self._keys.store, self._times(), _LEFT_ALONE_MS)
-        taken = 0
-        for holder, how, places in unfinished:
-            taken += self._take_back(holder.decode(), _decode_ending(how), places)
-        for holder in silent:
+        ends = [partial(self._take_back, one.decode(), _decode_ending(how), places) for one, how, places in unfinished]
+        ends += [partial(self.end, one.decode(), _SILENT_REASON, None, "rescue") for one in silent]
+        taken, failed = 0, list[BackendError]()
+        for end in ends:
             if taken >= limit:
                 break
-            taken += self.end(holder.decode(), _SILENT_REASON, None, "rescue")
+            try:
+                taken += end()
+            except BackendError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
         return taken
 
     def rescue_orphans(self, leasing: Mapping[str, Sequence[str]]) -> int:

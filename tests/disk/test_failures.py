@@ -367,6 +367,17 @@ def test_a_close_says_that_what_was_appended_could_not_be_synced(disk: Disk) -> 
     partition.close()
 
 
+def test_a_close_says_that_what_was_written_first_after_an_opening_could_not_be_synced(disk: Disk) -> None:
+    disk.open().close()
+    files = FaultyFiles()
+    partition = disk.open(files, sync="os")
+    partition.write(Columns([b"a"]))
+    files.on_sync = failing()
+
+    with pytest.raises(BackendError, match="may or may not be stored"):
+        partition.close()
+
+
 def test_what_is_stored_is_not_refused_because_the_next_segment_has_no_room(disk: Disk) -> None:
     """The appends of a group that lie in the segment that ended are safe, and said to be: else they came twice."""
     for footer in (False, True):

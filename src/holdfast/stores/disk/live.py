@@ -164,6 +164,11 @@ class Live:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether batches may be written as it is, and ``mend`` has nothing to do first."""
+        return not self._reopened and not self.segment.is_over
+
     def fits(self, draft: Draft, packed: Packed) -> bool:
         """Tell whether the segment has room for it; one that has nothing takes anything."""
         return draft.position + packed.size + HEADER <= self.options.segment_bytes or draft.position <= self._fresh

@@ -107,8 +107,8 @@ class Partition:
                 raise Closed(f"{self._live.directory} is closed")
             self._live.losses.tell()
             try:
-                # Another segment is begun by who has the turn alone: he may be syncing this one.
-                offset = None if self._live.segment.is_over else self._live.write_one(body)
+                # What comes first is done by who has the turn alone: he may be syncing this segment.
+                offset = self._live.write_one(body) if self._live.is_ready else None
             except OSError as error:
                 raise self._explained(error) from error
         if offset is None:

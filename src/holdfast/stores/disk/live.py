@@ -164,11 +164,6 @@ class Live:
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether batches may be written as it is, and ``mend`` has nothing to do first."""
-        return not self._reopened and not self.segment.is_over
-
     def fits(self, draft: Draft, packed: Packed) -> bool:
         """Tell whether the segment has room for it; one that has nothing takes anything."""
         return draft.position + packed.size + HEADER <= self.options.segment_bytes or draft.position <= self._fresh
@@ -189,9 +184,9 @@ class Live:
             self._tell("resumed", "there is room on the disk again")
 
     def write_one(self, packed: Packed) -> int | None:
-        """Write a batch that nobody waits for; None when the segment has no room for it."""
+        """Write a batch that nobody waits for; None when the segment has no room for it, or ``mend`` comes first."""
         draft = Draft(self.segment)
-        if not self.fits(draft, packed):
+        if self._reopened or self.segment.is_over or not self.fits(draft, packed):
             return None
         offset = draft.add(packed, self.now())
         self.write(draft)

@@ -107,11 +107,10 @@ class Partition:
                 raise Closed(f"{self._live.directory} is closed")
             self._live.losses.tell()
             try:
-                # What comes first is done by who has the turn alone: he may be syncing this segment.
-                offset = self._live.write_one(body) if self._live.is_ready else None
+                offset = self._live.write_one(body)
             except OSError as error:
                 raise self._explained(error) from error
-        if offset is None:
+        if offset is None:  # what comes first is done by who has the turn alone: he may be syncing this segment
             return self.append(columns).offset
         self._touch()
         return offset

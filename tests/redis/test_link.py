@@ -14,11 +14,14 @@ from holdfast.config import LogSettings, parse_url
 from holdfast.errors import BackendError, Closed, ConfigError, HoldfastError, QueueFull
 from holdfast.logged import Columns, Producer
 from holdfast.message import Message, Unique
+from holdfast.stores.redis import topology
 from holdfast.stores.redis.blocking import Blocking
+from holdfast.stores.redis.connection import Connection
 from holdfast.stores.redis.errors import Reply, mapped
 from holdfast.stores.redis.link import Link
-from holdfast.stores.redis.options import Options
+from holdfast.stores.redis.options import Address, Options
 from holdfast.stores.redis.scripts import Script
+from holdfast.testing.conformance.cases import PROMPT, beside
 from tests.disk.layers import cannot
 from tests.faults.proxy import Proxy, Way
 from tests.redis.programs import lacking, until
@@ -86,6 +89,54 @@ def test_an_error_reply_of_one_script_leaves_the_others_alone(redis_place, link_
 
     assert [isinstance(one, BackendError) for one in found] == [False, True, False]
     assert "{b}" in str(found[1])
+
+
+def test_servers_are_all_asked_before_the_first_is_heard(cluster_place, link_to, monkeypatch):
+    link, steps = link_to(cluster_place.url), []
+    link.run_all([(SET, key, [0]) for key in KEYS])
+    send, receive = Connection.send, Connection.receive
+    monkeypatch.setattr(Connection, "send", lambda it, *args: (steps.append("send"), send(it, *args))[1])
+    monkeypatch.setattr(
+        Connection, "receive", lambda it, *args, **more: (steps.append("receive"), receive(it, *args, **more))[1]
+    )
+
+    found = link.run_all([(SET, key, [1]) for key in KEYS])
+
+    assert found == [[key.encode(), b"1"] for key in KEYS]
+    assert steps == 3 * ["send"] + 3 * ["receive"]
+
+
+@pytest.mark.slow
+def test_a_silent_server_spoils_no_reply_of_the_others(redis_servers, link_to):
+    cluster = redis_servers.cluster(node_timeout=60)
+    link, silent = link_to(cluster.url, timeout=0.5), cluster.owner(KEYS[0])
+    its = [cluster.owner(key) is silent for key in KEYS]
+    link.run_all([(SET, key, [0]) for key in KEYS])
+
+    with silent.paused():
+        found = link.run_all([(SET, key, [1]) for key in KEYS])
+    again = link.run_all([(SET, key, [2]) for key in KEYS])
+
+    assert [getattr(one, "outcome_unknown", False) for one in found] == its
+    assert [one for one in found if type(one) is list] == [
+        [key.encode(), b"1"] for key, is_its in zip(KEYS, its, strict=True) if not is_its
+    ]
+    assert again == [[key.encode(), b"2"] for key in KEYS]
+
+
+def test_replies_that_nobody_read_are_read_by_nobody(cluster_place, link_to, monkeypatch):
+    link = link_to(cluster_place.url)
+    link.run_all([(SET, key, [0]) for key in KEYS])
+
+    def interrupted(connection, number, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            link.run_all([(SET, key, [1]) for key in KEYS])
+
+    assert link.run_all([(SET, key, [2]) for key in KEYS]) == [[key.encode(), b"2"] for key in KEYS]
 
 
 def test_a_script_that_the_server_forgot_is_sent_with_its_text(redis_servers, link_to):
@@ -379,6 +430,53 @@ def test_a_file_of_certificates_that_is_not_there_is_named(redis_servers, link_t
 
     with pytest.raises(ConfigError, match=f"{what}=/none"):
         link_to(server.url.replace("redis:", "rediss:"), **{what: "/none"}).call("", ("PING",))
+# -- who has a key ------------------------------------------------------------------------------------------------
+
+LOW, HIGH = Address("low", 1), Address("high", 2)
+OF_LOW, OF_HIGH = "{b}", "{a}"
+
+
+@pytest.fixture
+def two_masters(monkeypatch):
+    """A cluster of two, what was asked of whom, and what holds the answers back while it is not set."""
+    asked, answering = [], threading.Event()
+    answering.set()
+
+    def ask(options, address, command):
+        asked.append(address)
+        assert answering.wait(10)
+        return [[0, 8191, [b"low", 1]], [8192, 16383, [b"high", 2]]]
+
+    monkeypatch.setattr(topology, "_ask", ask)
+    cluster = topology.Cluster(Options.of(parse_url("redis+cluster://low:1,high:2")))
+    assert (cluster.find(OF_LOW), cluster.find(OF_HIGH)) == (LOW, HIGH)
+    asked.clear()
+    return cluster, asked, answering
+
+
+def test_the_way_to_a_server_is_known_while_another_is_looked_for(two_masters):
+    cluster, asked, answering = two_masters
+    answering.clear()
+    cluster.stale(LOW)
+    looking = beside(lambda: cluster.find(OF_LOW))
+    until(lambda: asked, "somebody is asked")
+
+    assert cluster.find(OF_HIGH) == HIGH
+
+    answering.set()
+    assert looking.result(PROMPT) == LOW
+    assert cluster.find(OF_LOW) == LOW
+    assert len(asked) == 1
+
+
+def test_who_failed_is_asked_last_and_who_knows_better_first(two_masters):
+    cluster, asked, _ = two_masters
+    cluster.stale(LOW)
+    cluster.find(OF_LOW)
+    cluster.stale(HIGH, learnt=Address("new", 3))
+    cluster.find(OF_HIGH)
+
+    assert asked == [HIGH, Address("new", 3)]
 
 
 # -- failovers ----------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from holdfast.errors import BackendError, Closed, HoldfastError
 from holdfast.stores.redis.admission import admit
@@ -26,6 +27,17 @@ Call = tuple[Script, str, Sequence[Arg]]
 _IDLE = 16
 _REDIRECTS = 5
 _STALE = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING"})
+_ARRIVED = 1.0
+"""Seconds for replies that should be there, as another server was waited for until the time of all was over."""
+
+
+class _Trip(NamedTuple):
+    """A round trip that has begun: how many commands were sent, and what ``after`` them asks whether they are safe."""
+
+    address: Address
+    connection: Connection
+    number: int
+    after: Sequence[Command]
 
 
 class Link:
@@ -33,6 +45,7 @@ class Link:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._after = _safe(options)
         self._begin()
 
     def _begin(self) -> None:
@@ -71,16 +84,36 @@ class Link:
         return reply
 
     def run_all(self, calls: Sequence[Call], *, durable: bool = False) -> list[Any]:
-        """Run scripts, one round trip a server, one server after the other; errors are returned in their places."""
+        """Run scripts, one round trip a server, all servers at once; errors are returned in their places."""
         replies: list[Any] = [None] * len(calls)
-        for address, numbers in self._by_server(calls, replies).items():
-            try:
-                found = self._exchange(address, [_by_hash(*calls[number]) for number in numbers], durable=durable)
-            except HoldfastError as error:
-                found = [error] * len(numbers)
-            for number, reply in zip(numbers, found, strict=True):
+        numbers = self._by_server(calls, replies)
+        asked = {address: [_by_hash(*calls[number]) for number in its] for address, its in numbers.items()}
+        for address, found in self._exchanged(asked, durable=durable).items():
+            for number, reply in zip(numbers[address], found, strict=True):
                 replies[number] = self._settled(reply, calls[number], address, durable=durable)
         return replies
+
+    def _exchanged(self, asked: Mapping[Address, Sequence[Command]], *, durable: bool) -> dict[Address, Sequence[Any]]:
+        """Send to all servers, then receive from all; of one that fails, its error stands for each reply."""
+        trips, found = list[_Trip](), dict[Address, Sequence[Any]]()
+        try:
+            # One that has to be connected to first may be dead, and the others work meanwhile.
+            for address in sorted(asked, key=lambda one: not self._idle.get(one)):
+                try:
+                    trips.append(self._send(address, asked[address], durable=durable))
+                except HoldfastError as error:
+                    found[address] = [error] * len(asked[address])
+            end = time.monotonic() + self.options.timeout
+            while trips:
+                trip = trips.pop(0)
+                try:
+                    found[trip.address] = self._receive(trip, max(_ARRIVED, end - time.monotonic()))
+                except HoldfastError as error:
+                    found[trip.address] = [error] * len(asked[trip.address])
+        finally:
+            for trip in trips:  # with replies that nobody will read
+                trip.connection.close()
+        return found
 
     def _by_server(self, calls: Sequence[Call], replies: list[Any]) -> dict[Address, list[int]]:
         found: dict[Address, list[int]] = {}
@@ -114,9 +147,9 @@ class Link:
                 break
             code, _, owner = str(replies[pending[0]]).split(" ")[:3]
             host, _, port = owner.rpartition(":")
-            address, asking = Address(host or address.host, int(port)), code == "ASK"
+            sender, address, asking = address, Address(host or address.host, int(port)), code == "ASK"
             if not asking:
-                self._doubt(address)
+                self._doubt(sender, address)
             again = [commands[number] for number in pending]
             for number, reply in zip(
                 pending, self._exchange(address, again, durable=durable, asking=asking), strict=True
@@ -128,33 +161,42 @@ class Link:
         self, address: Address, commands: Sequence[Command], *, durable: bool, asking: bool = False
     ) -> list[Any]:
         """Send commands to a server and return a reply to each. What fails on the way makes what is known stale."""
-        after = self._safe() if durable else []
         every = [one for command in commands for one in (("ASKING",), command)] if asking else commands
+        replies = self._receive(self._send(address, every, durable=durable), self.options.timeout)
+        return replies[1::2] if asking else replies
+
+    def _send(self, address: Address, commands: Sequence[Command], *, durable: bool) -> _Trip:
+        """Send commands to a server; ``_receive`` is to follow, or the connection to be closed."""
+        after = self._after if durable else []
         try:
             connection = self._take(address)
-            sent = [*every, *after] if after else every
-            replies = connection.exchange(sent, timeout=self.options.timeout * (1 + len(after)))
+            connection.send([*commands, *after] if after else commands)
         except BackendError:
-            self._doubt()
-            self._drop(address)
+            self._failed(address)
             raise
-        found = replies[1 : len(every) : 2] if asking else replies[: len(every)]
+        return _Trip(address, connection, len(commands), after)
+
+    def _receive(self, trip: _Trip, timeout: float) -> list[Any]:
+        """Return the replies to what was sent; the connection is another's then."""
+        address, connection, number, after = trip
+        try:
+            replies = connection.receive(number + len(after), timeout=timeout + self.options.timeout * len(after))
+        except BackendError:
+            self._failed(address)
+            raise
+        found = replies[:number] if after else replies
         errors = [reply for reply in found if isinstance(reply, Reply)]
         if errors and any(error.code in _STALE for error in errors):
-            self._doubt()
+            self._doubt(address)
             connection.close()
         self._give_back(address, connection)
         if after and len(errors) < len(found):  # what was refused beside it makes no write safe
-            self._check_safe(address, after, replies[len(every) :])
+            self._check_safe(address, after, replies[number:])
         return found
 
-    def _safe(self) -> list[Command]:
-        """Return the commands that end once what was written on this connection is as safe as asked."""
-        options, limit = self.options, int(self.options.timeout * 1000)
-        if not options.wait and not options.fsync:
-            return []
-        replicas: list[Command] = [("WAIT", options.wait, limit)] if options.wait else []
-        return [*replicas, ("WAITAOF", 1, 0, limit)] if options.fsync else replicas
+    def _failed(self, address: Address) -> None:
+        self._doubt(address)
+        self._drop(address)
 
     def _check_safe(self, address: Address, commands: Sequence[Command], replies: Sequence[Any]) -> None:
         for command, reply in zip(commands, replies, strict=True):
@@ -179,7 +221,7 @@ class Link:
         try:
             return self._connect(address)
         except BackendError:
-            self._doubt()
+            self._doubt(address)
             raise
 
     def masters(self) -> list[Address]:
@@ -225,10 +267,10 @@ class Link:
             raise Closed("the store is closed")
         return self._topology
 
-    def _doubt(self, learnt: Address | None = None) -> None:
-        """Look again next time who has what."""
+    def _doubt(self, address: Address, learnt: Address | None = None) -> None:
+        """Look again next time who has what this server had."""
         self.breaks += 1
-        self._way().stale(learnt)
+        self._way().stale(address, learnt)
 
     def _take(self, address: Address) -> Connection:
         while True:
@@ -279,6 +321,13 @@ def _is_sent_on(command: Command, reply: Any) -> bool:
     if not isinstance(reply, Reply):
         return False
     return reply.code == "MOVED" or (reply.code == "ASK" and command[0] not in _BY)
+
+
+def _safe(options: Options) -> list[Command]:
+    """Return the commands that end once what was written on a connection is as safe as asked."""
+    limit = int(options.timeout * 1000)
+    replicas: list[Command] = [("WAIT", options.wait, limit)] if options.wait else []
+    return [*replicas, ("WAITAOF", 1, 0, limit)] if options.fsync else replicas
 
 
 _BY = "EVALSHA", "EVAL"

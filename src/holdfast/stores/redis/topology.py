@@ -23,7 +23,7 @@ class Topology(ABC):
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._lock = threading.Lock()  # held while servers are asked: one thread asks, and the others need its answer
+        self._lock = threading.Lock()  # held while servers are asked, and taken only by who needs the answer
 
     @abstractmethod
     def find(self, key: str) -> Address:
@@ -34,8 +34,11 @@ class Topology(ABC):
         """Return every server that has keys of its own."""
 
     @abstractmethod
-    def stale(self, learnt: Address | None = None) -> None:
-        """Look again next time: a server failed, or sent elsewhere. ``learnt`` is one that knows better."""
+    def stale(self, failed: Address, learnt: Address | None = None) -> None:
+        """Look again before a server is used that failed, or sent elsewhere: to ``learnt``, which knows better.
+
+        Never asks, and keeps nobody from finding the others.
+        """
 
 
 class Single(Topology):
@@ -47,7 +50,7 @@ class Single(Topology):
     def masters(self) -> list[Address]:
         return [self._options.addresses[0]]
 
-    def stale(self, learnt: Address | None = None) -> None:
+    def stale(self, failed: Address, learnt: Address | None = None) -> None:
         if learnt is not None:
             raise node_of_a_cluster(self._options, self._options.addresses[0])
 
@@ -58,8 +61,13 @@ class Sentinel(Topology):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._master: Address | None = None
+        self._leads: Address | None = None
+        """The Sentinel that led to a master last."""
 
     def find(self, key: str) -> Address:
+        known = self._master
+        if known is not None:
+            return known
         with self._lock:
             if self._master is None:
                 self._master = self._asked()
@@ -68,13 +76,13 @@ class Sentinel(Topology):
     def masters(self) -> list[Address]:
         return [self.find("")]
 
-    def stale(self, learnt: Address | None = None) -> None:
-        with self._lock:
+    def stale(self, failed: Address, learnt: Address | None = None) -> None:
+        if self._master == failed:
             self._master = None
 
     def _asked(self) -> Address:
         options, failed = self._options, list[HoldfastError]()
-        for sentinel in options.addresses:
+        for sentinel in sorted(options.addresses, key=lambda one: one != self._leads):
             try:
                 found = _ask(options, sentinel, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.service), sentinel=True)
                 if found is None:
@@ -82,6 +90,7 @@ class Sentinel(Topology):
                     continue
                 master = Address(found[0].decode(), int(found[1]))
                 if _ask(options, master, ("ROLE",))[0] == b"master":
+                    self._leads = sentinel
                     return master
                 failed.append(_away(f"{master}, which {sentinel} names, is no master yet"))
             except HoldfastError as error:
@@ -94,36 +103,46 @@ class Cluster(Topology):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._starts: list[int] = []
-        self._owners: list[Address] = []
+        self._slots: tuple[list[int], list[Address]] = [], []
+        """Where each range of slots begins, and who has it; replaced as a whole, so that readers need no lock."""
+        self._doubted: frozenset[Address] = frozenset()
+        """Servers that failed since they were named."""
         self._learnt: Address | None = None
 
     def find(self, key: str) -> Address:
-        with self._lock:
-            if not self._starts:
-                self._look()
-            slot = key_slot(key.encode())
-            place = bisect_right(self._starts, slot) - 1
-            if place < 0:
-                raise BackendError(f"{self._options.text}: no server has slot {slot}", retryable=True)
-            return self._owners[place]
+        slot = key_slot(key.encode())
+        owner = self._owner(slot)
+        if owner is None or owner in self._doubted:
+            with self._lock:
+                owner = self._owner(slot)  # somebody may have asked meanwhile
+                if owner is None or owner in self._doubted:
+                    self._look()
+                    owner = self._owner(slot)
+        if owner is None:
+            raise BackendError(f"{self._options.text}: no server has slot {slot}", retryable=True)
+        return owner
+
+    def _owner(self, slot: int) -> Address | None:
+        starts, owners = self._slots
+        place = bisect_right(starts, slot) - 1
+        return None if place < 0 else owners[place]
 
     def masters(self) -> list[Address]:
         with self._lock:
-            if not self._starts:
+            if not self._slots[0] or self._doubted:
                 self._look()
-            return sorted(set(self._owners))
+            return sorted(set(self._slots[1]))
 
-    def stale(self, learnt: Address | None = None) -> None:
-        with self._lock:
-            self._starts = []
-            self._learnt = learnt or self._learnt
+    def stale(self, failed: Address, learnt: Address | None = None) -> None:
+        self._learnt = learnt or self._learnt
+        self._doubted |= {failed}
 
     def _look(self) -> None:
-        """Ask the servers that are known, the newest knowledge first, until one tells all slots."""
-        failed = list[HoldfastError]()
-        known = [self._learnt, *self._owners, *self._options.addresses]
-        for address in dict.fromkeys(one for one in known if one is not None):
+        """Ask the servers that are known until one tells all slots: those in doubt, which may be dead, at the end."""
+        failed, doubted = list[HoldfastError](), self._doubted
+        known = [self._learnt, *self._slots[1], *self._options.addresses]
+        asked = dict.fromkeys(one for one in known if one is not None)
+        for address in sorted(asked, key=lambda one: one in doubted):
             try:
                 ranges = _ask(self._options, address, ("CLUSTER", "SLOTS"))
             except HoldfastError as error:
@@ -131,8 +150,9 @@ class Cluster(Topology):
                 continue
             if ranges:
                 ranges.sort()
-                self._starts = [first for first, *_ in ranges]
-                self._owners = [_master(owner, address) for _, _, owner, *_ in ranges]
+                owners = [_master(owner, address) for _, _, owner, *_ in ranges]
+                self._slots = [first for first, *_ in ranges], owners
+                self._doubted -= doubted
                 return
             failed.append(_away(f"{address} knows no slots"))
         raise _none_of_them(f"{self._options.text}: no server of the cluster answers", failed)

@@ -34,7 +34,7 @@ class RoundTrips:
         self, send: Callable[[Connection, Sequence[Command]], None]
     ) -> Callable[[Connection, Sequence[Command]], None]:
         def counted(connection: Connection, commands: Sequence[Command]) -> None:
-            if not all(command[1] in BEATS for command in commands):
+            if not all(len(command) > 1 and command[1] in BEATS for command in commands):
                 with self._lock:
                     self.made[" ".join(map(named, commands))] += 1
             send(connection, commands)

@@ -173,9 +173,12 @@ class Lifetime:
         return tidy_all(store, self._events, stop or threading.Event())
 
     def tidy(self, stop: threading.Event) -> None:
-        """Tidy what is open, the store and the parts, until there is nothing more to do, or ``stop`` is set."""
+        """Tidy what is open, the store and the parts, until there is nothing more to do, or ``stop`` is set.
+
+        A worker that works tidies the store itself, and need not have it done twice.
+        """
         try:
-            if self._store is not None:
+            if self._store is not None and not any(worker.health().ready for worker in list(self._workers)):
                 self.rescue(stop)
         finally:
             for part in self._parts:

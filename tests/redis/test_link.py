@@ -430,6 +430,8 @@ def test_a_file_of_certificates_that_is_not_there_is_named(redis_servers, link_t
 
     with pytest.raises(ConfigError, match=f"{what}=/none"):
         link_to(server.url.replace("redis:", "rediss:"), **{what: "/none"}).call("", ("PING",))
+
+
 # -- who has a key ------------------------------------------------------------------------------------------------
 
 LOW, HIGH = Address("low", 1), Address("high", 2)

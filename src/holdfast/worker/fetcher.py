@@ -78,6 +78,11 @@ class Fetcher:
         if self._in_store_wait:
             self._leases.interrupt()
 
+    def look_after_others(self) -> None:
+        """End its wait for work if another holder's process has gone, whose jobs it is to take back."""
+        if self._in_store_wait and self._housekeeping.knows_of_gone:
+            self.look_again()
+
     def stop(self) -> None:
         """Lease nothing more. Takes no lock of the store, so that a signal handler may call it."""
         self._stopping = True

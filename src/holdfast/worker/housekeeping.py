@@ -1,7 +1,7 @@
 """What every worker does for the store beside its jobs: no leader is needed, and none is elected.
 
 While nothing happens it costs next to no statements. When another holder falls silent is known from the worker's own
-heartbeat, and whose process has gone from this machine's table of processes.
+heartbeat, and whose process has gone from this machine's table of processes, which another thread looks through.
 """
 
 from __future__ import annotations
@@ -81,10 +81,17 @@ class Housekeeping:
         if self._tidied is None or self._behind:
             return 0.0
         pause = TIDY_EVERY if self._put_off else TIDY_AT_LEAST
-        dues = [self._tidied + pause * 1000, self._looked + RETIRE_EVERY * 1000]
+        dues = [self._tidied + pause * 1000]
+        if self._has_news:
+            dues.append(self._looked + RETIRE_EVERY * 1000)
         if (end := self._heartbeat.next_end) is not None:
             dues.append(max(end, self._tidied + TIDY_EVERY * 1000))
         return max(0.0, (min(dues) - self._clock.boot()) / 1000)
+
+    @property
+    def knows_of_gone(self) -> bool:
+        """Whether :meth:`run` would find that the process of another holder has gone. For any thread; asks no store."""
+        return self._passed(self._looked, RETIRE_EVERY) and bool(gone_holders(self._holders))
 
     def run(self, *, busy: bool = True) -> None:
         """Do what is due; more is when the worker is ``busy``. A store that cannot is asked again in the next round."""
@@ -130,7 +137,12 @@ class Housekeeping:
     def _look_for_the_gone(self) -> None:
         """Retire the holders whose process has gone. Known ones are looked for without asking the store."""
         self._looked = self._clock.boot()
-        if self._has_news or self._is_over() or self._passed(self._asked, TIDY_AT_LEAST) or gone_holders(self._holders):
+        if (
+            self._has_news
+            or self._is_over()
+            or self._passed(self._asked, TIDY_AT_LEAST - RETIRE_EVERY)
+            or gone_holders(self._holders)
+        ):
             self._ask_for_holders()
             gone = gone_holders(self._holders)
             retire_gone(self._backend, self._events, gone, GONE)

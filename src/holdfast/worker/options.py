@@ -60,7 +60,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     prefetch: float = 1.0
     embedded: bool = False
     busy_poll: float = 1.0
-    idle_poll: float = 5.0
+    idle_poll: float = 30.0
     stall_after: float = 30.0
     drain: bool = False
     max_jobs: int | None = None

@@ -361,6 +361,7 @@ class Worker:
                 self._published.show(self._condition)
                 self._rest(LOOK_EVERY)
                 self._watchdog.look()
+                self._fetcher.look_after_others()
         except Exception as error:
             self._fail(error)
 

@@ -173,6 +173,8 @@ class _Wait:
             pause = min([left, *(chance / 1000 for chance in chances.values() if chance > 0)])
             if self._block(chances, max(pause, _AT_LEAST)):
                 return True
+            if end - time.monotonic() < _AT_LEAST:  # no look is due before its own time, and no marker came
+                return False
         return False
 
     def _block(self, chances: dict[str, int], pause: float) -> bool:

@@ -15,6 +15,11 @@ end
 if not number then
   return 0
 end
+for _, lane in ipairs(call('SMEMBERS', K .. ':lanes')) do -- it may have taken markers, and not come to lease
+  if call('EXISTS', K .. ':ready:' .. lane) == 1 then
+    mark(lane)
+  end
+end
 local charged = {}
 for a = 5, #ARGV do
   charged[ARGV[a]] = true

@@ -22,7 +22,7 @@ def metrics() -> str:
         if isinstance(group, dict):
             labels |= {one._name: one._labelnames for one in group.values() if hasattr(one, "_labelnames")}
     here = _rows(registry.collect(), labels)
-    gauges = StoreCollector(_nobody, _nobody, LOGGER).describe()
+    gauges = StoreCollector(_nobody, _nobody, list, LOGGER).describe()
     asked = _rows(gauges, {one.name: one._labelnames for one in gauges})
     head = ["metric", "type", "labels", "what"]
     return f"## What happened in the processes that are scraped\n\n{table(head, here)}\n\n" + (

@@ -205,7 +205,8 @@ class Lag(msgspec.Struct, frozen=True):
     """How far a group is behind in a partition: ``messages`` not yet committed, the oldest of them ``age`` seconds old.
 
     ``member`` is the holder that reads it now, None for nobody. ``gone`` tells that retention removed messages from
-    ``next`` on, which are not counted.
+    ``next`` on, which are not counted. ``more`` tells that there may be more than ``messages``, and nobody
+    knows how many: of a stream of others the server does not always.
     """
 
     partition: int
@@ -214,6 +215,7 @@ class Lag(msgspec.Struct, frozen=True):
     age: float | None = None
     member: str | None = None
     gone: bool = False
+    more: bool = False
 
 
 class GroupInfo(msgspec.Struct, frozen=True):

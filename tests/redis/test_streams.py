@@ -5,8 +5,16 @@ import pytest
 
 from holdfast import CONTEXT, Context, Retry, State
 from holdfast.capabilities import JobFilter
+from holdfast.config import parse_url
+from holdfast.contract import StreamReading
+from holdfast.delivery import HolderInfo
 from holdfast.events import Done, Lost
-from holdfast.logged import LogMessage
+from holdfast.logged import LogMessage, Start
+from holdfast.stores.redis.keys import Keys
+from holdfast.stores.redis.link import Link
+from holdfast.stores.redis.options import Options
+from holdfast.stores.redis.streams import RedisStreams
+from holdfast.stores.redis.streams.group import Group
 from tests.consume.conftest import Heard, wait_until
 from tests.redis.fixtures import Place
 from tests.redis.streams import PREFIX, Stream
@@ -432,6 +440,28 @@ def test_what_a_stopped_worker_has_not_finished_the_next_one_takes_at_once(order
     wait_until(lambda: orders.pending() == [] and len(orders.consumers()) == 1)
 
 
+def test_who_joins_while_another_looks_who_has_gone_keeps_its_entries(orders, app):
+    """The look at who lives is over, that at who is a consumer has not begun: another has joined in between."""
+    entry, store = orders.add(n="1"), app.backend
+    here, there = (HolderInfo(id=f"{name}#1", ttl=60.0) for name in ("here", "there"))
+    store.beat(here)
+
+    def look_late():
+        known = store.holders()
+        if orders.groups() and not orders.pending():
+            store.beat(there)
+            orders.place.ask("XREADGROUP", "GROUP", "billing", f"{PREFIX}there#1", "STREAMS", "orders", ">")
+        return known
+
+    streams = RedisStreams(Link(Options.of(parse_url(orders.url))), Keys(PREFIX), look_late)
+    member = streams.join("orders", "billing", here, start=Start(), reading=StreamReading())
+    polled = member.poll(limit=10, wait=0)
+    member.leave()
+
+    assert (polled, orders.pending()) == ([], [entry])
+    assert orders.place.ask("XPENDING", "orders", "billing", "-", "+", "10", f"{PREFIX}there#1")[0][0] == entry
+
+
 # -- looking --------------------------------------------------------------------------------------------------
 
 
@@ -458,13 +488,51 @@ def test_the_lag_of_a_stream_that_is_consumed_is_a_metric(orders, app, work, hea
     registry = CollectorRegistry()
     Metrics(app, registry=registry)
     app.consume(stream="orders", group="billing")(fields_to(heard))
+    orders.place.ask("XGROUP", "CREATE", "orders", "billing", "0", "MKSTREAM")
     orders.add(n="0")
-    work()
-    orders.add(n="1")
 
-    text = generate_latest(registry).decode()
+    text = generate_latest(registry).decode()  # of a process that reads nothing itself, such as a supervisor
 
     assert 'holdfast_group_lag_messages{group="billing",log="orders"} 1.0' in text
+    assert 'holdfast_group_lag_seconds{group="billing",log="orders"}' in text
+
+
+def test_where_the_server_does_not_know_the_lag_nothing_is_made_up(orders, app, heard):
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    from holdfast.metrics import Metrics
+
+    registry = CollectorRegistry()
+    Metrics(app, registry=registry)
+    app.consume(stream="orders", group="billing")(fields_to(heard))
+    first, *_ = [orders.add(n=str(number)) for number in range(5)]
+    orders.place.ask("XGROUP", "CREATE", "orders", "billing", "0")
+    orders.place.ask("XREADGROUP", "GROUP", "billing", "theirs", "COUNT", "1", "STREAMS", "orders", ">")
+    orders.place.ask("XACK", "orders", "billing", first)
+    orders.place.ask("XDEL", "orders", orders.ids()[2])
+
+    (lag,) = app.backend.open_streams().lag("orders", "billing")
+    text = generate_latest(registry).decode()
+
+    assert (lag.messages, lag.more) == (1, True)
+    assert lag.age < PATIENCE
+    assert 'holdfast_group_lag_messages{group="billing"' not in text
+    assert 'holdfast_group_lag_seconds{group="billing",log="orders"}' in text
+
+
+def test_a_clock_of_the_server_that_goes_back_makes_no_entry_older_than_its_member(orders, app, monkeypatch):
+    """The tracker takes nothing that is older than the place it follows; it would be nobody's for ever."""
+    holder, streams = HolderInfo(id="here#1", ttl=60.0), app.backend.open_streams()
+    app.backend.beat(holder)
+    member = streams.join("orders", "billing", holder, start=Start(), reading=StreamReading())
+    joined = member.assigned()[0].place.version
+    monkeypatch.setattr(Group, "time", lambda self: joined - 5000)
+    orders.add(n="1")
+
+    (chunk,) = member.poll(limit=10, wait=0)
+    member.leave()
+
+    assert chunk.version >= joined
 
 
 def test_a_run_of_an_entry_is_told_as_that_of_any_job(orders, app, work, heard):

@@ -11,6 +11,7 @@ COMMANDS = {
     "jobs": "List, show, cancel and replay jobs.",
     "queues": "List, measure, pause, reload, flush and destroy queues.",
     "logs": "List, read, append to, verify and destroy logs; look after their groups.",
+    "streams": "Show how far the groups are that read streams which others fill.",
     "dead": "List, replay and purge dead letters.",
     "schedules": "List, show, pause, resume, run and remove schedules.",
     "workers": "List and show workers, and let them be quiet, work or stop.",

@@ -42,9 +42,9 @@ class StreamGroups(Protocol):
     def join(self, stream: str, group: str, holder: HolderInfo, *, start: Start, reading: StreamReading) -> LogMember:
         """Return a new member of the group, of which one holder has one at a time; its owner leaves.
 
-        Stream and group are made if need be, the group at ``start``: its ends, a time, or behind the offset given. One
-        that is removed under its members they make again, where it stood. Nothing is ever deleted from the stream but
-        as ``reading`` says.
+        Stream and group are made if need be, the group at ``start``: an end, or a time; ``UsageError`` for an offset.
+        One that is removed under its members they make again, where it stood. Nothing is ever deleted from the stream
+        but as ``reading`` says.
 
         ``poll`` returns chunks of one entry, those first that the holder had before, then those that others had who
         have died, then new ones; of those that somebody had before ``Chunk.again`` is set. ``commit`` takes the
@@ -52,16 +52,14 @@ class StreamGroups(Protocol):
         ``leave`` leaves what has not finished to whoever comes, once the holder is retired.
         """
 
-    def streams(self) -> list[str]:
-        """Return the streams that were joined through this store object."""
-
     def groups(self, stream: str) -> list[GroupInfo]:
         """Return the groups of a stream, none when there is no such. Members are holders, and consumers of others."""
 
     def lag(self, stream: str, group: str) -> list[Lag]:
         """Return how many entries nobody has been given yet, and then, by consumer, those not finished.
 
-        ``UsageError`` when there is no such group. Where the server does not count, at most 10 000 are.
+        ``UsageError`` when there is no such group. Costs no scan: where the server has not counted, there are
+        ``Lag.more`` than one.
         """
 
     def charge(self, stream: str, group: str, partition: int, offset: int, *, run: int, reason: str) -> Crashes:

@@ -42,7 +42,9 @@ class Metrics:
         if app in self._of:
             raise UsageError(f"{app!r} has its metrics already: Metrics.of(app) returns them")
         self.registry = prometheus_client.CollectorRegistry() if registry is None else registry
-        self._asking = StoreCollector(lambda: app.backend, lambda: app._logs.open_store, app.events.logger)
+        self._asking = StoreCollector(
+            lambda: app.backend, lambda: app._logs.open_store, app._consumers.streams, app.events.logger
+        )
         try:
             self.registry.register(self._asking)
             counting = Counting(self.registry, app._life.clock)

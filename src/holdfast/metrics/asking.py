@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from functools import partial
@@ -33,14 +33,18 @@ class _Seen(NamedTuple):
 
 
 class StoreCollector(Collector):
-    """Asks the store that ``store`` returns, once for all who scrape at the same time, in a thread of its own; and the
-    logs that ``logs`` returns, if any are open.
+    """Asks the store that ``store`` returns, once for all who scrape at the same time, in a thread of its own; the logs
+    that ``logs`` returns, if any are open; and of the ``streams`` of others.
     """
 
     def __init__(
-        self, store: Callable[[], QueueBackend], logs: Callable[[], LogBackend | None], logger: logging.Logger
+        self,
+        store: Callable[[], QueueBackend],
+        logs: Callable[[], LogBackend | None],
+        streams: Callable[[], Collection[str]],
+        logger: logging.Logger,
     ) -> None:
-        self._store, self._logs, self._logger = store, logs, logger
+        self._store, self._logs, self._streams, self._logger = store, logs, streams, logger
         self._lock = threading.Lock()
         self._asked: Future[_Seen] | None = None
         self._up = True
@@ -97,7 +101,8 @@ class StoreCollector(Collector):
     def _seen_logs(self) -> list[LogSeen]:
         logs, store = self._logs(), self._store()
         try:
-            streams = look_at_streams(store.open_streams()) if isinstance(store, ForeignStreams) else []
+            its = store.open_streams() if isinstance(store, ForeignStreams) else None
+            streams = look_at_streams(its, self._streams()) if its is not None else []
             return streams if logs is None else streams + look_at(logs)
         except HoldfastError as error:  # they may be elsewhere, and the queues are well
             self._logger.warning("metrics: the logs cannot be asked: %s", error)

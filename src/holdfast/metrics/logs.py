@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,7 +15,11 @@ from holdfast.logged import Ends, Lag
 FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("log_messages", "Messages that the log holds; of logs that this process has open.", ("log",)),
     ("log_bytes", "Bytes that the log holds.", ("log",)),
-    ("group_lag_messages", "Messages that the group has not committed, and entries of a stream.", ("log", "group")),
+    (
+        "group_lag_messages",
+        "Messages that the group has not committed, and entries of a stream; left out where the server does not know.",
+        ("log", "group"),
+    ),
     ("group_lag_seconds", "For how long the oldest of them has been there; 0 without one.", ("log", "group")),
 )
 
@@ -28,9 +32,9 @@ class LogSeen(NamedTuple):
     lags: Mapping[str, Sequence[Lag]]
 
 
-def look_at_streams(store: StreamGroups) -> list[LogSeen]:
-    """Return how the groups of those streams stand that this process consumes."""
-    return [LogSeen(stream, (), _lags(store, stream)) for stream in store.streams()]
+def look_at_streams(store: StreamGroups, streams: Collection[str]) -> list[LogSeen]:
+    """Return how the groups of these streams stand."""
+    return [LogSeen(stream, (), _lags(store, stream)) for stream in streams]
 
 
 def look_at(store: LogBackend) -> list[LogSeen]:
@@ -61,6 +65,7 @@ def fill(families: Mapping[str, GaugeMetricFamily], logs: Sequence[LogSeen]) -> 
             families["log_messages"].add_metric([log.name], sum(ends.next - ends.first for ends in log.ends))
             families["log_bytes"].add_metric([log.name], sum(ends.bytes for ends in log.ends))
         for group, lags in log.lags.items():
-            families["group_lag_messages"].add_metric([log.name, group], sum(lag.messages for lag in lags))
+            if not any(lag.more for lag in lags):
+                families["group_lag_messages"].add_metric([log.name, group], sum(lag.messages for lag in lags))
             oldest = max((lag.age or 0.0 for lag in lags), default=0.0)
             families["group_lag_seconds"].add_metric([log.name, group], oldest)

@@ -179,6 +179,10 @@ class Consumers:
         """Return what a worker reads for the consumers known now."""
         return list(self._readings.values())
 
+    def streams(self) -> list[str]:
+        """Return the streams of others that are read."""
+        return sorted({reading.log for reading in self.readings() if reading.is_stream})
+
     def _declare(self, log: str, group: str, function: Callable[..., Any], options: StreamOptions) -> None:
         reading = _reading(log, group, options)
         name = options.get("name") or reading.queue

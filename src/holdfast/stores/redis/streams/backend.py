@@ -35,9 +35,6 @@ class RedisStreams(StreamGroups):
         its = self._joined.setdefault((stream, group), self._group(stream, group))
         return RedisStreamMember(its, holder, its.open(start), reading, self._holders)
 
-    def streams(self) -> list[str]:
-        return sorted({stream for stream, _ in self._joined})
-
     def groups(self, stream: str) -> list[GroupInfo]:
         living = {holder.id for holder in self._holders()}
         return [self._info(stream, name, living) for name in self._names(stream)]
@@ -83,10 +80,12 @@ class RedisStreams(StreamGroups):
         return GroupInfo(stream, name, tuple(members), idle)
 
     def _undelivered(self, its: Group, standing: Standing) -> Lag:
-        waiting, oldest = its.undelivered(standing)
-        now = its.time()
-        age = None if oldest is None else max(0.0, (now - time_of(offset_of(oldest))) / 1000)
-        return Lag(PARTITION, offset_of(standing.delivered) + 1, waiting, age)
+        behind = offset_of(standing.delivered) + 1
+        oldest = its.first_undelivered(standing)
+        if oldest is None:
+            return Lag(PARTITION, behind, 0)
+        age = max(0.0, (its.time() - time_of(offset_of(oldest))) / 1000)
+        return Lag(PARTITION, behind, max(1, standing.lag or 0), age, more=standing.lag is None)
 
     def _pending(self, its: Group) -> list[Lag]:
         found, now = list[Lag](), its.time()

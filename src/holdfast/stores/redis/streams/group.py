@@ -16,7 +16,6 @@ from holdfast.stores.redis.scripts import Script
 from holdfast.stores.redis.streams.notes import Notes
 
 _TAKE, _COMMIT, _LEAVE = map(Script.load, ("streams/take", "streams/commit", "streams/leave"))
-MOST_COUNTED = 10_000
 _AT_ONCE = 1000
 _FIRST = "0-0"
 
@@ -25,7 +24,11 @@ Entry = tuple[str, Sequence[bytes] | None]
 
 
 class Standing(NamedTuple):
-    """How far a group is: the last entry that was ``delivered``, and how many were not, if the server knows."""
+    """How far a group is: the last entry that was ``delivered``, and how many were not.
+
+    Servers before 7.0 do not know that, and no server where entries were deleted ahead of the group, or while a group
+    that began in the middle has not come to the end.
+    """
 
     delivered: str
     lag: int | None
@@ -163,16 +166,10 @@ class Group:
             self.notes.stand(stood)
             self._stood = stood
 
-    def undelivered(self, standing: Standing) -> tuple[int, str | None]:
-        """Return how many entries nobody was given, and the first of them."""
+    def first_undelivered(self, standing: Standing) -> str | None:
+        """Return the first entry that nobody was given."""
         first = self._call("XRANGE", self.stream, f"({standing.delivered}", "+", "COUNT", 1)
-        if not first:
-            return 0, None
-        if standing.lag is not None:
-            return standing.lag, first[0][0].decode()
-        # The server does not know: before 7.0, and where entries were deleted.
-        some = self._call("XRANGE", self.stream, f"({standing.delivered}", "+", "COUNT", MOST_COUNTED)
-        return len(some), first[0][0].decode()
+        return first[0][0].decode() if first else None
 
     def consumers(self) -> list[Consumer]:
         """Return the consumers; none when the group is gone."""
@@ -185,11 +182,11 @@ class Group:
         each = map(_fields, found)
         return [Consumer(one["name"].decode("utf-8", "surrogateescape"), one["pending"], one["idle"]) for one in each]
 
-    def without(self, living: Collection[str]) -> tuple[list[str], list[str]]:
-        """Return our consumers who are gone, and those of other programs who have entries."""
-        consumers = [(one, self.keys.holder(one.name)) for one in self.consumers()]
-        gone = [one.name for one, holder in consumers if holder is not None and holder not in living]
-        return gone, [one.name for one, holder in consumers if holder is None and one.pending]
+    def without(self, consumers: Sequence[Consumer], living: Collection[str]) -> tuple[list[str], list[str]]:
+        """Return those of these consumers who are ours and gone, and those of other programs who have entries."""
+        each = [(one, self.keys.holder(one.name)) for one in consumers]
+        gone = [one.name for one, holder in each if holder is not None and holder not in living]
+        return gone, [one.name for one, holder in each if holder is None and one.pending]
 
     def first_pending(self, consumer: str) -> str | None:
         """Return the oldest entry that a consumer has."""

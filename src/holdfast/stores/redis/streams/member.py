@@ -69,7 +69,7 @@ class RedisStreamMember(LogMember):
             found = self._group.had(self._consumer, self._had, max(limit, 100))
             missed = [one for one in found if one[0] not in self._held][:limit]
             self._had = (missed or found)[-1][0] if found else None
-            if chunks := self._chunks(missed, self._group.time() + 1, again=True):
+            if chunks := self._chunks(missed, self._time() + 1, again=True):
                 return chunks
         return []
 
@@ -77,10 +77,11 @@ class RedisStreamMember(LogMember):
         """Return what those had who are gone; look for that now and then."""
         if time.monotonic() < self._look_at:
             return []
+        consumers = self._group.consumers()  # first: a holder lives before it is a consumer
         living = {holder.id for holder in self._holders() if holder.beaten is not None and holder.beaten < holder.ttl}
         if self._holder.id not in living:
             raise LeaseLost(f"{self._group}: holder {self._holder.id!r} has ended, or does not beat")
-        gone, others = self._group.without(living)
+        gone, others = self._group.without(consumers, living)
         taken = list[Entry]()
         if gone or others:
             idle = int(self._holder.ttl * 1000)
@@ -88,8 +89,12 @@ class RedisStreamMember(LogMember):
         if len(taken) < limit:
             self._look_at = time.monotonic() + LOOK_EVERY
         self._group.note_standing()
-        self._now = self._group.time()
-        return self._chunks(taken, self._now + 1, again=True)
+        return self._chunks(taken, self._time() + 1, again=True)
+
+    def _time(self) -> int:
+        """Return the server's time, but never less than before: what comes later has no lower version."""
+        self._now = max(self._now, self._group.time())
+        return self._now
 
     def _new(self, limit: int, wait: float) -> list[Chunk]:
         patience = min(wait, max(0.0, self._look_at - time.monotonic()))

@@ -43,7 +43,7 @@ def process(link: Link, key: str, jobs: int) -> float:
         granted, _ = deliveries(QUEUE, [KIND], reply)
         if not granted:
             break
-        settling = Settling()
+        settling = Settling({})
         for number, delivery in enumerate(granted):
             noop(**decode(delivery.body))
             settling.add(number, Ack(Receipt(QUEUE, delivery.id, delivery.token)))

@@ -53,6 +53,8 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
         self._completions = Completions(*parts)
         self._logs = RedisLogs(self._link, clock, self.close)
         self._streams = RedisStreams(self._link, self._keys, self._holding.living)
+        self._doubted: dict[str, str] = {}
+        """The holders of leases whose answers did not come, until those are given back."""
         clock.on_move(self._waits.look_again)
         clock.on_move(self._completions.look_again)
 
@@ -103,7 +105,14 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     def lease(
         self, queue: str, holder: str, lease_id: str, *, limit: int, kinds: Collection[str], max_format: int
     ) -> list[Delivery]:
-        wanted = lanes(kinds, max_format)
+        try:
+            return self._lease(queue, holder, lease_id, limit, lanes(kinds, max_format))
+        except BackendError as error:
+            if error.outcome_unknown:
+                self._doubted[lease_id] = holder
+            raise
+
+    def _lease(self, queue: str, holder: str, lease_id: str, limit: int, wanted: Sequence[str]) -> list[Delivery]:
         reply = self._run(_LEASE, queue, holder, lease_id, limit, "", *wanted)
         if reply == b"who":
             self._holding.introduce(holder, queue)
@@ -139,7 +148,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
             receipt = settlement.receipt
             queue = receipt.queue if receipt is not None else getattr(settlement, "queue", "")
             if queue not in by_queue:
-                by_queue[queue] = Settling()
+                by_queue[queue] = Settling(self._doubted)
             by_queue[queue].add(number, settlement)
         calls = [(_SETTLE, self._keys.queue(queue), (self._times(), *its.end())) for queue, its in by_queue.items()]
         replies = self._link.run_all(calls, durable=True)
@@ -147,6 +156,9 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
             if isinstance(error, BackendError) and len(replies) > 1:  # other queues may have been settled by now
                 error.outcome_unknown = True
         checked(replies)
+        if self._doubted:
+            for settlement in settlements:
+                self._doubted.pop(getattr(settlement, "lease_id", ""), None)
         gone = [one for its, reply in zip(by_queue.values(), replies, strict=True) for one in its.lost(reply)]
         return [receipt for _, receipt in sorted(gone)]
 

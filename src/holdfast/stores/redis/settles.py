@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,10 +16,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Settling:
-    """The settlements of one queue on their way, in their order."""
+    """The settlements of one queue on their way, in their order. ``holders`` has those of leases, where it is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, holders: Mapping[str, str]) -> None:
         self.args: list[Arg] = []
+        self._holders = holders
         self._receipts: list[tuple[int, Receipt | None]] = []
         self._acks_at = -1
         self._acked = set[str]()
@@ -36,7 +37,7 @@ class Settling:
             self._add_plain(settlement.receipt)
         else:
             self._end_plain()
-            self.args += _args(settlement)
+            self.args += self._args(settlement)
 
     def _add_plain(self, receipt: Receipt) -> None:
         if self._acks_at < 0 or receipt.id in self._acked:
@@ -63,12 +64,14 @@ class Settling:
         found = (self._receipts[position] for position in positions)
         return [(number, receipt) for number, receipt in found if receipt is not None]
 
-
-def _args(settlement: Settlement) -> list[Arg]:
-    receipt = settlement.receipt
-    if receipt is None:
+    def _args(self, settlement: Settlement) -> list[Arg]:
+        if settlement.receipt is not None:
+            return _args(settlement, settlement.receipt)
         assert isinstance(settlement, GiveBack)
-        return ["lease", settlement.lease_id]
+        return ["lease", settlement.lease_id, self._holders.get(settlement.lease_id, "")]
+
+
+def _args(settlement: Settlement, receipt: Receipt) -> list[Arg]:
     proof: list[Arg] = [receipt.id, receipt.token]
     match settlement:
         case Ack():

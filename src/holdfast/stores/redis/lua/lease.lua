@@ -5,6 +5,7 @@
 -- K:holders  hash: the number of each holder that leases here
 -- K:numbers  counter: the number of the holder that came last
 -- K:gone     holders that have ended, by when: none of them may come back
+-- K:returned leases that were given back without their answer having come, by when: one that comes late grants nothing
 -- ARGV[2] holder, [3] lease id, [4] at most so many, [5] "1" to introduce the holder, [6…] lanes
 -- Returns the time, the jobs and, in the same order, their bodies; or "unknown" (the queue), "who" (is this holder?),
 -- "gone" (it has ended). A job is: attempts, token, sent, key, crashes, most, timeout, priority, due, ready, member, lane by
@@ -20,6 +21,9 @@ if not number and ARGV[5] ~= '1' then
 end
 if not number and call('ZSCORE', K .. ':gone', holder) then
   return 'gone'
+end
+if call('ZSCORE', K .. ':returned', lease_id) then
+  return { now, {}, {} }
 end
 begin()
 if not number then

@@ -7,7 +7,7 @@
 --   ack: id, token, ms to keep the result, result, how many arguments the groups of follow-ups are, they (messages.lua)
 --   nack: id, token, delay in ms, "1" if the attempt counts, outcome of the run or empty, its error as JSON
 --   bury: id, token, reason, outcome, error as JSON      stop: id, token, reason      crash: id, token, reason
---   give_back: id, token      lease: lease id, gives back all that it was granted
+--   give_back: id, token      lease: lease id, its holder or empty; gives back all that it was granted
 -- Returns the positions of those that were lost, from 0.
 local AT_ONCE = 1000
 local lost, position, ended = {}, 0, whole(now)
@@ -142,13 +142,21 @@ function verbs.give_back(a)
 end
 
 function verbs.lease(a)
-  for _, member in ipairs(call('ZRANGE', K .. ':running', 0, -1)) do
+  local first, last = '-inf', '+inf'
+  if ARGV[a + 1] ~= '' then
+    first = call('HGET', K .. ':holders', ARGV[a + 1]) or '0' -- nobody has that number
+    last = first
+  end
+  for _, member in ipairs(call('ZRANGEBYSCORE', K .. ':running', first, last)) do
     local id = string.sub(member, 17)
     if call('HGET', K .. ':job:' .. id, 'lease') == ARGV[a] then
       give_back(load(id))
     end
   end
-  return a + 1
+  if call('EXISTS', K .. ':settings') == 1 then
+    call('ZADD', K .. ':returned', boot, ARGV[a])
+  end
+  return a + 2
 end
 
 begin()

@@ -39,7 +39,8 @@ end
 local dead = drop('dead', set[3], set[4])
 local dropped = dead + drop('done', set[1], set[2]) + drop('cancelled', set[1], set[2]) + drop('expired', set[1], set[2])
 
--- Ids are remembered no longer, slots of removed jobs are left, holders that ended an hour ago are forgotten.
+-- Ids are remembered no longer, slots of removed jobs are left, holders that ended and leases that were given back an hour
+-- ago are forgotten.
 local ids = math.min(limit, call('ZCOUNT', K .. ':forgotten', '-inf', now - set[5]))
 if ids > 0 then
   call('ZREMRANGEBYRANK', K .. ':forgotten', 0, ids - 1)
@@ -52,7 +53,9 @@ for _, key in ipairs(keys) do
     call('HDEL', K .. ':slots', key)
   end
 end
-call('ZREMRANGEBYSCORE', K .. ':gone', '-inf', boot - 3600000)
+for _, what in ipairs({ ':gone', ':returned' }) do
+  call('ZREMRANGEBYSCORE', K .. what, '-inf', boot - 3600000)
+end
 
 local old = 0
 if set[6] then

@@ -9,13 +9,18 @@ from typing import Any, NamedTuple
 from holdfast.errors import BackendError, HoldfastError, QueueFull, UsageError
 from holdfast.logged import Producer
 from holdfast.message import Level
+from holdfast.stores.disk.reading import PartitionReader
 from holdfast.testing import MovableClock
 from tests.disk.history import Acked, Dropping, Flushed, Found, Offered, Refused, Settled
-from tests.disk.partitions import ByHand, Writer, columns, found, opened
+from tests.disk.partitions import FOLDER, ByHand, Writer, columns, found, opened
 from tests.disk.simulated import SimulatedDisk
 
 MODES = ("always", "always", "interval", "os")
-VERBS = ("append",) * 9 + ("produce",) * 3 + ("write", "flush", "roll", "idle", "reopen", "reopen", "die", "drop")
+VERBS = (
+    ("append",) * 9
+    + ("produce",) * 3
+    + ("write", "flush", "flush_beside", "roll", "idle", "reopen", "reopen", "die", "drop")
+)
 
 
 class Produced(NamedTuple):
@@ -132,6 +137,17 @@ class Course:
             self._failed(error)
         else:
             self.disk.note(Flushed())
+
+    def _flush_beside(self) -> None:
+        """Flush as a process that does not write."""
+        reader = PartitionReader(FOLDER, self.disk)
+        try:
+            if reader.flush():
+                self.disk.note(Flushed())
+        except BackendError as error:
+            self.errors.append(error)
+        finally:
+            reader.close()
 
     def _roll(self) -> None:
         try:

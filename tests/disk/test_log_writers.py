@@ -1,5 +1,8 @@
 """Who may write a log of the disk store, and who tidies one that nobody writes."""
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from holdfast.clock import SYSTEM
@@ -10,6 +13,7 @@ from holdfast.logged import Columns, LogTidied, Offset, Start
 from holdfast.message import Level
 from holdfast.stores.disk import DiskLogs
 from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.format import HEADER
 from holdfast.stores.disk.logs import writer_lock
 from holdfast.stores.disk.logs.directory import log_directory
 from holdfast.stores.disk.logs.open_log import OpenLog
@@ -155,6 +159,99 @@ def test_a_flush_makes_safe_what_a_dead_writer_left_in_other_partitions(tmp_path
     assert logs.flush(LOG) is Level.SYNCED
     assert {path for what, path in files.done if what == "sync"} == {newest(logs, 0), newest(logs, 1)}
     logs.close()
+
+
+class Failing(Files):
+    """Fails the next so many syncs of segments; what they were about is clean then, as the system sees it."""
+
+    def __init__(self):
+        self.fails, self.written = 0, set()
+
+    def sync(self, fd):
+        if self.fails and is_segment(fd):
+            self.fails -= 1
+            raise OSError(errno.EIO, "planted")
+        super().sync(fd)
+
+    def write(self, fd, pieces, at):
+        if is_segment(fd):
+            self.written.add(at)
+        return super().write(fd, pieces, at)
+
+
+def is_segment(fd):
+    return Path(f"/proc/self/fd/{fd}").readlink().suffix == ".log"
+
+
+@pytest.fixture
+def unsure(tmp_path):
+    """A writer whose sync has just failed, with what it appended before; and another process, as it were."""
+    files = Failing()
+    writer = DiskLogs(tmp_path / "data", SYSTEM, PartitionOptions(sync="os", reserve_bytes=0), files)
+    writer.declare(LOG, LogSettings())
+    writer.append(LOG, 0, Columns([b"a"]))
+    others = DiskLogs(tmp_path / "data", SYSTEM, files=Failing())
+    yield writer, files, others
+    others.close()
+    writer.close()
+
+
+def fail(writer, files, times=1):
+    files.fails = times
+    with pytest.raises(BackendError):
+        writer.flush(LOG)
+
+
+def test_a_flush_beside_a_writer_whose_sync_failed_does_not_say_that_all_is_well(unsure):
+    """A second sync would succeed, and be about nothing."""
+    writer, files, others = unsure
+    fail(writer, files)
+
+    with pytest.raises(BackendError, match="only its writer can tell") as told:
+        others.flush(LOG)
+
+    assert (told.value.retryable, told.value.outcome_unknown) == (True, True)
+    writer.append(LOG, 0, Columns([b"b"]))
+    assert others.flush(LOG) is Level.SYNCED
+    assert bodies(others) == [b"a", b"b"]
+
+
+def test_a_flush_after_the_death_of_a_writer_whose_sync_failed_writes_it_once_more(unsure):
+    writer, files, others = unsure
+    fail(writer, files)
+    writer.abandon()
+
+    assert others.flush(LOG) is Level.SYNCED
+    assert HEADER in others.files.written
+    assert bodies(others) == [b"a"]
+
+
+def test_a_flush_that_failed_itself_is_not_believed_when_it_is_repeated(unsure):
+    writer, _, others = unsure
+    others.files.fails = 1
+    with pytest.raises(BackendError):
+        others.flush(LOG)
+
+    with pytest.raises(BackendError, match="only its writer can tell"):
+        others.flush(LOG)
+    writer.flush(LOG)
+    assert others.flush(LOG) is Level.SYNCED
+
+
+def test_what_a_flush_of_another_process_made_safe_is_not_given_up_by_its_writer(unsure):
+    writer, files, others = unsure
+    assert others.flush(LOG) is Level.SYNCED
+    writer.append(LOG, 0, Columns([b"b"]))
+    fail(writer, files, times=2)
+
+    with pytest.raises(BackendError, match="is lost"):
+        writer.append(LOG, 0, Columns([b"c"]))
+
+    assert bodies(others) == [b"a"]
+
+
+def bodies(logs):
+    return [body for chunk in logs.read(LOG, 0, 0, limit=99, max_bytes=9999) for body in chunk.bodies]
 
 
 # -- a log that nobody writes -------------------------------------------------------------------------------------

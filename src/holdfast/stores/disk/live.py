@@ -28,6 +28,7 @@ from holdfast.stores.disk.removal import Removal
 from holdfast.stores.disk.reserve import Reserve
 from holdfast.stores.disk.segment import Tally, remember, walk
 from holdfast.stores.disk.tail import TailReader, TailWriter, this_boot
+from holdfast.stores.disk.unsure import Unsure, forget
 from holdfast.stores.disk.writer import CLOSING, MARK, NO_ROOM, Draft, Packed, SegmentWriter, write_stub
 
 _random = random.SystemRandom()
@@ -88,6 +89,7 @@ class Live:
         self._beyond = 0
         """Behind the last offset that was lost with a failed sync, and must not come back."""
         self.losses = Losses()
+        self._unsure: Unsure | None = None
         self._is_full = self._reopened = False
         self._showing = threading.Lock()
         self._reserve = Reserve(files, directory, options.reserve_bytes)
@@ -109,10 +111,13 @@ class Live:
         self._tail, found = TailWriter(files, directory), None
         try:
             found = opening.run()
+            forget(files, directory)
+            if self.options.sync != "always":
+                self._unsure = Unsure(files, directory)
             self._sealed, self.windows, self._time = found.sealed, found.windows, found.time
             self._begin_again(found)
         except BaseException:
-            self._tail.close()
+            self._close_notes()
             if found is not None and found.live is not None:
                 found.live.close()
             raise
@@ -124,6 +129,7 @@ class Live:
             self._begin(found.chain, max(found.next, self._beyond))
             return
         self.segment, self._reopened = found.live, True
+        self.segment.unsure = self._unsure
         if self._beyond > found.next:
             self.segment.seal()
             self._succeed()
@@ -264,8 +270,10 @@ class Live:
 
     def _abandon(self) -> None:
         old = self.segment
-        if self.options.sync != "always" and old.position > old.stable:
-            self._save()
+        if self._unsure is not None:  # what others were told is on the disk stays
+            old.stable = max(old.stable, min(self._unsure.believed(old.header.base), old.position))
+            if old.position > old.stable:
+                self._save()
         tally, windows = Tally(old.header.base), self._at_front.copy()
         for header, body in walk(self._files, old.fd, old.header.mark, HEADER, old.stable):
             tally.add(header)
@@ -311,6 +319,7 @@ class Live:
     def _begin(self, chain: int, base: int, ended: SegmentInfo | None = None) -> None:
         header = SegmentHeader(self._store, _random.getrandbits(64), base, self._clock.wall(), chain)
         segment = SegmentWriter.create(self._files, self.directory, header)
+        segment.unsure = self._unsure
         if len(self.windows):
             draft = Draft(segment)
             draft.add(Packed(0, CONTROL | PRODUCERS, [self.windows.pack()]), self.now())
@@ -379,8 +388,13 @@ class Live:
                 raise
         finally:
             segment.close()
-            self._tail.close()
+            self._close_notes()
         self.losses.tell()
+
+    def _close_notes(self) -> None:
+        self._tail.close()
+        if self._unsure is not None:
+            self._unsure.close()
 
     def _end(self) -> None:
         segment = self.segment

@@ -28,6 +28,7 @@ from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import Tally, guess_salt, opened, read_edges
 from holdfast.stores.disk.tail import TailReader, this_boot
 from holdfast.stores.disk.unpacked import Unpacked
+from holdfast.stores.disk.unsure import believe, doubt
 
 T = TypeVar("T")
 
@@ -173,15 +174,27 @@ class PartitionReader:
         footer = self.segment(base).edges.footer
         return 0 if footer is None else footer.chain
 
-    def flush(self) -> None:
-        """Return when everything that readers see now is on the disk, whoever wrote it."""
-        self._look(self._sync)
+    def flush(self) -> bool:
+        """Return when everything that readers see now is on the disk, whoever wrote it; False when nobody knows,
+        because a sync failed: only whoever writes, or opens it to write, puts it there then.
+        """
+        known: bool | None = None
+        while known is None:
+            known = self._look(self._sync)
+        return known
 
-    def _sync(self) -> None:
-        bases = self._list(self._view())
-        if bases:  # what comes before the last is synced when it is sealed
-            with opened(self._files, self.directory, bases[-1]) as fd:
+    def _sync(self) -> bool | None:
+        tail = self._view()
+        if not self._list(tail):
+            return True
+        base = self._bases[-1]  # what comes before the last is synced when it is sealed
+        with opened(self._files, self.directory, base) as fd:
+            try:
                 self._files.sync(fd)
+            except OSError:
+                doubt(self._files, self.directory, base)  # the next sync would succeed
+                raise
+        return believe(self._files, self.directory, base, tail.position)
 
     def changed(self) -> bool:
         """Tell whether the writer showed anything since the last call; costs one read of 64 bytes."""

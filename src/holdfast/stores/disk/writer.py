@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -34,6 +35,7 @@ from holdfast.stores.disk.format import (
     segment_name,
 )
 from holdfast.stores.disk.segment import Tally
+from holdfast.stores.disk.unsure import FAILED, SURE, SYNCING, Unsure
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 AHEAD = 256 << 10
@@ -121,6 +123,8 @@ class SegmentWriter:
         self._index_fd: int | None = None
         self._indexed = 0
         self._ahead, self._room = AHEAD, self.position
+        self.unsure: Unsure | None = None
+        """Where each sync is noted, if readers see what was not synced."""
 
     @classmethod
     def create(cls, files: Files, directory: Path, header: SegmentHeader) -> SegmentWriter:
@@ -203,11 +207,20 @@ class SegmentWriter:
                 raise OSError(errno.EIO, "a sync of this file failed before, and is not tried again", str(self.path))
             end = self.position
             try:
+                self._note(SYNCING)
                 self.files.sync(self._fd)
             except BaseException:
                 self.poisoned = True
+                with suppress(OSError):
+                    self._note(FAILED)
                 raise
             self.stable = max(self.stable, end)
+            with suppress(OSError):  # whoever looks waits, and is told that nobody knows
+                self._note(SURE)
+
+    def _note(self, state: int) -> None:
+        if self.unsure is not None:
+            self.unsure.note(self.header.base, state)
 
     def sync_again(self, end: int) -> None:
         """Return once what lies before ``end`` is on the disk, also after a sync that failed: it is written anew."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -147,9 +147,25 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
             its = self.log(log)
             writer = self._writers.get(its.name)
             mine = writer.flush() if writer is not None else set[int]()
-            for number in set(range(its.settings.partitions)) - mine:
-                its.reader(number).flush()
+            left = sorted(set(range(its.settings.partitions)) - mine)
+            unsure = [number for number in left if not its.reader(number).flush()]
+            if unsure:
+                self._write_again(its, unsure)
             return Level.SYNCED
+
+    def _write_again(self, log: OpenLog, partitions: list[int]) -> None:
+        """Put on the disk what a writer that failed, and died, may have left in the system's memory alone."""
+        with self._lock, ExitStack() as stack:
+            writer = self._writers.get(log.name)
+            if writer is None:
+                try:
+                    right = WriterLock(log, self.clock, passing=True)
+                except BackendError as error:
+                    text = f"a sync of log {log.name!r} failed: only its writer can tell what is on the disk ({error})"
+                    raise BackendError(text, retryable=True, outcome_unknown=True) from error
+                writer = stack.enter_context(closing(LogWriter(log, self, right)))
+            for number in partitions:
+                writer.partition(number).flush()
 
     def roll(self, log: str) -> None:
         """End every segment that this process is writing, so that retention can drop it."""

@@ -30,7 +30,7 @@ import msgspec
 from holdfast.config import LogSettings
 from holdfast.errors import BackendError
 from holdfast.stores.disk.files import Files
-from holdfast.stores.disk.logs.turns import turn
+from holdfast.stores.disk.turns import turn
 from holdfast.stores.refused import fewer_partitions
 
 FORMAT = 1

@@ -40,7 +40,7 @@ from holdfast.stores.disk.logs.directory import (
     write_all,
 )
 from holdfast.stores.disk.logs.offset_file import OffsetFile, Place, look, offset_file
-from holdfast.stores.disk.logs.turns import turn
+from holdfast.stores.disk.turns import turn
 
 _CHANGES = struct.Struct("<8sq8s")
 _SEEN = struct.Struct("<q")

@@ -26,7 +26,7 @@ from holdfast.errors import Closed
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import FINISHED_MOST, SLOT, Slot, pack_slot, parse_slot
 from holdfast.stores.disk.logs.directory import opened, whole, write_all
-from holdfast.stores.disk.logs.turns import take_turn
+from holdfast.stores.disk.turns import take_turn
 
 TORN_READS = 5
 

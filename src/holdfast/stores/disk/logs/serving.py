@@ -21,7 +21,7 @@ from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.registry import roll
 from holdfast.stores.disk.logs.retention import pins
 from holdfast.stores.disk.logs.tending import idle, nexts
-from holdfast.stores.disk.logs.turns import turn
+from holdfast.stores.disk.turns import turn
 from holdfast.stores.refused import no_group, offset_gone
 
 

@@ -14,7 +14,7 @@ from holdfast.stores.disk.logs.offset_file import offset_file, sync_place
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.registry import roll
 from holdfast.stores.disk.logs.retention import Segments, ends_or_goes, floors, held_back
-from holdfast.stores.disk.logs.turns import turn
+from holdfast.stores.disk.turns import turn
 
 
 def nexts(log: OpenLog) -> dict[str, list[int]]:

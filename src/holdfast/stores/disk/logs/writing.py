@@ -16,10 +16,10 @@ from holdfast.stores.disk.format import HEADER
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.retention import Segments, is_over
 from holdfast.stores.disk.logs.tending import kept_from, set_back, sync_places
-from holdfast.stores.disk.logs.turns import turn
 from holdfast.stores.disk.logs.writer_lock import WriterLock
 from holdfast.stores.disk.options import PartitionOptions, Placed, Report
 from holdfast.stores.disk.partition import Partition
+from holdfast.stores.disk.turns import turn
 from holdfast.stores.disk.upkeep import Upkeep
 from holdfast.stores.refused import OVERHEAD, check_fits, log_full
 

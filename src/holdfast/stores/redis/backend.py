@@ -97,7 +97,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     def _sent(self, queue: str, sending: Sending) -> Any:
         while (reply := self._run(sending.script, queue, *sending.args)) in UNSENT:
             if reply == UNDECLARED:
-                self._places.declare(queue, QueueSettings(), "new")
+                self._places.make(queue)
             else:
                 sending.take_every_case()
         return reply
@@ -119,6 +119,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
             reply = self._run(_LEASE, queue, holder, lease_id, limit, "1", *wanted)
         if reply == b"unknown":
             self._holding.introduce(holder, "")
+            self._places.restore(queue)
             return []
         if reply == b"gone":
             raise lost(holder)

@@ -31,9 +31,34 @@ class Places:
 
     def __init__(self, link: Link, keys: Keys, times: Times, holding: Holding) -> None:
         self._link, self._keys, self._times, self._holding = link, keys, times, holding
+        self._known: dict[str, QueueSettings] = {}
 
-    def declare(self, queue: str, settings: QueueSettings, how: str = "always") -> None:
-        """Make a queue exist with these settings; with ``how="new"`` one that is there keeps its own.
+    def declare(self, queue: str, settings: QueueSettings) -> None:
+        """Make a queue exist with these settings."""
+        self._known[queue] = settings
+        self._declare(queue, settings, "always")
+
+    def make(self, queue: str) -> None:
+        """Make a queue exist that is not there: as it was if the servers have lost it, else with the defaults."""
+        self._declare(queue, self._lost(queue) or QueueSettings(), "new")
+
+    def restore(self, queue: str) -> None:
+        """Make a queue again that the servers have lost; leave alone one that was never there, or was destroyed."""
+        if (settings := self._lost(queue)) is not None:
+            self._declare(queue, settings, "new")
+
+    def _lost(self, queue: str) -> QueueSettings | None:
+        """Return the settings of a queue that is not there, as last known here; None unless the servers lost it."""
+        if queue not in self._known:
+            return None
+        key = self._keys.queue(queue)
+        (is_destroyed,) = self._link.call(key, ("EXISTS", f"{key}:token"))  # that stays when a queue is destroyed
+        if is_destroyed:
+            self._known.pop(queue, None)
+        return self._known.get(queue)
+
+    def _declare(self, queue: str, settings: QueueSettings, how: str) -> None:
+        """Write settings; with ``how="new"`` a queue that is there keeps its own.
 
         Its name is noted before and after: whoever removes it meanwhile leaves a name alone that was noted again.
         """
@@ -46,9 +71,9 @@ class Places:
         self._link.run(PLACES, self._keys.store, self._times(), "note", queue, durable=True)
 
     def in_declared(self, queue: str, call: Callable[[], Any]) -> Any:
-        """Return what a script answered, after declaring the queue with the defaults if it had to be."""
+        """Return what a script answered, after making the queue if it had to be."""
         while (reply := call()) == b"undeclared":
-            self.declare(queue, QueueSettings(), "new")
+            self.make(queue)
         return reply
 
     def settings(self, queue: str) -> QueueSettings:
@@ -66,7 +91,9 @@ class Places:
         names = self.names()
         keys = [self._keys.queue(name) for name in names]
         texts = checked(self._link.run_all([(_SETTINGS, key, (self._times(),)) for key in keys]))
-        return {name: _decode(text) for name, text in zip(names, texts, strict=True) if text is not None}
+        found = {name: _decode(text) for name, text in zip(names, texts, strict=True) if text is not None}
+        self._known |= found
+        return found
 
     def destroy(self, queue: str) -> int:
         """Remove a queue with everything; return how many jobs went."""

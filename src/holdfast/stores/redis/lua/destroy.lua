@@ -1,5 +1,6 @@
 -- uses: erase
--- Remove a step of the queue's jobs, and with the last step everything but the highest token.
+-- Remove a step of the queue's jobs, and with the last step everything but the highest token: where that is left, and
+-- no settings, a queue was destroyed, and not lost.
 --
 -- ARGV[2]  how many jobs to remove at the most
 -- Returns how many went, and 1 when the queue is gone.
@@ -20,6 +21,9 @@ end
 tell()
 if #members == most then
   return { most, 0 }
+end
+if call('EXISTS', K .. ':settings') == 1 then
+  call('SETNX', K .. ':token', 0)
 end
 for _, lane in ipairs(call('SMEMBERS', K .. ':lanes')) do
   call('DEL', K .. ':ready:' .. lane, K .. ':wake:' .. lane)

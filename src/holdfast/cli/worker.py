@@ -21,9 +21,10 @@ from holdfast.cli.options import APP_VARIABLE, json_option
 from holdfast.cli.output import Output
 from holdfast.cli.policy import Orders, told
 from holdfast.cli.project import FILE, LOG_FORMATS, META, TABLE, Project, ProjectCommand, from_file
+from holdfast.cli.reaching import Reaching
 from holdfast.cli.serving import counting_together, metrics_of, read_place, serving
 from holdfast.cli.sizes import read_size
-from holdfast.cli.working import Named, prepare, worker_of
+from holdfast.cli.working import Named, prepare, settle_queues, worker_of
 from holdfast.errors import HoldfastError, UsageError
 
 if TYPE_CHECKING:
@@ -237,14 +238,14 @@ def _work_elsewhere(named: Named, orders: Orders, out: Output, supervise: Superv
         if not _is_shared(app, orders):
             return app
         with closing(app):
-            return _supervise(app, orders, supervisor, prepare(app, named, orders, out), out)
+            return _supervise(app, named, orders, supervisor, out)
 
 
 def _work_here(app: App, named: Named, orders: Orders, out: Output, tether: Tether | None) -> int:
     with closing(app):
         if tether is not None and tether.terms.supervised:
             return _obey(app, orders, tether)
-        return _work(app, orders, tether, prepare(app, named, orders, out), out)
+        return _work(app, named, orders, tether, out)
 
 
 def _found(named: Named, orders: Orders, tether: Tether | None) -> App:
@@ -258,11 +259,16 @@ def _found(named: Named, orders: Orders, tether: Tether | None) -> App:
             tether.tell(Imported(tuple(imported_files())))
 
 
-def _work(app: App, orders: Orders, tether: Tether | None, policy: dict[str, Any], out: Output) -> int:
+def _work(app: App, named: Named, orders: Orders, tether: Tether | None, out: Output) -> int:
     """Work in this very process."""
-    runner = worker_of(app, orders)
-    with serving(app, orders.status, runner.health, out):
-        stopped = runner.run() if tether is None else tether.run(runner)
+    from holdfast.worker.options import Stopped
+
+    policy = prepare(app, named, orders, out)
+    runner, reaching, stopped = worker_of(app, orders), Reaching(app), Stopped()
+    with serving(app, orders.status, reaching.before(runner.health), out):
+        if tether is not None or reaching.run():
+            settle_queues(app, named)
+            stopped = runner.run() if tether is None else tether.run(runner)
     counts = msgspec.structs.asdict(stopped)
     out.answer({**policy, "counts": counts}, told(counts))
     if stopped.abandoned:
@@ -300,10 +306,16 @@ def _is_shared(app: App, orders: Orders) -> bool:
     return False
 
 
-def _supervise(app: App, orders: Orders, supervisor: Supervisor, policy: dict[str, Any], out: Output) -> int:
+def _supervise(app: App, named: Named, orders: Orders, supervisor: Supervisor, out: Output) -> int:
     """Let others work, and look after them."""
-    with serving(app, orders.status, supervisor.health, out):
-        report = supervisor.run(app._life.served(), app.events)
+    from holdfast.worker.supervisor import Supervised
+
+    policy = prepare(app, named, orders, out)
+    reaching, report = Reaching(app), Supervised()
+    with serving(app, orders.status, reaching.before(supervisor.health), out):
+        if reaching.run():
+            settle_queues(app, named)
+            report = supervisor.run(app._life.served(), app.events)
     if report.error is not None:
         click.echo(report.error.traceback, err=True, nl=False)
         raise HoldfastError(report.error.error)

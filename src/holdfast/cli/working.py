@@ -55,9 +55,7 @@ def known_queues(app: App) -> tuple[str, ...]:
 
 
 def prepare(app: App, named: Named, orders: Orders, out: Output) -> dict[str, Any]:
-    """Print what is in force, and return it as JSON. Warns of mistakes, and lets the store know what the project's
-    file says of its queues.
-    """
+    """Print what is in force, and return it as JSON; warns of mistakes. Asks the store nothing."""
     known = known_queues(app)
     if app._consumers.readings():
         app._logs.store()  # a URL that names none is told before anything works, and once
@@ -66,8 +64,17 @@ def prepare(app: App, named: Named, orders: Orders, out: Output) -> dict[str, An
     show(policy, orders, out)
     _warn(app, queues, known)
     if named.project is not None:
-        _settle_queues(app, named.project, [*queues, *known])
+        _check_queues(app, named.project, [*queues, *known])
     return policy
+
+
+def settle_queues(app: App, named: Named) -> None:
+    """Let the store know what the project's file says of its queues."""
+    settings = {} if named.project is None else named.project.settings
+    there = app.backend.queues() if settings else {}
+    for queue, its in settings.items():
+        if there.get(queue) != its:
+            app.backend.declare(queue, its)
 
 
 def worker_of(app: App, orders: Orders, **more: Any) -> Worker:
@@ -108,17 +115,15 @@ def _warn(app: App, queues: Sequence[str], known: Sequence[str]) -> None:
         )
 
 
-def _settle_queues(app: App, project: Project, known: Sequence[str]) -> None:
-    """Tell the queues what the project's file says of them, and warn where file and App seem to mean another place."""
-    there, in_code = app.backend.queues(), app._link.sender.declared.settings
+def _check_queues(app: App, project: Project, known: Sequence[str]) -> None:
+    """Refuse settings that are said twice, and warn where file and App seem to mean another place."""
+    in_code = app._link.sender.declared.settings
     if both := sorted(in_code.keys() & project.settings.keys()):
         raise ConfigError(
             f"{project.file}: queue {both[0]!r} has settings here and in the App's code, queues={{{both[0]!r}: …}}: "
             "keep one of the two, or each start would undo the other's"
         )
-    for queue, settings in project.settings.items():
-        if there.get(queue) != settings:
-            app.backend.declare(queue, settings)
+    for queue in project.settings:
         if queue not in known:
             click.echo(f"holdfast: {project.file}: no task names queue {queue!r}{nearest(queue, known)}", err=True)
     if project.url is not None and not same_place(project.url, app.url):

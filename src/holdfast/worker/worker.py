@@ -325,7 +325,8 @@ class Worker:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        self._logger.error("worker %s must end", self.holder, exc_info=error)
+        known = isinstance(error, HoldfastError)  # its message says what to do, which a traceback would bury
+        self._logger.error("worker %s must end: %s", self.holder, error, exc_info=None if known else error)
         if not isinstance(error, Exception):  # SystemExit and its like must not end whoever joins this worker
             wrapped = HoldfastError(f"worker {self.holder} was ended by {error!r}")
             wrapped.__cause__, error = error, wrapped

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +13,7 @@ from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Sync
 from holdfast.stores.disk.queue import DiskQueues
 from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
+from holdfast.stores.warned import warn
 
 __all__ = ["DiskLogs", "DiskQueues", "disk_options", "open_disk", "open_disk_logs"]
 
@@ -48,11 +48,9 @@ def disk_root(url: StoreURL) -> Path:
     if path.is_file():
         raise ConfigError(f"{url.text}: {path} is a file; name a directory, which is made if need be")
     if (kind := file_system(path)) in NETWORK_FILE_SYSTEMS:
-        warnings.warn(
+        warn(
             f"{path} lies on {kind}: what one host writes there another sees late, and locks may not hold; use a local "
-            "disk, or another store",
-            RuntimeWarning,
-            stacklevel=2,
+            "disk, or another store"
         )
     return path
 

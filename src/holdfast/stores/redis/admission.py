@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from holdfast.stores.redis.connection import Connection
 from holdfast.stores.redis.errors import Reply, mapped
 from holdfast.stores.redis.options import Address, Options
 from holdfast.stores.redis.topology import node_of_a_cluster
+from holdfast.stores.warned import warn
 
 OLDEST = {"Redis": (6, 2), "Valkey": (7, 2)}
 WAITAOF_SINCE = (7, 2)
@@ -155,4 +155,4 @@ def _warn_once(server: Server, text: str) -> None:
         if known in _warned:
             return
         _warned.add(known)
-    warnings.warn(text, RuntimeWarning, stacklevel=2)
+    warn(text)

@@ -40,7 +40,7 @@ _PASSING = {
 _REFUSED = {
     "NOAUTH": "it asks for a password: write redis://:password@host or redis://user:password@host, for Sentinels "
     "?sentinel_password=",
-    "WRONGPASS": "it does not know this user and password",
+    "WRONGPASS": "it does not know this user and password: look at both in the URL, where @ is %40 and / is %2F",
     "NOPERM": f"the user may not do this: give it {acl_rule('holdfast:')}, or your own prefix",
     "DENIED": "it lets in nobody from other machines: give it a password, and bind it to an address",
     "WRONGTYPE": "another program has a key of this name: take a prefix of your own with ?prefix=",

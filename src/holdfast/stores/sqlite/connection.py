@@ -13,7 +13,6 @@ import random
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ import msgspec
 
 from holdfast.errors import BackendError, ConfigError, HoldfastError, NotSupported
 from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
+from holdfast.stores.warned import warn
 
 Row = tuple[Any, ...]
 Params = Sequence[object] | Mapping[str, object]
@@ -85,11 +85,9 @@ def prepare(place: Location) -> None:
             f"locks: open it with ?driver={bound} everywhere"
         )
     if (kind := file_system(place.path)) in NETWORK_FILE_SYSTEMS:
-        warnings.warn(
+        warn(
             f"{place.path} lies on {kind}: SQLite's WAL needs shared memory, which network file systems lack; "
-            "use a local disk, or another store",
-            RuntimeWarning,
-            stacklevel=2,
+            "use a local disk, or another store"
         )
 
 
@@ -227,11 +225,9 @@ def _connect(place: Location, driver: ModuleType) -> Any:
     if driver.sqlite_version_info < OLDEST_SQLITE:
         raise NotSupported(f"?driver=sqlite3: SQLite {driver.sqlite_version} is older than 3.38; use the default apsw")
     if driver.sqlite_version_info < WAL_RESET_FIXED:
-        warnings.warn(
+        warn(
             f"?driver=sqlite3: SQLite {driver.sqlite_version} has the WAL-reset race fixed in 3.51.3, which can "
-            "corrupt a file that several processes write; the default driver apsw does not",
-            RuntimeWarning,
-            stacklevel=2,
+            "corrupt a file that several processes write; the default driver apsw does not"
         )
     if (raw := _opened(place, driver)) is None:
         return driver.connect(

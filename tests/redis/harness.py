@@ -9,8 +9,30 @@ from holdfast.stores.redis import RedisBackend
 from holdfast.stores.redis.link import Link
 from holdfast.stores.redis.options import Options
 from holdfast.testing.clock import SharedClock
-from holdfast.testing.conformance import Harness
+from holdfast.testing.conformance import Harness, Owner
 from tests.redis.fixtures import Place
+
+
+class RedisOwner(Owner):
+    """Fills streams of the place, whose names have no prefix."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def _ask(self, command: str, stream: str, *more: str):
+        return self._link.call(stream, (*command.split(), stream, *more))[0]
+
+    def add(self, stream, fields, entry=None):
+        return self._ask("XADD", stream, entry or "*", *(part for pair in fields.items() for part in pair)).decode()
+
+    def entries(self, stream):
+        return [entry.decode() for entry, _ in self._ask("XRANGE", stream, "-", "+")]
+
+    def delete(self, stream, entry):
+        self._ask("XDEL", stream, entry)
+
+    def remove(self, stream, group):
+        self._ask("XGROUP DESTROY", stream, group)
 
 
 class RedisHarness(Harness):
@@ -34,6 +56,9 @@ class RedisHarness(Harness):
         assert isinstance(handle, RedisBackend)
         self._handles[handle] = name
         return handle
+
+    def owner(self) -> RedisOwner:
+        return RedisOwner(self._link)
 
     def name_of(self, backend: RedisBackend) -> str:
         """Return what the servers call the connections of a handle."""

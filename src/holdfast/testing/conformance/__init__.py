@@ -21,7 +21,7 @@ from holdfast.testing.conformance.expiring import ExpiryCases
 from holdfast.testing.conformance.filtering import FilterCases
 from holdfast.testing.conformance.firing import FireCases, OverlapCases, TickCases
 from holdfast.testing.conformance.flushing import FlushCases, RemoveCases
-from holdfast.testing.conformance.harness import Caller, Harness
+from holdfast.testing.conformance.harness import Caller, Harness, Owner
 from holdfast.testing.conformance.holding import ChargeCases, HolderCases, RetireCases
 from holdfast.testing.conformance.holding_logs import LogsOfStoreCases
 from holdfast.testing.conformance.inheritance import check_inheritance
@@ -61,6 +61,14 @@ from holdfast.testing.conformance.resulting import OutcomeCases, WatchCases
 from holdfast.testing.conformance.scheduling import DueCases, DurableScheduleCases, HandleScheduleCases, ScheduleCases
 from holdfast.testing.conformance.sending import BodyCases, DelayCases, SendCases
 from holdfast.testing.conformance.settling import FollowUpCases, RetryCases, SettleCases
+from holdfast.testing.conformance.streams import (
+    StreamCommitCases,
+    StreamCrashCases,
+    StreamGroupCases,
+    StreamLagCases,
+    StreamReadCases,
+    StreamTakeoverCases,
+)
 from holdfast.testing.conformance.threads import ThreadCases
 from holdfast.testing.conformance.transactions import SendInCases, SettleInCases
 from holdfast.testing.conformance.unique import UniqueBatchCases, UniqueCases, WithinCases
@@ -159,6 +167,7 @@ __all__ = [
     "OrderCases",
     "OutcomeCases",
     "OverlapCases",
+    "Owner",
     "PauseCases",
     "ProgressCases",
     "QueueCases",
@@ -180,6 +189,12 @@ __all__ = [
     "SettleCases",
     "SettleInCases",
     "StatsCases",
+    "StreamCommitCases",
+    "StreamCrashCases",
+    "StreamGroupCases",
+    "StreamLagCases",
+    "StreamReadCases",
+    "StreamTakeoverCases",
     "ThreadCases",
     "TickCases",
     "TidyCases",

@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -46,6 +47,26 @@ class Caller(ABC):
     @abstractmethod
     def rollback(self) -> None:
         """Roll it back."""
+
+
+class Owner(ABC):
+    """What the owners of streams do beside the store under test; fields and their values are texts."""
+
+    @abstractmethod
+    def add(self, stream: str, fields: Mapping[str, str], entry: str | None = None) -> str:
+        """Add an entry to a stream, which is made if need be, under an id of the server's or this one; return it."""
+
+    @abstractmethod
+    def entries(self, stream: str) -> list[str]:
+        """Return the ids of the entries that a stream has, in order."""
+
+    @abstractmethod
+    def delete(self, stream: str, entry: str) -> None:
+        """Delete an entry, whoever has it."""
+
+    @abstractmethod
+    def remove(self, stream: str, group: str) -> None:
+        """Remove a group from under its members."""
 
 
 class Disturbed(ABC):
@@ -111,6 +132,12 @@ class Harness(Disturbed):
     def connect(self) -> Caller:
         """Return a caller's own connection to the store, in no transaction; ``close`` ends it too."""
         raise NotImplementedError(f"{type(self).__name__} says nothing of callers' own connections")
+
+    # -- stores beside which streams are that others fill (`ForeignStreams`) --------------------------------------
+
+    def owner(self) -> Owner:
+        """Return what fills streams as other programs do."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing of streams that others fill")
 
     # -- stores that several processes use (`Features.multi_process`) ---------------------------------------------
 

@@ -17,7 +17,7 @@ from holdfast.logged import Crashes, GroupInfo, Lag, Start
 from holdfast.stores.redis.keys import Keys
 from holdfast.stores.redis.link import Link
 from holdfast.stores.redis.streams.group import Group, Standing, is_gone
-from holdfast.stores.redis.streams.member import RedisStreamMember
+from holdfast.stores.redis.streams.member import RedisStreamMember, living
 
 
 class RedisStreams(StreamGroups):
@@ -36,8 +36,8 @@ class RedisStreams(StreamGroups):
         return RedisStreamMember(its, holder, its.open(start), reading, self._holders)
 
     def groups(self, stream: str) -> list[GroupInfo]:
-        living = {holder.id for holder in self._holders()}
-        return [self._info(stream, name, living) for name in self._names(stream)]
+        alive = living(self._holders())
+        return [self._info(stream, name, alive) for name in self._names(stream)]
 
     def lag(self, stream: str, group: str) -> list[Lag]:
         its = self._group(stream, group)
@@ -72,10 +72,10 @@ class RedisStreams(StreamGroups):
             raise
         return [one[one.index(b"name") + 1].decode("utf-8", "surrogateescape") for one in found]
 
-    def _info(self, stream: str, name: str, living: Collection[str]) -> GroupInfo:
+    def _info(self, stream: str, name: str, alive: Collection[str]) -> GroupInfo:
         consumers = self._group(stream, name).consumers()
         holders = {one: self._keys.holder(one.name) for one in consumers}
-        members = [holders[one] or one.name for one in consumers if not holders[one] or holders[one] in living]
+        members = [holders[one] or one.name for one in consumers if not holders[one] or holders[one] in alive]
         idle = min((one.idle for one in consumers), default=0) / 1000
         return GroupInfo(stream, name, tuple(members), idle)
 

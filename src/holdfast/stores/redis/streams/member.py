@@ -19,6 +19,11 @@ LOOK_EVERY = 1.0
 """Seconds between two looks for entries of those who are gone."""
 
 
+def living(holders: Collection[HolderInfo]) -> set[str]:
+    """Return the ids of those that beat."""
+    return {holder.id for holder in holders if holder.beaten is not None and holder.beaten < holder.ttl}
+
+
 class RedisStreamMember(LogMember):
     """See ``StreamGroups.join``. What a broken connection may have taken away is read again with the next poll."""
 
@@ -78,10 +83,10 @@ class RedisStreamMember(LogMember):
         if time.monotonic() < self._look_at:
             return []
         consumers = self._group.consumers()  # first: a holder lives before it is a consumer
-        living = {holder.id for holder in self._holders() if holder.beaten is not None and holder.beaten < holder.ttl}
-        if self._holder.id not in living:
+        alive = living(self._holders())
+        if self._holder.id not in alive:
             raise LeaseLost(f"{self._group}: holder {self._holder.id!r} has ended, or does not beat")
-        gone, others = self._group.without(consumers, living)
+        gone, others = self._group.without(consumers, alive)
         taken = list[Entry]()
         if gone or others:
             idle = int(self._holder.ttl * 1000)

@@ -5,7 +5,8 @@ import pytest
 from holdfast.config import QueueSettings
 from holdfast.errors import BodyTooLarge, QueueFull
 from holdfast.message import Message, Unique
-from holdfast.stores.redis.backend import AT_ONCE
+from holdfast.stores.redis.backend import AT_ONCE, BYTES_AT_ONCE
+from tests.redis.fixtures import Place
 from tests.redis.harness import RedisHarness
 
 QUEUE = "work"
@@ -64,3 +65,13 @@ def test_nothing_is_stored_beyond_a_limit(store):
 
     assert store.stats(QUEUE).ready == 0
     assert len(store.send(QUEUE, messages(MANY - 1))) == MANY - 1
+
+
+def test_a_send_is_no_larger_than_a_server_takes_at_once(redis_servers, tmp_path):
+    server = redis_servers.single(client_query_buffer_limit=f"{4 * BYTES_AT_ONCE}")
+    with RedisHarness(Place(server.url, "large:", 0, server), tmp_path) as harness:
+        large = [Message(id=f"job {one}", body=b"x" * (1 << 20)) for one in range(6 * BYTES_AT_ONCE >> 20)]
+
+        stored = harness.open().send(QUEUE, large)
+
+        assert [one.id for one in stored] == [one.id for one in large]

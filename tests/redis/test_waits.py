@@ -163,3 +163,18 @@ def test_what_a_wait_took_that_failed_wakes_another(harness, one, monkeypatch):
     wait(one, 0)
 
     assert harness.place.ask("EXISTS", f"{harness.place.prefix}queue:{{{QUEUE}}}:wake") == 1
+
+
+def test_a_worker_that_took_a_marker_and_is_full_of_another_queue_wakes_another(harness, one):
+    key = f"{harness.place.prefix}queue:{{second}}:wake:1:"
+    one.beat(HolderInfo(id=WORKER, ttl=1000, queues=(QUEUE, "second"), kinds=("",)))
+    waiting = beside(lambda: one.wait((QUEUE, "second"), ("",), PATIENCE))
+    until_blocked(harness, 1)
+    one.send("second", [Message(body=b"")])
+    assert waiting.result(PROMPT)
+    assert harness.place.ask("EXISTS", key) == 0
+    send(one)
+
+    assert len(lease(one)) == 1
+
+    assert harness.place.ask("EXISTS", key) == 1

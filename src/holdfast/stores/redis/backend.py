@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Any
 
 from holdfast.capabilities import Logs
@@ -33,6 +34,8 @@ from holdfast.stores.redis.waits import Waits
 _LEASE, _SETTLE = Script.load("lease"), Script.load("settle")
 AT_ONCE = 5_000
 """How many messages one script stores, where nothing asks for all or none: the server does nothing else meanwhile."""
+BYTES_AT_ONCE = 1 << 24
+"""How many bytes of bodies, likewise; from a gigabyte on (client-query-buffer-limit) a server ends the connection."""
 MAX_BODY = 1 << 29
 """The servers' own limit on a value, in bytes."""
 
@@ -75,10 +78,9 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     # -- send, lease, wait, settle --------------------------------------------------------------------------------
 
     def send(self, queue: str, messages: Sequence[Message], *, limited: bool = True) -> list[Stored]:
-        if len(messages) <= AT_ONCE or not self._may_be_parted(queue, messages, limited=limited):
+        if _is_small(messages) or not self._may_be_parted(queue, messages, limited=limited):
             return self._send(queue, messages, limited=limited)
-        parts = (messages[first : first + AT_ONCE] for first in range(0, len(messages), AT_ONCE))
-        return [stored for part in parts for stored in self._send(queue, part, limited=limited)]
+        return [stored for part in _parts(messages) for stored in self._send(queue, part, limited=limited)]
 
     def _may_be_parted(self, queue: str, messages: Sequence[Message], *, limited: bool) -> bool:
         """Tell whether none of these can be refused once others are stored."""
@@ -124,6 +126,8 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
         if reply == b"gone":
             raise lost(holder)
         self._waits.leased(queue, wanted)
+        if len(reply[1]) == limit:  # there may be no room for what else the wait took markers of
+            self._waits.put_back()
         found, gone = deliveries(queue, [lane.partition(":")[2] for lane in wanted], reply)
         if gone:
             self._bury([Burial(Receipt(queue, *one), "its body is gone from the server") for one in gone])
@@ -193,3 +197,20 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
         self._completions.close()
         self._link.close()
         return 0
+
+
+def _is_small(messages: Sequence[Message]) -> bool:
+    """Tell whether one script stores them all."""
+    return len(messages) <= AT_ONCE and sum([len(one.body) for one in messages]) <= BYTES_AT_ONCE
+
+
+def _parts(messages: Sequence[Message]) -> list[Sequence[Message]]:
+    """Return the messages as pieces of which one script stores each."""
+    ends, size = [0], 0
+    for number, message in enumerate(messages):
+        size += len(message.body)
+        if number > ends[-1] and (size > BYTES_AT_ONCE or number - ends[-1] == AT_ONCE):
+            ends.append(number)
+            size = len(message.body)
+    ends.append(len(messages))
+    return [messages[first:end] for first, end in pairwise(ends)]

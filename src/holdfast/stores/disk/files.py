@@ -36,11 +36,11 @@ class Directories:
 
     def sync_directory(self, path: Path) -> None:
         """Return once the names in a directory are on the disk."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _opened(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(fd)
         finally:
-            os.close(fd)
+            _close(fd)
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name, in place of whatever has it."""
@@ -85,10 +85,14 @@ class Files(Directories):
 
     def open(self, path: Path, flags: int) -> int:
         """Open a file, for its owner alone if this creates it; return its descriptor."""
-        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        return _opened(path, flags)
 
     def close(self, fd: int) -> None:
-        os.close(fd)
+        """Let go of a file, and of its lock."""
+        if fd in _locked:
+            # First, for the lock is the open file's, of which a child that is just being forked may have a share.
+            self.unlock(fd)
+        _close(fd)
 
     def read(self, fd: int, size: int, at: int) -> bytes:
         """Return up to ``size`` bytes from ``at``; fewer at the end of the file."""
@@ -132,10 +136,12 @@ class Files(Directories):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             return False
+        _locked.add(fd)
         return True
 
     def unlock(self, fd: int) -> None:
         """Give the lock of this descriptor up and keep it open."""
+        _locked.discard(fd)
         if _LOCK is not None:
             fcntl.fcntl(fd, _LOCK, _NOTHING)
         else:
@@ -150,6 +156,45 @@ class Files(Directories):
             return True
         self.unlock(fd)
         return False
+
+
+# -- forks ----------------------------------------------------------------------------------------------------
+
+_open: set[int] = set()
+_locked: set[int] = set()
+
+
+def _opened(path: Path, flags: int) -> int:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    _open.add(fd)
+    return fd
+
+
+def _close(fd: int) -> None:
+    _open.discard(fd)  # first: once it is closed, its number may be that of anything
+    os.close(fd)
+
+
+def _let_go_in_child() -> None:
+    """Leave every file to the parent, with its locks, whatever any thread of it was at when it forked.
+
+    The numbers stay taken, by something that can be neither read nor written: who still knows one gets an error, and
+    who closes it closes nothing else.
+    """
+    try:
+        nothing = os.open(os.sep, getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+    except OSError:  # no number is left
+        for fd in _open:
+            os.close(fd)
+    else:
+        for fd in _open:
+            os.dup2(nothing, fd, inheritable=False)
+        os.close(nothing)
+    _open.clear()
+    _locked.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def _fill(fd: int, at: int, size: int) -> None:

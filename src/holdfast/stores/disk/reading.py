@@ -61,6 +61,12 @@ class PartitionReader:
             self._close_segments()
             self._tail.close()
 
+    def abandon(self) -> None:
+        """Let go of what is mapped, in a child just forked, which has none of the files."""
+        for segment in self._open.values():
+            with suppress(BufferError):  # another thread of the parent was at it
+                segment.unmap()
+
     def _close_segments(self) -> None:
         self._unpacked.clear()
         while self._open:

@@ -290,6 +290,8 @@ class DiskLogs(DiskGroups, LogBackend, Verifiable, DiskLogDoctor):
         """Be as just opened, in a child just forked."""
         for writer in self._writers.values():
             writer.abandon()
+        for log in self._open.values():
+            log.abandon()
         self.abandon_members()
         closed = self._closed
         super().__init__(self.root, self.clock, self.files)

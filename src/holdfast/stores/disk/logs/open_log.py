@@ -108,6 +108,12 @@ class OpenLog:
             with suppress(OSError):
                 reader.close()
 
+    def abandon(self) -> None:
+        """Leave the readers to the parent, in a child just forked."""
+        self.closed = True
+        for reader in self._readers.values():
+            reader.abandon()
+
 
 def _info(base: int, edges: Edges, end: int) -> SegmentInfo:
     """Return what is known of a segment; one without a footer is being written, or was when its writer died."""

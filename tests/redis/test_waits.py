@@ -7,6 +7,7 @@ import pytest
 from holdfast.delivery import Ack, HolderInfo
 from holdfast.errors import BackendError
 from holdfast.message import Message
+from holdfast.stores.redis.blocking import Blocking
 from holdfast.testing.conformance.cases import PATIENCE, PROMPT, beside
 from tests.redis.harness import RedisHarness
 
@@ -178,3 +179,21 @@ def test_a_worker_that_took_a_marker_and_is_full_of_another_queue_wakes_another(
     assert len(lease(one)) == 1
 
     assert harness.place.ask("EXISTS", key) == 1
+
+
+def test_a_due_time_that_is_nearly_there_is_waited_for_and_not_for_ever(harness, one, monkeypatch):
+    """Servers before 7.0 take 0.001 s for nothing, which is for ever."""
+    asked = []
+    wait_for = Blocking.wait
+
+    def noted(blocking, commands, timeout):
+        asked.extend(float(command[-1]) for _, command in commands)
+        return wait_for(blocking, commands, timeout)
+
+    monkeypatch.setattr(Blocking, "wait", noted)
+
+    send(one, delay=0.001)
+
+    assert not wait(one, 0.05)
+
+    assert min(asked) > 0.001

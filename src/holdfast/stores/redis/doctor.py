@@ -127,7 +127,7 @@ _RIGHTS: tuple[tuple[Command, str], ...] = (
     (("CLIENT", "ID"), "nobody can wait for work"),
     (("CLIENT", "UNBLOCK", "0"), "a wait for work cannot be ended, so workers stop late"),
     (("ROLE",), "whether it is the master cannot be checked"),
-    (("BZPOPMIN", "{key}", "0.001"), "nobody can wait for work"),
+    (("BZPOPMIN", "{key}", "0.002"), "nobody can wait for work"),
     (("EVAL", "return redis.call('EXISTS', KEYS[1])", "1", "{key}"), "no call can be made"),
     (("EVALSHA", "0" * 40, "1", "{key}"), "no call can be made"),
     (("HDEL", "{key}", "field"), "no call can be made"),

@@ -41,7 +41,8 @@ _REFUSED = {
     "NOAUTH": "it asks for a password: write redis://:password@host or redis://user:password@host, for Sentinels "
     "?sentinel_password=",
     "WRONGPASS": "it does not know this user and password: look at both in the URL, where @ is %40 and / is %2F",
-    "NOPERM": f"the user may not do this: give it {acl_rule('holdfast:')}, or your own prefix",
+    "NOPERM": f"the user may not do this: give it {acl_rule('holdfast:')}, or your own prefix; on Redis 6.2 "
+    "+client|id +client|setname +cluster|slots as well",
     "DENIED": "it lets in nobody from other machines: give it a password, and bind it to an address",
     "WRONGTYPE": "another program has a key of this name: take a prefix of your own with ?prefix=",
 }
@@ -65,7 +66,7 @@ _ON_THE_WAY = {
 }
 _FULL = ("OOM",)
 _INSIDE = re.compile(r"^ERR Error running script .*@user_script: ?\d+: -?([A-Z]+ .*)", re.DOTALL)
-"""How Redis 6 words an error that a command inside a script met."""
+"""How Redis before 7.0 words an error that a command inside a script met."""
 
 
 class Full(QueueFull, BackendError):
@@ -77,7 +78,14 @@ class Full(QueueFull, BackendError):
 
 
 class Reply(Exception):
-    """An error reply, as the reader hands it out among the others; ``code`` is its first word."""
+    """An error reply, as the reader hands it out among the others; ``code`` is its first word.
+
+    What a command inside a script met is the same on every server: the words around it are left out.
+    """
+
+    def __init__(self, text: str) -> None:
+        inside = _INSIDE.match(text)
+        super().__init__(text if inside is None else inside[1])
 
     @property
     def code(self) -> str:
@@ -86,18 +94,13 @@ class Reply(Exception):
 
 def mapped(reply: Reply, server: str) -> HoldfastError:
     """Return the error that a caller gets for an error reply."""
-    code, text = _told(reply).partition(" ")[0], f"{server}: {str(reply).removesuffix('.')}"
+    code, text = reply.code, f"{server}: {str(reply).removesuffix('.')}"
     if code in _FULL:
         return Full(f"{text}; work the queues off, keep ended jobs for less long, or raise maxmemory")
     if code in _PASSING:
         return caused(BackendError(f"{text}; {_PASSING[code]}", retryable=True), reply)
     advice = _advice(text, _SAID) or _REFUSED.get(code, "")
     return caused(BackendError(f"{text}; {advice}" if advice else text), reply)
-
-
-def _told(reply: Reply) -> str:
-    inside = _INSIDE.match(str(reply))
-    return str(reply) if inside is None else inside[1]
 
 
 def _advice(text: str, known: Mapping[str, str]) -> str:

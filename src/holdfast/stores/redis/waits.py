@@ -21,8 +21,8 @@ from holdfast.stores.redis.scripts import Script
 
 _LOOK, _WAKE = Script.load("look"), Script.load("wake")
 _PAUSED = -2
-_AT_LEAST = 0.001
-"""A blocking command with a timeout of 0 would block for ever."""
+_AT_LEAST = 0.002
+"""A blocking command with a timeout of 0 would block for ever, and before Redis 7.0 one with 0.001 does."""
 _DUE = ""
 """Where a lane is named: the marker of due times."""
 Taken = dict[str, set[str]]

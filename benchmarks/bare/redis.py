@@ -40,7 +40,7 @@ def process(link: Link, key: str, jobs: int) -> float:
     while True:
         # "" is the server's own time; "1" introduces the holder
         reply = link.run(LEASE, key, "", HOLDER, str(done), BATCH, "1", *wanted)
-        granted, _ = deliveries(QUEUE, [KIND], reply)
+        granted, _ = deliveries(QUEUE, wanted, reply)
         if not granted:
             break
         settling = Settling({})

@@ -6,6 +6,7 @@ KEPT = {
     "settings": "the queue exists while it is there",
     "seq": "the number of the job sent last",
     "token": "the highest token of any job that was removed; it outlives everything",
+    "plain": "one field makes it a table, for as long as the queue exists",
     "lanes": "the formats and kinds of all jobs there ever were",
     "numbers": "the number of the holder that came last",
     "wake": "somebody is to look at due times, and nobody has waited since",

@@ -338,7 +338,7 @@ def test_a_job_that_vanished_is_seen_to_be_gone(harness, store, monkeypatch):
     watch.add(QUEUE, ["job", "other"])
     watch.wait(0)
 
-    harness.place.ask("DEL", f"{harness.place.prefix}{KEYS}:job:job")
+    assert harness.place.ask("HDEL", f"{harness.place.prefix}{KEYS}:plain", "job") == 1
 
     assert watch.wait(PATIENCE) == [(QUEUE, "job")]
     watch.wait(0.1)

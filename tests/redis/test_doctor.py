@@ -337,13 +337,14 @@ def test_keys_that_belong_to_nobody_are_found(redis_place):
     assert "1 keys of nobody, which is not known" in said
 
 
-def test_parts_of_jobs_that_are_gone_are_found(redis_place):
+@pytest.mark.parametrize(("options", "command"), [({"key": "k"}, ("DEL", "job:one")), ({}, ("HDEL", "plain", "one"))])
+def test_parts_of_jobs_that_are_gone_are_found(redis_place, options, command):
     url = f"{redis_place.url}?prefix={redis_place.prefix}"
     with App(url, logger=None) as app:
-        stored = app.queue("a{b}%").send(b"one")
+        app.queue("a{b}%").send(b"one", id="one", **options)
     before = found(url, "warn")
-    key = f"{redis_place.prefix}queue:{{a%7Bb%7D%25}}:job:{stored.id}"
-    assert redis_place.ask("DEL", key) == 1
+    verb, key, *rest = command
+    assert redis_place.ask(verb, f"{redis_place.prefix}queue:{{a%7Bb%7D%25}}:{key}", *rest) == 1
 
     assert "without their jobs" not in before
     assert "not known" not in before

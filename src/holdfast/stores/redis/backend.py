@@ -128,7 +128,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
         self._waits.leased(queue, wanted)
         if len(reply[1]) == limit:  # there may be no room for what else the wait took markers of
             self._waits.put_back()
-        found, gone = deliveries(queue, [lane.partition(":")[2] for lane in wanted], reply)
+        found, gone = deliveries(queue, wanted, reply)
         if gone:
             self._bury([Burial(Receipt(queue, *one), "its body is gone from the server") for one in gone])
         return found

@@ -108,8 +108,9 @@ def place(kind: str, name: str) -> str:
 def _parts(keys: Keys, found: Sequence[bytes]) -> int:
     """Return how many of these belong to a job that is not there, and are there still."""
     parts = [(key, part) for key in found if (part := _PART.search(key))]
-    jobs = keys.ask(*(("EXISTS", key[: part.start()] + b":job:" + part[2]) for key, part in parts))
-    alone = [key for (key, _), there in zip(parts, jobs, strict=True) if there == 0]
+    hashes = keys.ask(*(("EXISTS", key[: part.start()] + b":job:" + part[2]) for key, part in parts))
+    plain = keys.ask(*(("HEXISTS", key[: part.start()] + b":plain", part[2]) for key, part in parts))
+    alone = [key for (key, _), *there in zip(parts, hashes, plain, strict=True) if there == [0, 0]]
     return sum(there == 1 for there in keys.ask(*(("EXISTS", key) for key in alone)))
 
 

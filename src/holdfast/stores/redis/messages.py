@@ -95,33 +95,64 @@ def _slot(unique: Unique | None) -> tuple[Arg, ...]:
     return unique.key, unique.until, millis(length), unique.on_conflict
 
 
-def deliveries(queue: str, kinds: Sequence[str], reply: Sequence[Any]) -> tuple[list[Delivery], list[tuple[str, int]]]:
-    """Return what a lease granted, in lanes of these kinds; and id and token of jobs whose body is gone."""
-    leased, jobs, bodies = reply
+def deliveries(queue: str, lanes: Sequence[str], reply: Sequence[Any]) -> tuple[list[Delivery], list[tuple[str, int]]]:
+    """Return what a lease granted in these lanes; and id and token of jobs whose body is gone."""
+    leased, jobs, bodies, ids = reply
     found, gone = list[Delivery](), list[tuple[str, int]]()
-    for job, data in zip(jobs, bodies, strict=True):
-        attempts, token, sent, key, crashes, most, timeout, priority, due, ready, member, lane = job
+    known: dict[bytes, tuple[Any, ...]] = {}
+    for job, data, job_id in zip(jobs, bodies, ids, strict=True):
+        if type(job) is bytes:
+            shared = job[33:]  # by jobs that were sent together
+            facts = known.get(shared)
+            if facts is None:
+                facts = known[shared] = _plain(shared)
+            token, attempts = int(job[1:17]) + 1, 1
+        else:
+            attempts, token, *its, lane = job
+            facts = _facts(lanes[lane], its)
         if data is None:
-            gone.append((member[16:].decode(), token))
+            gone.append((job_id.decode(), token))
             continue
+        kind, key, priority, crashes, most, timeout, sent, ready = facts
         headers, _, body = data.partition(b"\n")
         found.append(
             Delivery(
                 queue,
-                member[16:].decode(),
+                job_id.decode(),
                 token,
                 attempts,
                 body,
-                kinds[lane],
+                kind,
                 _decode_headers(headers) if headers else NO_HEADERS,
-                key and key.decode(),
-                int(priority) if priority else 0,
-                int(crashes) if crashes else 0,
-                int(most) if most else None,
-                float(timeout) if timeout else None,
-                int(sent),
+                key,
+                priority,
+                crashes,
+                most,
+                timeout,
+                sent,
                 leased,
-                int(ready or due or sent),
+                ready,
             )
         )
     return found, gone
+
+
+def _plain(facts: bytes) -> tuple[Any, ...]:
+    """Return the facts of a plain job out of its text (lua/plain.lua)."""
+    sent, priority, most, timeout, lane = facts.split(b" ", 4)
+    return _facts(lane.decode(), (sent, None, None, most, timeout, priority, None, None))
+
+
+def _facts(lane: str, its: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what a delivery has of a job besides what is new with its grant."""
+    sent, key, crashes, most, timeout, priority, due, ready = its
+    return (
+        lane.partition(":")[2],
+        key and key.decode(),
+        int(priority) if priority else 0,
+        int(crashes) if crashes else 0,
+        int(most) if most else None,
+        float(timeout) if timeout else None,
+        int(sent),
+        int(ready or due or sent),
+    )

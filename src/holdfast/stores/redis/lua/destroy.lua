@@ -41,7 +41,7 @@ for _, watch in ipairs(call('ZRANGE', K .. ':watchers', 0, -1)) do
 end
 for _, what in ipairs({ 'settings', 'paused', 'jobs', 'seq', 'lanes', 'wake', 'scheduled', 'expiring', 'running',
   'cancelling', 'done', 'kept', 'dead', 'cancelled', 'expired', 'forgotten', 'keys', 'slots', 'left', 'holders', 'numbers', 'gone',
-  'returned', 'schedules', 'manual', 'coded', 'watched', 'watchers' }) do
+  'returned', 'plain', 'schedules', 'manual', 'coded', 'watched', 'watchers' }) do
   call('DEL', K .. ':' .. what)
 end
 return { #members, 1 }

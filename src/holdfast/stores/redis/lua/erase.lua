@@ -42,21 +42,30 @@ end
 local function erase_first(state, number)
   local places = call('ZRANGE', K .. ':' .. state, 0, number - 1, 'WITHSCORES')
   for first = 1, #places, 2 * ERASED_AT_ONCE do
-    local members, keys, forgotten, slots = {}, {}, {}, {}
+    local members, ids, keys, forgotten, slots = {}, {}, {}, {}, {}
     for i = first, math.min(first + 2 * ERASED_AT_ONCE, #places + 1) - 1, 2 do
-      local member, id = places[i], string.sub(places[i], 17)
-      local n, at = #members + 1, K .. ':job:' .. id
-      local its = call('HMGET', at, 'token', 'slot')
-      members[n] = member
-      keys[3 * n - 2], keys[3 * n - 1], keys[3 * n] = at, K .. ':body:' .. id, K .. ':runs:' .. id
-      forgotten[2 * n - 1], forgotten[2 * n] = places[i + 1], id
-      raise(its[1])
-      if its[2] then
-        slots[#slots + 1] = { member = member, slot = its[2] }
+      local n = #members + 1
+      members[n], ids[n] = places[i], string.sub(places[i], 17)
+      forgotten[2 * n - 1], forgotten[2 * n] = places[i + 1], ids[n]
+    end
+    for i, text in ipairs(call('HMGET', K .. ':plain', unpack(ids))) do
+      local id = ids[i]
+      keys[#keys + 1] = K .. ':body:' .. id
+      if text then
+        raise(string.sub(text, 2, 17))
+      else
+        local at = K .. ':job:' .. id
+        local its = call('HMGET', at, 'token', 'slot')
+        keys[#keys + 1], keys[#keys + 2] = at, K .. ':runs:' .. id
+        raise(its[1])
+        if its[2] then
+          slots[#slots + 1] = { member = members[i], slot = its[2] }
+        end
       end
     end
     call('ZREM', K .. ':' .. state, unpack(members))
     call('ZREM', K .. ':jobs', unpack(members))
+    call('HDEL', K .. ':plain', unpack(ids))
     call('DEL', unpack(keys))
     call('ZADD', K .. ':forgotten', unpack(forgotten))
     for _, job in ipairs(slots) do

@@ -18,7 +18,7 @@ local members = call('ZRANGEBYLEX', K .. ':jobs', '(' .. behind, '[' .. final, '
 local removed = 0
 for _, member in ipairs(members) do
   local id = string.sub(member, 17)
-  if call('HGET', K .. ':job:' .. id, 'state') == state then
+  if fields_at(id, 'state')[1] == state then
     erase(load(id))
     removed = removed + 1
   end

@@ -1,4 +1,4 @@
--- uses: queue
+-- uses: plain
 -- One job: as a table, in its lane, in the line of its key, at its end. All but the hot paths goes through here.
 --
 -- A member stands for a job in a sorted set: 16 digits of its number, then its id. Ties are then in the order of sending.
@@ -17,12 +17,18 @@
 local SPAN = 35184372088832 -- 2^45
 local marked, ended_ids = {}, {}
 
+local LOADED = { 'state', 'seq', 'lane', 'priority', 'key', 'token', 'attempts', 'most', 'crashes', 'sent', 'due', 'ready',
+  'expires', 'started', 'cancel', 'slot', 'holder' }
+
+-- Return a job to be changed, which has its own hash then.
 local function load(id)
   local at = K .. ':job:' .. id
-  local f = call('HMGET', at, 'state', 'seq', 'lane', 'priority', 'key', 'token', 'attempts', 'most', 'crashes', 'sent',
-    'due', 'ready', 'expires', 'started', 'cancel', 'slot', 'holder')
+  local f = call('HMGET', at, unpack(LOADED))
   if not f[1] then
-    return nil
+    if not unfold(id) then
+      return nil
+    end
+    f = call('HMGET', at, unpack(LOADED))
   end
   local due = tonumber(f[11] or f[10])
   return {

@@ -7,9 +7,9 @@
 -- K:gone     holders that have ended, by when: none of them may come back
 -- K:returned leases that were given back without their answer having come, by when: one that comes late grants nothing
 -- ARGV[2] holder, [3] lease id, [4] at most so many, [5] "1" to introduce the holder, [6…] lanes
--- Returns the time, the jobs and, in the same order, their bodies; or "unknown" (the queue), "who" (is this holder?),
--- "gone" (it has ended). A job is: attempts, token, sent, key, crashes, most, timeout, priority, due, ready, member, lane by
--- its place among the arguments from 0.
+-- Returns the time, the jobs and, in the same order, their bodies and ids; or "unknown" (the queue), "who" (is this
+-- holder?), "gone" (it has ended). A job is either: attempts, token, sent, key, crashes, most, timeout, priority, due, ready,
+-- lane by its place among the arguments from 0; or, where it is plain, what it was before (plain.lua).
 local AT_ONCE = 1000
 local holder, lease_id, limit, started = ARGV[2], ARGV[3], tonumber(ARGV[4]), whole(now)
 if call('EXISTS', K .. ':settings') == 0 then
@@ -23,7 +23,7 @@ if not number and call('ZSCORE', K .. ':gone', holder) then
   return 'gone'
 end
 if call('ZSCORE', K .. ':returned', lease_id) then
-  return { now, {}, {} }
+  return { now, {}, {}, {} }
 end
 begin()
 if not number then
@@ -33,7 +33,7 @@ end
 advance(1000)
 if call('EXISTS', K .. ':paused') == 1 then
   tell()
-  return { now, {}, {} }
+  return { now, {}, {}, {} }
 end
 
 -- Take up to `most` members from the lanes, best first; and of each the place of its lane among the arguments.
@@ -100,36 +100,62 @@ local function taken(most)
   return taken_from_many(heads, most)
 end
 
-local jobs, bodies, wanted, running, over = {}, {}, {}, {}, {}
+local jobs, bodies, granted, wanted, running, over = {}, {}, {}, {}, {}, {}
 
-local function grant(members, lanes)
-  for i, member in ipairs(members) do
-    local id = string.sub(member, 17)
-    local at = K .. ':job:' .. id
-    local f = call('HMGET', at, 'attempts', 'token', 'sent', 'key', 'crashes', 'most', 'timeout', 'priority', 'due', 'ready',
-      'expires')
-    local expires = f[11] and tonumber(f[11])
-    if not f[3] then
-      forget(member)
-    elseif expires and expires <= now then
-      over[#over + 1] = id
-    else
-      if expires then
-        call('ZREM', K .. ':expiring', member)
-      end
-      -- What was read is what is answered, but for what is new.
-      f[1], f[2], f[11], f[12] = (f[1] or 0) + 1, (f[2] or 0) + 1, member, lanes[i] - 6
-      call('HSET', at, 'state', 'running', 'token', f[2], 'attempts', f[1], 'holder', holder, 'lease', lease_id, 'started',
-        started)
-      local n = #wanted + 1
-      wanted[n], jobs[n] = K .. ':body:' .. id, f
-      running[2 * n - 1], running[2 * n] = number, member
+local function take(id, member, job)
+  local n = #granted + 1
+  granted[n], jobs[n], wanted[n] = id, job, K .. ':body:' .. id
+  running[2 * n - 1], running[2 * n] = number, member
+end
+
+local function grant_other(id, member, lane)
+  local at = K .. ':job:' .. id
+  local f = call('HMGET', at, 'attempts', 'token', 'sent', 'key', 'crashes', 'most', 'timeout', 'priority', 'due', 'ready',
+    'expires')
+  local expires = f[11] and tonumber(f[11])
+  if not f[3] then
+    forget(member)
+  elseif expires and expires <= now then
+    over[#over + 1] = id
+  else
+    if expires then
+      call('ZREM', K .. ':expiring', member)
     end
+    -- What was read is what is answered, but for what is new.
+    f[1], f[2], f[11] = (f[1] or 0) + 1, (f[2] or 0) + 1, lane
+    call('HSET', at, 'state', 'running', 'token', f[2], 'attempts', f[1], 'holder', holder, 'lease', lease_id, 'started',
+      started)
+    take(id, member, f)
   end
 end
 
-while #wanted < limit do
-  local members, lanes = taken(math.min(limit - #wanted, AT_ONCE))
+local grant_text = '\n' .. started .. ' ' .. #lease_id .. ' ' .. lease_id .. holder
+local heads = setmetatable({}, { __index = function(heads, before)
+  heads[before] = string.sub(before, 1, 1) == 'r' and plain_head('g', string.sub(before, 2) + 1)
+  return heads[before]
+end })
+
+local function grant(members, lanes)
+  local ids, plain = {}, {}
+  for i, member in ipairs(members) do ids[i] = string.sub(member, 17) end
+  for i, text in ipairs(call('HMGET', K .. ':plain', unpack(ids))) do
+    local id, head = ids[i], text and heads[string.sub(text, 1, 17)]
+    if head then
+      local n = #plain
+      plain[n + 1], plain[n + 2] = id, head .. string.sub(text, 18) .. grant_text
+      take(id, members[i], text)
+    else
+      if text then unfold(id) end
+      grant_other(id, members[i], lanes[i] - 6)
+    end
+  end
+  if #plain > 0 then
+    call('HSET', K .. ':plain', unpack(plain))
+  end
+end
+
+while #granted < limit do
+  local members, lanes = taken(math.min(limit - #granted, AT_ONCE))
   if #members == 0 then
     break
   end
@@ -139,8 +165,8 @@ while #wanted < limit do
   end
   over = {}
 end
-for first = 1, #wanted, AT_ONCE do
-  local last = math.min(first + AT_ONCE - 1, #wanted)
+for first = 1, #granted, AT_ONCE do
+  local last = math.min(first + AT_ONCE - 1, #granted)
   call('ZADD', K .. ':running', unpack(running, 2 * first - 1, 2 * last))
   for i, body in ipairs(call('MGET', unpack(wanted, first, last))) do
     bodies[first + i - 1] = body
@@ -155,8 +181,8 @@ for lane = 6, #ARGV do
     call('DEL', K .. ':wake:' .. ARGV[lane])
   end
 end
-if #wanted > 0 and call('EXISTS', K .. ':scheduled', K .. ':expiring') > 0 then
+if #granted > 0 and call('EXISTS', K .. ':scheduled', K .. ':expiring') > 0 then
   call('ZADD', K .. ':wake', 0, 1)
 end
 tell()
-return { now, jobs, bodies }
+return { now, jobs, bodies, granted }

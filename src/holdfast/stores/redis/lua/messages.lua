@@ -53,7 +53,8 @@ local function member_of(number, id)
 end
 
 local function is_known(id)
-  return call('EXISTS', K .. ':job:' .. id) == 1 or call('ZSCORE', K .. ':forgotten', id)
+  return call('EXISTS', K .. ':job:' .. id) == 1 or call('HEXISTS', K .. ':plain', id) == 1
+    or call('ZSCORE', K .. ':forgotten', id)
 end
 
 local function insert(group, id, body)

@@ -1,4 +1,4 @@
--- uses: queue
+-- uses: plain
 -- How jobs have ended.
 --
 -- ARGV[2…]  ids
@@ -6,7 +6,7 @@
 local ENDED = { done = true, dead = true, cancelled = true, expired = true }
 local outcomes = {}
 for a = 2, #ARGV do
-  local f = call('HMGET', K .. ':job:' .. ARGV[a], 'state', 'expires', 'result', 'reason')
+  local f = fields_at(ARGV[a], 'state', 'expires', 'result', 'reason')
   local state = f[1]
   if (state == 'ready' or state == 'scheduled') and f[2] and tonumber(f[2]) <= now then
     state = 'expired'

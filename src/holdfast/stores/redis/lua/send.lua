@@ -14,13 +14,13 @@ local limited = ARGV[2] == '1'
 if limited and (tonumber(ARGV[3]) > tonumber(settings[1]) or tonumber(ARGV[4]) < tonumber(settings[2])) then
   return 'body'
 end
-local groups, ids, jobs, bodies, a = {}, {}, {}, {}, 5
+local groups, ids, bodies, a = {}, {}, {}, 5
 while a <= #ARGV do
   local group, following = group_at(a)
   groups[#groups + 1] = group
   for b = group.first, following - 1, 2 do
     local n, id = #ids + 1, ARGV[b]
-    ids[n], jobs[n] = id, K .. ':job:' .. id
+    ids[n] = id
     bodies[2 * n - 1], bodies[2 * n] = K .. ':body:' .. id, ARGV[b + 1]
   end
   a = following
@@ -28,22 +28,31 @@ end
 
 local known, duplicates = {}, {}
 
+-- Return the ends of removed jobs that had these ids, and whether there were any.
+local function ends_of(first, last)
+  local ends, any = call('ZMSCORE', K .. ':forgotten', unpack(ids, first, last)), false
+  for i = 1, last - first + 1 do any = any or ends[i] end
+  return ends, any
+end
+
 -- Find out which of the messages from `first` to `last` are known.
 local function look(first, last)
-  local there = call('EXISTS', unpack(jobs, first, last)) > 0
-  local ends = call('ZMSCORE', K .. ':forgotten', unpack(ids, first, last))
-  for i = first, last do
-    if ends[i - first + 1] or (there and call('EXISTS', jobs[i]) == 1) then
-      known[i] = true
-      duplicates[#duplicates + 1] = i - 1
+  local ends = ends_of(first, last)
+  for i, plain in ipairs(call('HMGET', K .. ':plain', unpack(ids, first, last))) do
+    local at = first + i - 1
+    if plain or ends[i] or call('EXISTS', K .. ':job:' .. ids[at]) == 1 then
+      known[at] = true
+      duplicates[#duplicates + 1] = at - 1
     end
   end
 end
 
 -- Store the bodies of those that are new. Where nothing forbids it this is one command, which tells that none is known.
+local remembers = call('EXISTS', K .. ':forgotten') == 1
 local function keep_bodies(first, last, looked)
   if not looked then
-    if call('MSETNX', unpack(bodies, 2 * first - 1, 2 * last)) == 1 then
+    local any = remembers and select(2, ends_of(first, last))
+    if not any and call('MSETNX', unpack(bodies, 2 * first - 1, 2 * last)) == 1 then
       return
     end
     look(first, last)
@@ -55,13 +64,13 @@ local function keep_bodies(first, last, looked)
   end
 end
 
-local looks = settings[3] or call('EXISTS', K .. ':forgotten') == 1
+local looks = settings[3]
 if looks then
   for first = 1, #ids, AT_ONCE do
     look(first, math.min(first + AT_ONCE - 1, #ids))
   end
   local new = #ids - #duplicates
-  if limited and settings[3] and new > 0 then
+  if limited and new > 0 then
     local limit = tonumber(settings[3])
     local there = waiting_now(limit - new)
     if there + new > limit then
@@ -79,12 +88,15 @@ if new == 0 then
   return duplicates
 end
 local number = call('INCRBY', K .. ':seq', new) - new
-local members, places = {}, {}
+local members, places, texts = {}, {}, {}
 
 -- Put down what has gathered: these commands take many at a time.
 local function write(group, is_ready)
   if #members == 0 then
     return
+  end
+  if #texts > 0 then
+    call('HSET', K .. ':plain', unpack(texts))
   end
   call('ZADD', K .. ':jobs', unpack(members))
   if not (group.key and is_ready) then
@@ -95,12 +107,27 @@ local function write(group, is_ready)
     for i = 1, #places, 2 do places[i] = expires end
     call('ZADD', K .. ':expiring', unpack(places))
   end
-  members, places = {}, {}
+  members, places, texts = {}, {}, {}
+end
+
+-- What is the same in the texts of a group's jobs (plain.lua): what precedes the number, what follows it.
+local function text_of(group)
+  local kept = { most = '', timeout = '' }
+  for a = 1, #group.kept, 2 do kept[group.kept[a]] = group.kept[a + 1] end
+  local facts = plain_facts(whole(now), group.priority, kept.most, kept.timeout, group.lane)
+  return facts and plain_head('r', floor or 0), facts
 end
 
 local i = 0
 for _, group in ipairs(groups) do
-  local fields, is_ready = fields_of(group), group.due <= now
+  local is_ready = group.due <= now
+  local head, facts, fields
+  if is_ready and not group.key and not group.expires then
+    head, facts = text_of(group)
+  end
+  if not head then
+    fields = fields_of(group)
+  end
   local score = whole(is_ready and (100 - group.priority) * SPAN + now or group.due)
   call('SADD', K .. ':lanes', group.lane)
   if not is_ready or group.expires then
@@ -122,7 +149,11 @@ for _, group in ipairs(groups) do
       number = number + 1
       local seq = string.format('%016d', number)
       local member = seq .. ids[i]
-      call('HSET', jobs[i], 'seq', seq, unpack(fields))
+      if head then
+        texts[n + 1], texts[n + 2] = ids[i], head .. seq .. facts
+      else
+        call('HSET', K .. ':job:' .. ids[i], 'seq', seq, unpack(fields))
+      end
       members[n + 1], members[n + 2] = '0', member
       places[n + 1], places[n + 2] = score, member
       n = n + 2

@@ -14,20 +14,17 @@ local size = tonumber(ARGV[3])
 if ARGV[2] == '1' and (size > tonumber(settings[1]) or size < tonumber(settings[2])) then
   return 'body'
 end
-if settings[3] or call('ZSCORE', K .. ':forgotten', id) or call('SETNX', K .. ':body:' .. id, ARGV[7]) == 0 then
+if settings[3] or string.find(lane, '\n', 1, true) or call('ZSCORE', K .. ':forgotten', id) or call('SETNX', K .. ':body:' .. id, ARGV[7]) == 0 then
   return 'otherwise'
 end
-local fields = { 'state', 'ready', 'sent', whole(now), 'lane', lane, unpack(ARGV, 8) }
-local floor = call('GET', K .. ':token')
-if floor then
-  fields[#fields + 1], fields[#fields + 2] = 'token', floor
-end
-if priority ~= '0' then
-  fields[#fields + 1], fields[#fields + 2] = 'priority', priority
+local most, timeout = '', ''
+for a = 8, #ARGV, 2 do
+  if ARGV[a] == 'most' then most = ARGV[a + 1] else timeout = ARGV[a + 1] end
 end
 local seq = string.format('%016d', call('INCR', K .. ':seq'))
 local member = seq .. id
-call('HSET', K .. ':job:' .. id, 'seq', seq, unpack(fields))
+call('HSET', K .. ':plain', id, string.format('r%016.0f', call('GET', K .. ':token') or 0) .. seq
+  .. table.concat({ whole(now), priority, most, timeout, lane }, ' ')) -- plain.lua
 call('SADD', K .. ':lanes', lane)
 call('ZADD', K .. ':jobs', '0', member)
 call('ZADD', K .. ':ready:' .. lane, whole((100 - priority) * 35184372088832 + now), member)

@@ -26,20 +26,52 @@ local function proven(a)
   return nil
 end
 
+local heads = setmetatable({}, { __index = function(heads, token)
+  heads[token] = plain_head('g', token)
+  return heads[token]
+end })
+
+-- Return when those of the jobs that are plain were done; false for what was not, or is not plain.
+local function ends_of(ids, texts)
+  local members = {}
+  for i, text in ipairs(texts) do
+    members[i] = text and string.sub(text, 18, 33) .. ids[i] or ''
+  end
+  return call('ZMSCORE', K .. ':done', unpack(members))
+end
+
 -- Several commands here take all jobs at once.
 local function ack_plain(first, last)
-  local members, ats, done, others = {}, {}, {}, {}
-  for a = first, last, 2 do
-    local at = K .. ':job:' .. ARGV[a]
+  local ids, members, done, ats, others = {}, {}, {}, {}, {}
+  for a = first, last, 2 do ids[#ids + 1] = ARGV[a] end
+  local function take(id, seq)
+    local n = #members + 1
+    members[n] = seq .. id
+    done[2 * n - 1], done[2 * n] = ended, members[n]
+    ended_ids[#ended_ids + 1] = id
+    return members[n]
+  end
+  local function take_other(id, token)
+    local at = K .. ':job:' .. id
     local f = call('HMGET', at, 'state', 'token', 'seq', 'key', 'cancel')
-    if f[1] == 'running' and f[2] == ARGV[a + 1] then
-      local n = #members + 1
-      members[n], ats[n] = f[3] .. ARGV[a], at
-      done[2 * n - 1], done[2 * n] = ended, members[n]
-      ended_ids[#ended_ids + 1] = ARGV[a]
-      if f[4] or f[5] then
-        others[#others + 1] = { id = ARGV[a], at = at, member = members[n], key = f[4], cancel = f[5] }
-      end
+    if f[1] ~= 'running' or f[2] ~= token then
+      lose()
+      return
+    end
+    ats[#ats + 1] = at
+    local member = take(id, f[3])
+    if f[4] or f[5] then
+      others[#others + 1] = { id = id, at = at, member = member, key = f[4], cancel = f[5] }
+    end
+  end
+  local texts = call('HMGET', K .. ':plain', unpack(ids))
+  local ends = ends_of(ids, texts)
+  for i, text in ipairs(texts) do
+    local id, token = ids[i], ARGV[first + 2 * i - 1]
+    if not text then
+      take_other(id, token)
+    elseif string.sub(text, 1, 17) == heads[token] and not ends[i] then
+      take(id, string.sub(text, 18, 33))
     else
       lose()
     end
@@ -149,7 +181,7 @@ function verbs.lease(a)
   end
   for _, member in ipairs(call('ZRANGEBYSCORE', K .. ':running', first, last)) do
     local id = string.sub(member, 17)
-    if call('HGET', K .. ':job:' .. id, 'lease') == ARGV[a] then
+    if fields_at(id, 'state', 'lease')[2] == ARGV[a] then
       give_back(load(id))
     end
   end

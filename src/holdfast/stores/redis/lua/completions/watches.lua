@@ -1,4 +1,4 @@
--- uses: queue
+-- uses: plain
 -- Watches: who waits for the ends of jobs. A client's watch has a part in each queue where it waits.
 --
 -- K:watchers      ids of watches, by when the time of their clients is over
@@ -10,7 +10,7 @@ local WAITING = { ready = true, scheduled = true }
 
 -- Tell whether the end of a job is still to come.
 local function will_end(id)
-  local its = call('HMGET', K .. ':job:' .. id, 'state', 'expires')
+  local its = fields_at(id, 'state', 'expires')
   return its[1] == 'running' or (WAITING[its[1]] and not (its[2] and tonumber(its[2]) <= now))
 end
 

@@ -219,6 +219,24 @@ def test_a_gap_is_read_over(logs, opened):
     assert logs.lag(LOG, "slow")[0].messages == 0
 
 
+def test_a_group_whose_next_message_is_behind_a_gap_is_told_how_old_that_is(logs, opened):
+    """What lay before the gap has gone by retention, so that nothing is left before it."""
+    slow, fast = join(logs, "slow"), join(logs)
+    append(logs, "a")
+    read_on(slow)
+    put_back = saved(logs)
+    append(logs, "b", "c")
+    read_on(fast)
+    put_back()
+    append(opened(), "d")
+    logs.declare(LOG, LogSettings(keep_most=1))
+    logs.tidy()
+    (lag,) = logs.lag(LOG, "slow")
+
+    assert lag.messages > 0
+    assert lag.age is not None
+
+
 # -- full servers -------------------------------------------------------------------------------------------------
 
 

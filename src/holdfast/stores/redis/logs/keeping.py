@@ -12,12 +12,16 @@ import msgspec
 
 from holdfast.logged import LogTidied
 from holdfast.stores.redis.logs.places import Log, LogPlaces
-from holdfast.stores.redis.logs.reading import search
+from holdfast.stores.redis.logs.reading import search, search_times
 from holdfast.stores.redis.scripts import Script
 
 _FLOOR, _CUT, _PLACE, _GROUPS = (Script.load(f"logs/{name}") for name in ("floor", "cut", "place", "groups"))
 STEP_BYTES = 32 << 20
 """What one script drops at the most: others must not wait for a gigabyte."""
+_BITS, _WAYS = 40, 32
+"""The excess of a log is looked for up to so many bits of ms after its first append, at so many times at once."""
+_Marks = Sequence[tuple[int, int]]
+"""A place in each partition: an offset, and the bytes ever appended before it."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -64,54 +68,57 @@ class _Excess:
         self._places, self._log, self._parts, self._unit = places, log, parts, unit
 
     def beyond(self, excess: int) -> dict[int, int]:
-        """Return the offsets below which no more than ``excess`` lies, in whole appends."""
+        """Return the offsets below which no more than ``excess`` lies, in whole appends.
+
+        In a bounded number of round trips, however much there is: ten for appends over 35 years.
+        """
         if excess <= 0:
             return {}
-        begun = [part.oldest for part in self._parts if part.oldest >= 0]
-        if len(begun) < 2:
-            return self._up_to(dict.fromkeys(range(len(self._parts)), -1), excess)
-        low, high = min(begun), self._log_end(begun)
-        while low < high:  # the last time before which there is no more than that
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._below(middle)[1] <= excess else (low, middle - 1)
-        bounds, size = self._below(low)
-        return _higher(bounds, self._up_to(bounds, excess - size, before=low + 1))
+        held = [i for i, part in enumerate(self._parts) if part.oldest >= 0]
+        if len(held) < 2:
+            return {i: self._within(i, excess) for i in held}
+        return self._shared(*self._around(min(self._parts[i].oldest for i in held), excess), excess)
 
-    def _log_end(self, begun: Sequence[int]) -> int:
-        """Return a time at which all there is lies before; a power of two of ms after the first."""
-        span, first = 1, min(begun)
-        while any(at < part.next for part, at in zip(self._parts, self._below(first + span)[0].values(), strict=True)):
-            span *= 2
-        return first + span
+    def _around(self, begin: int, excess: int) -> tuple[_Marks, _Marks]:
+        """Return where the appends of one ms begin and end: what is older is no more than the excess, with them it is
+        more. The same twice when no ms has to be divided.
+        """
+        low, high = begin, begin + (1 << _BITS)
+        older: _Marks = [(part.first, part.dropped) for part in self._parts]
+        newer: _Marks = [(part.next, part.dropped + part.bytes) for part in self._parts]
+        times = [begin + (1 << bit) for bit in range(_BITS)]
+        while times and older != newer and self._size(older) < excess:
+            for time, marks in zip(times, search_times(self._places, self._log, times), strict=True):
+                if self._size(marks) > excess:
+                    high, newer = time, marks
+                    break
+                low, older = time, marks
+            times = sorted({low + (high - low) * number // _WAYS for number in range(1, _WAYS)} - {low})
+        return older, newer
 
-    def _below(self, time: int) -> tuple[dict[int, int], int]:
-        """Return where appends of ``time`` or later begin, and how much lies before."""
-        found = search(self._places, self._log, dict.fromkeys(range(len(self._parts)), ("first", "t", time)))
-        size = 0
-        for part, (offset, written) in zip(self._parts, found.values(), strict=True):
-            size += max(0, offset - part.first if self._unit == "o" else written - part.dropped)
-        return {i: offset for i, (offset, _) in found.items()}, size
-
-    def _up_to(self, bounds: Mapping[int, int], left: int, *, before: int | None = None) -> dict[int, int]:
-        """Go on from ``bounds``, partition after partition, for as much as is left, to appends of ``before``."""
-        found = dict[int, int]()
-        for i, part in enumerate(self._parts):
-            begin = max(part.first, bounds[i])
-            if left <= 0 or begin >= part.next:
-                continue
-            start, size = self._at(i, "first", "o", begin)
-            origin = start if self._unit == "o" else size
-            offset, size = self._at(i, "last", self._unit, origin + left)
-            if before is not None:
-                behind, behind_size = self._at(i, "first", "t", before)
-                offset, size = min((offset, size), (behind, behind_size))
-            if offset > begin:
-                found[i] = offset
-                left -= (offset if self._unit == "o" else size) - origin
+    def _shared(self, older: _Marks, newer: _Marks, excess: int) -> dict[int, int]:
+        """Go on from the one towards the other, partition after partition, for as much as is left of the excess."""
+        found, left = {i: offset for i, (offset, _) in enumerate(older)}, excess - self._size(older)
+        for i, (begin, end) in enumerate(zip(older, newer, strict=True)):
+            its = self._amount(i, end) - self._amount(i, begin)
+            if its > left:
+                found[i] = min(self._within(i, self._amount(i, begin) + left), end[0])
+                break
+            found[i], left = end[0], left - its
         return found
 
-    def _at(self, partition: int, which: str, field: str, value: int) -> tuple[int, int]:
-        return search(self._places, self._log, {partition: (which, field, value)})[partition]
+    def _within(self, partition: int, amount: int) -> int:
+        """Return the last offset of a partition below which no more than that lies, in whole appends."""
+        part = self._parts[partition]
+        value = amount + (part.first if self._unit == "o" else part.dropped)
+        return search(self._places, self._log, {partition: ("last", self._unit, value)})[partition][0]
+
+    def _amount(self, partition: int, mark: tuple[int, int]) -> int:
+        part, (offset, written) = self._parts[partition], mark
+        return max(0, offset - part.first if self._unit == "o" else written - part.dropped)
+
+    def _size(self, marks: _Marks) -> int:
+        return sum(self._amount(i, mark) for i, mark in enumerate(marks))
 
 
 def drop(places: LogPlaces, log: Log, now: int, limit: int) -> LogTidied:

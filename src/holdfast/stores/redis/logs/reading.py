@@ -75,7 +75,15 @@ def find(places: LogPlaces, name: str, partition: int, time: int) -> int:
 def search(places: LogPlaces, log: Log, asked: dict[int, tuple[str, str, int]]) -> dict[int, tuple[int, int]]:
     """Return, by partition, where an append begins, and the bytes before it; see ``find.lua`` for what is asked."""
     replies = places.run_parts(_FIND, log, list(asked.items()))
-    return {partition: (offset, size) for partition, (offset, size) in zip(asked, replies, strict=True)}
+    return {partition: (offset, size) for partition, ((offset, size),) in zip(asked, replies, strict=True)}
+
+
+def search_times(places: LogPlaces, log: Log, times: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Return for each of the times, which rise, and by partition: where what was appended then or later begins, and the
+    bytes before it. One round trip for all.
+    """
+    replies = places.run_parts(_FIND, log, [(i, ("first", "t", *times)) for i in range(log.partitions)])
+    return [[(offset, size) for offset, size in marks] for marks in zip(*replies, strict=True)]
 
 
 def _corrupt(log: str, partition: int, base: int, count: int, damage: Damaged) -> CorruptLog:

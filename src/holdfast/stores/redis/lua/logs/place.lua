@@ -15,8 +15,8 @@ local answer = { tonumber(its[2]), following, written - its[5], oldest and tonum
 for a = 3, #ARGV do
   local offset = tonumber(ARGV[a])
   local append = offset < following and holding(':index', offset)
-  if append and base_of(append[1]) + count_of(append[1]) <= offset then
-    append = call('XRANGE', K .. ':index', ARGV[a], '+', 'COUNT', 1)[1] -- it lies in a gap
+  if offset < following and (not append or base_of(append[1]) + count_of(append[1]) <= offset) then
+    append = call('XRANGE', K .. ':index', ARGV[a], '+', 'COUNT', 1)[1] -- it lies in a gap, or before all there is
   end
   local found = append and append[2] or { 't', -1, 'w', its[4] }
   answer[#answer + 1] = tonumber(found[2])

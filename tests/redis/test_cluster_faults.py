@@ -2,11 +2,15 @@
 
 import pytest
 
+from holdfast import App
 from holdfast.config import parse_url
 from holdfast.delivery import Ack, HolderInfo, State
 from holdfast.errors import BackendError
+from holdfast.events import Done, Events
 from holdfast.message import FORMAT, Message
 from holdfast.stores import open_store
+from tests.redis.programs import until
+from tests.worker.conftest import Ear
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +55,39 @@ def test_settlements_of_which_some_could_not_be_made_are_in_doubt(cluster, store
     assert raised.value.retryable
     assert raised.value.outcome_unknown
     assert store.get(there, leased[0].id).state is State.DONE
+
+
+def test_a_worker_goes_on_with_the_queues_whose_servers_are_there(cluster):
+    there, away = queues_apart(cluster)
+    with App(cluster.url, events=Events(logger=None)) as app:
+        ear = Ear(app.events)
+
+        @app.task(queue=there)
+        def work():
+            pass
+
+        @app.task(queue=away)
+        def wait():
+            pass
+
+        with app.worker():
+            app.enqueue_many([work.call(), wait.call()])
+            ear.wait_for(Done, 2)
+            killed = cluster.kill_owner(f"{{{away}}}")
+            for number in range(3, 203):
+                work.enqueue()
+                ear.wait_for(Done, number)
+
+            killed.start()
+            until(lambda: sent(wait), "the server is back")
+            ear.wait_for(Done, 203)
+
+
+def sent(task):
+    try:
+        return task.enqueue()
+    except BackendError:
+        return None
 
 
 def test_a_holder_lives_while_the_server_of_one_of_its_queues_is_away(cluster, store):

@@ -1,5 +1,7 @@
 """A store that is away, or that fails when it has already done what it was asked: nothing is lost, nobody ends."""
 
+import threading
+
 import pytest
 
 from holdfast.delivery import Ack, Burial, GiveBack, State
@@ -130,6 +132,97 @@ def test_a_stop_while_the_store_is_away_ends_and_counts_what_is_unsettled(worker
 
     assert report.unsettled == 3
     assert {store.get("q", job).state for job in ids} == {State.RUNNING}  # until its ttl is over
+
+
+# -- a queue whose server is away, while others are there -----------------------------------------------------------
+
+
+class Partly:
+    """A store of which some queues are ``away``, as where each queue has a server of its own."""
+
+    def __init__(self, store, monkeypatch):
+        self.away, self.refused = set(), threading.Semaphore(0)
+        self._lease, self._settle, self._wait = store.lease, store.settle, store.wait
+        for verb in ("lease", "settle", "wait"):
+            monkeypatch.setattr(store, verb, getattr(self, verb))
+
+    def lease(self, queue, *args, **options):
+        self._check([queue])
+        return self._lease(queue, *args, **options)
+
+    def wait(self, queues, *args):
+        self._check(queues)
+        return self._wait(queues, *args)
+
+    def settle(self, settlements):
+        queues = [one.queue if one.receipt is None else one.receipt.queue for one in settlements]
+        there = zip(settlements, queues, strict=True)
+        lost = self._settle([one for one, queue in there if queue not in self.away])
+        self._check(queues)
+        return lost
+
+    def _check(self, queues):
+        if self.away & set(queues):
+            self.refused.release()
+            raise BackendError("its server is away", retryable=True, outcome_unknown=True)
+
+
+@pytest.fixture
+def partly(store, monkeypatch):
+    return Partly(store, monkeypatch)
+
+
+def test_a_queue_that_is_away_keeps_no_other_from_being_worked(*, worker, send, partly, ear, store):
+    partly.away.add("away")
+    started = worker(ok, queues=("away", "there"))
+    send(b"", queue="away")
+
+    for number in range(1, 30):
+        send(*[b""] * 5, queue="there")
+        ear.wait_for(Done, 5 * number)
+
+    assert started.health().ready
+    partly.away.clear()
+    ear.wait_for(Done, 5 * 29 + 1)
+    assert store.stats("away").done == 1
+
+
+def test_results_of_a_queue_that_is_away_keep_no_others_from_being_settled(
+    *, worker, send, partly, ear, barrier, store
+):
+    def run(delivery, context):
+        if delivery.queue == "away":
+            barrier(delivery, context)
+
+    worker(run, queues=("away", "there"))
+    (late,) = send(b"", queue="away")
+    barrier.wait_for_entries()
+    partly.away.add("away")
+    barrier.let_go()
+    for number in range(1, 30):
+        send(*[b""] * 5, queue="there")
+        ear.wait_for(Done, 5 * number)
+    assert store.get("away", late).state is State.RUNNING
+
+    partly.away.clear()
+
+    ear.wait_for(Done, 5 * 29 + 1)
+    assert store.get("away", late).state is State.DONE
+    assert not ear.heard(Lost)
+
+
+def test_a_worker_of_several_queues_that_are_all_away_says_so(worker, partly, clock, ear):
+    partly.away.update(("one", "two"))
+    worker(ok, queues=("one", "two"))
+    for _ in range(4):
+        assert partly.refused.acquire(timeout=10)
+
+    clock.move(31)
+    clock.move(1)
+
+    ear.wait_for(Stalled)
+    partly.away.clear()
+    ear.wait_for(Recovered)
 
 
 # -- a settlement that the store cannot write down at all -----------------------------------------------------

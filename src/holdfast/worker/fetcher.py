@@ -85,7 +85,7 @@ class Fetcher:
 
     def stop(self) -> None:
         """Lease nothing more. Takes no lock of the store, so that a signal handler may call it."""
-        self._stopping = True
+        self._stopping = self._leases.stopping = True
 
     def interrupt(self) -> None:
         """End its waits, so that the thread ends soon after :meth:`stop`."""
@@ -169,9 +169,13 @@ class Fetcher:
 
     def _wait_for_work(self, wanting: Wanting) -> None:
         """Wait until there may be something to lease, until room comes up elsewhere, or for the poll interval."""
-        wanted = places(wanting, self._leases.queues)
+        wanted = self._leases.there(places(wanting, self._leases.queues))
+        if not wanted:
+            self._rest(min(self._options.busy_poll, self._leases.back_in))
+            return
         turn, waited = itertools.cycle(wanted), set[Place]()
         poll = self._options.busy_poll if self._crew.busy() else self._options.idle_poll
+        poll = min(poll, self._leases.back_in)
         end = self._clock.boot() + int(poll * 1000)
         self._in_store_wait, found = True, False
         while not self._wake.is_set() and (left := (end - self._clock.boot()) / 1000) > 0:

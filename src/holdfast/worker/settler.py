@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from queue import Empty, SimpleQueue
@@ -25,6 +26,15 @@ RECONNECT = Retry(attempts=None, base=0.1, cap=2.5)
 """How a worker comes back to a store that was away: full jitter, so that a thousand workers do not come at once, and
 within 5 s of its return, however long it was away, though the first that it asks knows of no new master yet.
 """
+LONGEST_REST = 4.0
+"""Seconds that a call in vain is rested from at most, where nothing else asks for more."""
+
+
+def rest_after(attempt: int, took: float, *, draw: Callable[[], float] = random.random) -> float:
+    """Return the seconds to leave a server alone after so many calls in vain, of which the last took so long: one that
+    is silent must not take all the time of whoever has others to ask.
+    """
+    return max(RECONNECT.delay(attempt, draw=draw), min(took, LONGEST_REST))
 
 
 class _Note:
@@ -36,13 +46,21 @@ class _Note:
         self.reached = threading.Event()
 
 
+class _Part:
+    """What is to be settled of one ``queue``, or at first of all; ``certain`` while what is lost is known to be."""
+
+    def __init__(self, items: list[Delivery | _Note], queue: str = "", *, certain: bool = True) -> None:
+        self.items, self.queue, self.certain = items, queue, certain
+        self.attempt, self.due = 0, 0.0
+
+
 class Settler:
     """Takes deliveries whose settlement is set, and keeps each until the store has written it down.
 
     There is no timer: what arrives while the store is busy goes into the next batch. ``settled`` is called after each
-    batch. While the store is away its batch is repeated, which is harmless, for ever. What the store cannot write down
-    at all is found by halving the batch, and spoils no other. ``store`` has the further powers of ``backend``, if it
-    is another.
+    batch. While the store is away its batch is repeated, which is harmless, for ever; if only some queues are away, the
+    others go on. What the store cannot write down at all is found by halving the batch, and spoils no other. ``store``
+    has the further powers of ``backend``, if it is another.
     """
 
     def __init__(
@@ -60,7 +78,9 @@ class Settler:
         self._draw = draw
         self._line: SimpleQueue[Delivery | _Note] = SimpleQueue()
         self._marks: set[_Note] = set()
+        self._passed: list[_Note] = []
         self._batch: Sequence[Delivery | _Note] = ()
+        self._kept: dict[str, _Part] = {}
         self._reports = Reports(self._store, events.logger)
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="holdfast-settler", daemon=True)
@@ -71,7 +91,8 @@ class Settler:
     @property
     def unsettled(self) -> int:
         """How many settlements the store has not written down yet, about."""
-        return len(self._batch) + self._line.qsize() - len(self._marks)
+        kept = sum(len(part.items) for part in list(self._kept.values()))
+        return kept + len(self._batch) + self._line.qsize() - len(self._marks)
 
     def give_back(self, deliveries: Iterable[Delivery]) -> None:
         """Settle these as not started."""
@@ -109,6 +130,7 @@ class Settler:
     def give_up(self) -> None:
         """Let the thread end the next time the store refuses, whatever is unsettled then."""
         self._given_up.set()
+        self._put_mark(_Note())  # which wakes it
 
     @property
     def died(self) -> bool:
@@ -124,58 +146,126 @@ class Settler:
 
     def _run(self) -> None:
         last = False
-        while not last:
+        while not last or self._kept:
             items = self._collect()
             if (due_in := self._reports.due_in()) is not None:
                 ending = {item.settlement.receipt for item in items if item.settlement is not None}
                 self._reports.write(ending, now=due_in == 0)
             if not self._settle(items):
                 return
-            for item in items:
-                if type(item) is _Note:
-                    self._marks.discard(item)
-                    item.reached.set()
-                    last = last or item.last
+            last = self._pass(items) or last
+
+    def _pass(self, items: Sequence[Delivery | _Note]) -> bool:
+        """Tell of the marks up to here, once nothing before them is unsettled; tell whether the last is among these."""
+        notes = [item for item in items if type(item) is _Note]
+        self._passed += notes
+        if not self._kept:
+            for note in self._passed:
+                note.reached.set()
+            self._passed.clear()
+        return any(note.last for note in notes)
 
     def _collect(self) -> list[Delivery | _Note]:
         following = self._line.get_nowait
         items: list[Delivery | _Note] = []
         try:
-            items.append(self._line.get(timeout=self._reports.due_in()))
+            items.append(self._line.get(timeout=self._due_in()))
             while len(items) < LARGEST_BATCH:
                 items.append(following())
         except Empty:
             pass
+        self._marks.difference_update([item for item in items if type(item) is _Note])
         return items
 
+    def _due_in(self) -> float | None:
+        """Return the seconds until there is something to do without anything new, None when there is nothing."""
+        dues = [max(0.0, part.due - time.monotonic()) for part in self._kept.values()]
+        if (reports := self._reports.due_in()) is not None:
+            dues.append(reports)
+        return min(dues, default=None)
+
     def _settle(self, items: Sequence[Delivery | _Note]) -> bool:
-        self._batch = [item for item in items if item.settlement is not None]
-        if self._batch:
-            lost = self._insist(self._batch)
-            if lost is None:
-                return False
-            self._account(self._batch, lost)
-        self._batch = ()
+        """Settle these, and what was kept if it is time to; False when given up."""
+        fresh = [item for item in items if item.settlement is not None]
+        if self._kept:
+            fresh = [item for item in fresh if not self._is_kept(item)]
+        self._batch, now = fresh, time.monotonic()
+        parts = [_Part(fresh)] if fresh else []
+        parts += [part for part in self._kept.values() if part.due <= now or self._given_up.is_set()]
+        if not all(map(self._try, parts)):
+            return False
         self._settled()
         return True
 
+    def _is_kept(self, item: Delivery | _Note) -> bool:
+        """Keep what belongs to a queue that is away with the rest of it."""
+        part = self._kept.get(_queue_of(item.settlement)) if item.settlement is not None else None
+        if part is not None:
+            part.items.append(item)
+        return part is not None
+
+    def _try(self, part: _Part) -> bool:
+        """Settle a part, or keep it for later; False when given up."""
+        while part.items:
+            batch, began = part.items[:LARGEST_BATCH], time.monotonic()
+            try:
+                lost = self._insist(batch, certain=part.certain)
+            except BackendError as error:
+                return self._keep(part, error, time.monotonic() - began)
+            if lost is None:
+                return False
+            del part.items[: len(batch)]
+            self._account(batch, lost)
+        self._kept.pop(part.queue, None)
+        return True
+
+    def _keep(self, part: _Part, error: BackendError, took: float) -> bool:
+        """Keep what cannot be settled now, of each queue by itself: only some may be away. False when given up."""
+        part.certain = part.certain and not error.outcome_unknown
+        parts = {part.queue: part}
+        if not part.queue:
+            parts = self._parted(part)
+            self._kept |= parts
+            self._batch = ()
+            if len(parts) > 1:
+                return all(map(self._try, parts.values()))
+        for its in parts.values():
+            its.attempt += 1
+            self._complain(error, its.attempt, len(its.items))
+            its.due = time.monotonic() + rest_after(its.attempt, took, draw=self._draw)
+        return not self._given_up.is_set()
+
+    def _parted(self, part: _Part) -> dict[str, _Part]:
+        parts = dict[str, _Part]()
+        for item in part.items:
+            if item.settlement is not None:
+                queue = _queue_of(item.settlement)
+                if queue not in parts:
+                    parts[queue] = _Part([], queue, certain=part.certain)
+                parts[queue].items.append(item)
+        return parts
+
     def _insist(self, batch: Sequence[Delivery | _Note], *, certain: bool = True) -> Collection[Receipt] | None:
-        """Settle until the store has done it; return the receipts that were lost, None when given up."""
+        """Settle until the store's code has done it; return the receipts that were lost, None when given up.
+
+        Raises ``BackendError`` when the store cannot now.
+        """
         attempt = 0
         while True:
             try:
                 lost = self._backend.settle([item.settlement for item in batch if item.settlement is not None])
             except Closed:
                 return None
+            except BackendError as error:
+                error.outcome_unknown = error.outcome_unknown or not certain
+                raise
             except Exception as error:
-                # After a settle that may have worked, what is reported lost may be what worked.
-                certain = certain and isinstance(error, BackendError) and not error.outcome_unknown
+                certain = False  # after a settle that may have worked, what is reported lost may be what worked
                 attempt += 1
                 self._complain(error, attempt, len(batch))
-                if not isinstance(error, BackendError) and len(batch) > 1:
+                if len(batch) > 1:
                     return self._divide(batch)
-                if not isinstance(error, BackendError):
-                    self._replace(batch[0], error, attempt)
+                self._replace(batch[0], error, attempt)
             else:
                 return lost if certain else ()
             if self._given_up.wait(RECONNECT.delay(attempt, draw=self._draw)):
@@ -261,3 +351,8 @@ class Settler:
             for message in delivery.settlement.then:
                 stored = Stored(delivery.queue, message.id, self._backend.features.level)
                 self._events.emit(Sent(message, stored))
+
+
+def _queue_of(settlement: Settlement) -> str:
+    receipt = settlement.receipt
+    return getattr(settlement, "queue", "") if receipt is None else receipt.queue

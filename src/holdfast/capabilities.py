@@ -75,7 +75,8 @@ class Inspectable(Protocol):
     ) -> Page:
         """Return up to ``limit`` matching jobs, newest sent first, without their runs.
 
-        Looks at no more than 10 000 jobs a page, so a page may be short, even empty, and still have a cursor. Jobs
+        Looks at no more than 10 000 jobs a page, so a page may be short, even empty, and still have a cursor; so may
+        one whose bodies are large. Jobs
         sent meanwhile do not shift later pages (keyset paging), and no job is on two of them, whatever becomes of it.
         Without ``bodies`` the jobs come with an empty body and no headers, which costs less.
         """

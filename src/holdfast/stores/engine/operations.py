@@ -27,6 +27,8 @@ from holdfast.stores.engine.face import Face
 
 LOOKED_AT = 10_000
 """How many jobs one page of a listing looks at, at the most."""
+PAGE_BYTES = 64 << 20
+"""A page of a listing ends with the job that brings its bodies to so many bytes."""
 
 
 class Operations(Face, Inspectable, Cancellable, Replayable, DeadLetters, Flushable, Pausable, Commandable):
@@ -51,15 +53,17 @@ class Operations(Face, Inspectable, Cancellable, Replayable, DeadLetters, Flusha
             newest_first = place.machine.heads.newest()
             heads = (head for head in newest_first if before is None or head.seq < before)
             jobs: list[JobView] = []
-            looked, last = 0, None
+            looked, size, last = 0, 0, None
             for head in islice(heads, LOOKED_AT):
                 looked, last = looked + 1, head.seq
                 view = place.view(queue, head, now, runs=False)
                 if _matches(view, only, place.last_error(head.id)):
-                    jobs.append(view if bodies else msgspec.structs.replace(view, body=b"", headers=NO_HEADERS))
-                if len(jobs) == limit:
+                    view = view if bodies else msgspec.structs.replace(view, body=b"", headers=NO_HEADERS)
+                    jobs.append(view)
+                    size += len(view.body)
+                if len(jobs) == limit or size >= PAGE_BYTES:
                     break
-            more = last is not None and (looked == LOOKED_AT or len(jobs) == limit)
+            more = last is not None and (looked == LOOKED_AT or len(jobs) == limit or size >= PAGE_BYTES)
             return Page(tuple(jobs), str(last) if more else None, now)
 
     # -- changing -------------------------------------------------------------------------------------------------

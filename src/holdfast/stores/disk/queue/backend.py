@@ -16,14 +16,14 @@ from holdfast.clock import SYSTEM, Clock, boot_id
 from holdfast.config import BATCH_MOST
 from holdfast.contract import Features
 from holdfast.delivery import Tidied
-from holdfast.errors import BackendError, HoldfastError, QueueFull
+from holdfast.errors import BackendError, BodyTooLarge, HoldfastError, QueueFull
 from holdfast.stores.disk.files import Files, in_words
 from holdfast.stores.disk.logs import DiskLogs
 from holdfast.stores.disk.options import PartitionOptions, Report
 from holdfast.stores.disk.queue import records
 from holdfast.stores.disk.queue.findings import damage_findings
 from holdfast.stores.disk.queue.forks import abandon_at_fork
-from holdfast.stores.disk.queue.guests import forwards
+from holdfast.stores.disk.queue.guests import few_outcomes, forwards
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.owner import Owned, OwnerLock
 from holdfast.stores.disk.queue.papers import JournalPapers
@@ -118,6 +118,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
 
     def _answer(self, verb: str, arguments: tuple[Any, ...]) -> object:
         """Carry out what another process asks for."""
+        if verb == "outcomes":
+            return few_outcomes(self, *arguments)
         bound = inspect.signature(getattr(self, verb)).parameters
         named = [name for name, one in bound.items() if one.kind is one.KEYWORD_ONLY]
         plain = arguments[: len(arguments) - len(named)]
@@ -180,6 +182,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
             if isinstance(command, commands.Send):
                 raise
             raise BackendError(str(error), retryable=True) from error
+        except BodyTooLarge:
+            raise
         except BaseException:
             self._broken = True
             raise

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from holdfast.capabilities import Results
+from holdfast.delivery import Outcome
+from holdfast.errors import BodyTooLarge
+from holdfast.stores.disk.queue import wire
 from holdfast.stores.disk.queue.owner import Owned
 from holdfast.stores.disk.queue.sockets import ask
 from holdfast.stores.disk.queue.wire import VERBS
@@ -42,3 +46,21 @@ def _ask(directory: Path, verb: str, arguments: tuple[Any, ...], owned: Owned) -
         return ask(directory, verb, arguments)
     except OSError as error:
         raise owned from error
+    except BodyTooLarge:
+        if verb != "outcomes" or len(arguments[1]) < 2:
+            raise
+    queue, job_ids = arguments
+    middle = len(job_ids) // 2
+    halves = [_ask(directory, verb, (queue, half), owned) for half in (job_ids[:middle], job_ids[middle:])]
+    return halves[0] | halves[1]
+
+
+def few_outcomes(store: Results, queue: str, job_ids: Sequence[str]) -> dict[str, Outcome]:
+    """Return the outcomes of these jobs for one who asks; ``BodyTooLarge`` when it is to ask for fewer."""
+    found, size = dict[str, Outcome](), 0
+    for job_id in job_ids:
+        found |= store.outcomes(queue, [job_id])
+        size += len(found[job_id].value or b"") if job_id in found else 0
+        if size > wire.RESULTS_MOST and len(job_ids) > 1:
+            raise wire.too_large(size)
+    return found

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import BackendError
+from holdfast.errors import BackendError, BodyTooLarge
 from holdfast.stores.disk.queue import wire
 
 NAME = "socket"
 PATH_MOST = 100
 """Bytes of a path that every system takes for a socket."""
+AT_ONCE = 64
+"""So many are answered at a time; the others wait to be let in."""
+ANSWERS_AT_ONCE = 2
+"""So many answers that may be large are in memory at a time."""
+PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED, errno.EINTR})
+PAUSE = 0.05
 
 
 class Answering:
@@ -35,6 +43,8 @@ class Answering:
             self._socket.close()
             raise
         self._stopped = False
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._requests, self._answers = threading.Lock(), threading.BoundedSemaphore(ANSWERS_AT_ONCE)
         self._thread = threading.Thread(target=self._run, name="holdfast-queues", daemon=True)
         self._thread.start()
 
@@ -42,21 +52,42 @@ class Answering:
         while not self._stopped:
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), name="holdfast-queues", daemon=True).start()
+            except OSError as error:
+                if self._stopped or error.errno not in PASSING:
+                    return
+                time.sleep(PAUSE)  # nothing tells when the system has more to give
+                continue
+            self._slots.acquire()
+            try:
+                threading.Thread(target=self._serve, args=(connection,), name="holdfast-queues", daemon=True).start()
+            except RuntimeError:  # no more threads; it asks again
+                connection.close()
+                self._slots.release()
 
     def _serve(self, connection: socket.socket) -> None:
         """Answer one request, in a thread of its own: who asks and then hangs keeps nobody waiting."""
-        with connection, suppress(OSError):
-            connection.settimeout(wire.TIMEOUT)
-            wire.send(connection, self._answer(wire.receive(connection)))
+        try:
+            with connection, suppress(OSError, MemoryError):
+                connection.settimeout(wire.TIMEOUT)
+                length = wire.receive_length(connection, wire.REQUEST_MOST)
+                with self._requests if length > wire.SMALL else nullcontext():
+                    self._exchange(connection, wire.receive_rest(connection, length, within=wire.TIMEOUT))
+        finally:
+            self._slots.release()
 
-    def _answer(self, data: bytes) -> bytes:
+    def _exchange(self, connection: socket.socket, data: bytes) -> None:
         try:
             verb, arguments = wire.read_request(data)
-            return wire.answer(self._carry_out(verb, arguments))
         except Exception as error:  # whatever it is, it is the asking process that has to know
+            wire.send(connection, wire.answer(error))
+            return
+        with self._answers if verb in wire.LISTING else nullcontext():
+            wire.send(connection, self._answer(verb, arguments))
+
+    def _answer(self, verb: str, arguments: tuple[Any, ...]) -> bytes:
+        try:
+            return wire.answer(self._carry_out(verb, arguments))
+        except Exception as error:  # here too
             return wire.answer(error)
 
     def stop(self) -> None:
@@ -78,14 +109,30 @@ def ask(directory: Path, verb: str, arguments: tuple[Any, ...]) -> Any:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(wire.TIMEOUT)
         with _short(directory) as short:
-            connection.connect(short)
+            _connect(connection, short)
+        request = wire.request(verb, arguments)
+        if len(request) > wire.REQUEST_MOST:
+            raise BodyTooLarge(f"a request to the owner of the queues has at most {wire.REQUEST_MOST >> 20} MiB")
         try:
-            wire.send(connection, wire.request(verb, arguments))
+            wire.send(connection, request)
             data = wire.receive(connection)
         except OSError as error:
             text = f"the owner of the queues in {directory} did not answer: {error}"
             raise BackendError(text, retryable=True, outcome_unknown=True) from error
     return wire.read_answer(verb, data)
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    """Connect, and wait while more ask than can be let in."""
+    end = time.monotonic() + wire.TIMEOUT
+    while True:
+        try:
+            connection.connect(path)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(PAUSE)  # nothing tells when there is room
 
 
 @contextmanager

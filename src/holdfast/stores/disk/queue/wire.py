@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from typing import Any, NamedTuple
 
 import msgspec
 
 from holdfast import errors
 from holdfast.capabilities import Finding, JobFilter, Schedule, Tick
-from holdfast.config import QueueSettings
+from holdfast.config import BATCH_MOST, QueueSettings
 from holdfast.delivery import Command, HolderInfo, JobView, Outcome, Page, QueueStats, Replayed, State
 from holdfast.errors import BackendError, BodyTooLarge, Closed, LeaseLost, NotSupported, QueueFull, UsageError
 
-MOST = 1 << 30
+REQUEST_MOST = BATCH_MOST + (1 << 20)
+"""Bytes of a request: a schedule with the largest message."""
+ANSWER_MOST = 256 << 20
+"""Bytes of an answer: a page of a listing, or one job with all that it has."""
+RESULTS_MOST = 64 << 20
+"""Bytes of results after which an owner wants to be asked for fewer outcomes."""
+SMALL = 1 << 20
+"""Larger requests are taken one at a time."""
+LISTING = frozenset({"browse", "find_schedules", "get", "outcomes"})
+"""Verbs whose answers may be large."""
 TIMEOUT = 30.0
-"""Seconds for which either side waits for the other's next bytes."""
+"""Seconds for which one who asks waits for the owner's next bytes, and the owner for the whole of a request."""
 PLAIN = (UsageError, BodyTooLarge, NotSupported, QueueFull, LeaseLost, Closed)
 """Errors that are known by their text alone; all others come as ``BackendError``."""
 _LENGTH = struct.Struct(">I")
@@ -74,11 +84,17 @@ def read_request(data: bytes) -> tuple[str, tuple[Any, ...]]:
 
 
 def answer(result: object) -> bytes:
-    """Return the answer to a request: its result, or the error that it came to."""
+    """Return the answer to a request: its result, or the error that it came to; one that is too large is an error."""
     if isinstance(result, Exception):
         retryable, unknown = getattr(result, "retryable", False), getattr(result, "outcome_unknown", False)
         return _encode((type(result).__name__, (str(result), retryable, unknown)))
-    return _encode((None, result))
+    data = _encode((None, result))
+    return data if len(data) <= ANSWER_MOST else answer(too_large(len(data)))
+
+
+def too_large(size: int) -> BodyTooLarge:
+    """Return the error of an answer that would have so many bytes, at least."""
+    return BodyTooLarge(f"the owner of the queues would have to answer with {size >> 20} MiB; ask for fewer at a time")
 
 
 def read_answer(verb: str, data: bytes) -> Any:
@@ -99,19 +115,29 @@ def send(connection: socket.socket, data: bytes) -> None:
     connection.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def receive(connection: socket.socket) -> bytes:
+def receive(connection: socket.socket, most: int = ANSWER_MOST) -> bytes:
     """Return what the other side sent; ``ConnectionError`` when it hung up."""
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    if length > MOST:
+    return receive_rest(connection, receive_length(connection, most))
+
+
+def receive_length(connection: socket.socket, most: int) -> int:
+    """Return how many bytes the other side is about to send; ``ConnectionError`` when that is more than may be."""
+    (length,) = _LENGTH.unpack(receive_rest(connection, _LENGTH.size))
+    if length > most:
         raise ConnectionError(f"{length} bytes are no request and no answer")
-    return _exactly(connection, length)
+    return int(length)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = bytearray()
+def receive_rest(connection: socket.socket, size: int, *, within: float | None = None) -> bytes:
+    """Return so many bytes; ``ConnectionError`` when it hung up, ``TimeoutError`` when all of them take longer."""
+    data, end = bytearray(), None if within is None else time.monotonic() + within
     while len(data) < size:
+        if end is not None:
+            connection.settimeout(max(0.001, end - time.monotonic()))
         more = connection.recv(min(size - len(data), 1 << 20))
         if not more:
             raise ConnectionError("the other side hung up")
         data += more
+    if end is not None:
+        connection.settimeout(TIMEOUT)
     return bytes(data)

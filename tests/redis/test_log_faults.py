@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from holdfast.config import LogSettings, parse_url
-from holdfast.errors import BackendError, HoldfastError, LeaseLost, QueueFull
+from holdfast.errors import BackendError, HoldfastError, LeaseLost, OffsetGone, QueueFull
 from holdfast.heartbeat import this_process
 from holdfast.logged import Columns, Offset, Start
 from holdfast.stores import open_logs
@@ -235,6 +235,13 @@ def test_a_group_whose_next_message_is_behind_a_gap_is_told_how_old_that_is(logs
 
     assert lag.messages > 0
     assert lag.age is not None
+
+
+def test_an_offset_that_is_no_id_of_any_stream_is_gone_like_every_other(logs):
+    append(logs, "a")
+
+    with pytest.raises(OffsetGone):
+        logs.read(LOG, 0, 1 << 64 | 5, limit=1, max_bytes=1)
 
 
 # -- full servers -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ if its[1] ~= ARGV[2] then
 end
 local answer = { tonumber(its[2]), tonumber(its[3]), '' }
 local offset, messages, bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local before = offset > 0 and holding(':index', offset - 1)
+local before = offset > 0 and offset <= answer[2] and holding(':index', offset - 1)
 if before then
   answer[3] = before[1] .. ' ' .. before[2][2]
 end

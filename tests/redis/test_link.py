@@ -622,3 +622,28 @@ def test_a_wait_ends_with_its_server(redis_servers, link_to, waiting):
 
     assert ended.value.retryable
     assert blocking.wait(pops(link, ["a"], 0.05), 0.05) == []
+
+
+def test_an_interrupt_ends_a_wait_that_its_server_has_not_begun(redis_servers, link_to, waiting):
+    server = redis_servers.single()
+    link = link_to(server.url)
+    blocking = waiting(link)
+    blocking.wait(pops(link, ["a"], 0.01), 0.01)
+    server.ask("CLIENT", "PAUSE", 500, "WRITE")  # as it does while it hands its place to another
+    began = time.monotonic()
+    interrupting = later(blocking.interrupt)
+
+    assert blocking.wait(pops(link, ["a"], 30), 30) == []
+    interrupting.join()
+    assert time.monotonic() - began < 5
+
+
+def test_waits_for_ever_other_keys_take_no_connection_each(place, link_to, waiting):
+    link = link_to(place.url)
+    blocking, keys = waiting(link), [f"{place.prefix}{{{number}}}" for number in range(40)]
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for key in keys:
+        blocking.wait(pops(link, [key], 0.01), 0.01)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 20

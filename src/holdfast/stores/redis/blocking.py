@@ -18,6 +18,11 @@ from holdfast.stores.redis.connection import Command, Connection, readable
 from holdfast.stores.redis.errors import Reply, mapped
 from holdfast.stores.redis.link import Link
 
+_UNUSED = 8
+"""How many connections are kept that the last wait had no use for."""
+_SOON, _LATER = 0.005, 0.1
+"""Seconds between two tries to end a wait, at first and at the most."""
+
 
 class Blocking:
     """For one waiting thread; the rest may be called from any. Connections are kept from wait to wait."""
@@ -58,8 +63,9 @@ class Blocking:
     def _wait(self, commands: Sequence[tuple[str, Command]], timeout: float) -> list[tuple[str, Any]]:
         waiting = dict[int, _Slot]()
         try:
-            for key, command in commands:
-                slot = self._slot(key)
+            self._let_go_of_unused([key for key, _ in commands])
+            for number, (key, command) in enumerate(commands):
+                slot = self._slot(key, number)
                 slot.connection.send([command])
                 waiting[slot.connection.fileno()] = slot
             return self._first(waiting, time.monotonic() + timeout + self._link.options.timeout)
@@ -108,13 +114,27 @@ class Blocking:
                 break
         return found + [answer for slot in waiting.values() if (answer := slot.ended(self._link)) is not None]
 
-    def _slot(self, key: str) -> _Slot:
-        slot = self._slots.get(key)
+    def _slot(self, key: str, number: int) -> _Slot:
+        place = self._place(key, number)
+        slot = self._slots.pop(place, None)
         if slot is None or not slot.connection.is_fresh:
             if slot is not None:
                 slot.connection.close()
-            slot = self._slots[key] = _Slot(key, self._link.open(key))
+            slot = _Slot(self._link.open(key))
+        self._slots[place] = slot  # the last, as what was used last is let go of last
+        slot.key = key
         return slot
+
+    def _place(self, key: str, number: int) -> str:
+        """Return which connection a command gets: on a cluster that of its key, else any will do."""
+        return key if self._link.options.topology == "cluster" else str(number)
+
+    def _let_go_of_unused(self, keys: Sequence[str]) -> None:
+        """Close the connections, but for the newest, that these keys have no use for: there may be ever other keys."""
+        used = {self._place(key, number) for number, key in enumerate(keys)}
+        unused = [place for place in self._slots if place not in used]
+        for place in unused[:-_UNUSED]:
+            self._slots.pop(place).connection.close()
 
     def _close_slots(self) -> None:
         while self._slots:
@@ -122,11 +142,14 @@ class Blocking:
 
 
 class _Slot:
-    """The connection on which commands for one key wait."""
+    """The connection on which a command waits; ``key`` is that of the command."""
 
-    def __init__(self, key: str, connection: Connection) -> None:
-        self.key, self.connection = key, connection
+    def __init__(self, connection: Connection) -> None:
+        self.key, self.connection = "", connection
         (self._number,) = connection.exchange([("CLIENT", "ID")])
+        if isinstance(self._number, Reply):
+            connection.close()
+            raise mapped(self._number, connection.server)
 
     def answer(self) -> tuple[str, Any] | None:
         """Return what came, None when its time was over."""
@@ -139,10 +162,22 @@ class _Slot:
         return None if reply is None else (self.key, reply)
 
     def ended(self, link: Link) -> tuple[str, Any] | None:
-        """End the wait; return what came all the same."""
+        """End the wait; return what came all the same.
+
+        A server may not have begun it yet, when it pauses writes for a failover, or gets to that connection last: it
+        is told again until there is an answer.
+        """
+        end, pause = time.monotonic() + link.options.timeout, _SOON
         try:
-            link.call_at(self.connection.address, ("CLIENT", "UNBLOCK", self._number, "TIMEOUT"))
+            while not self._unblocked(link) and not readable([self.connection.fileno()], pause):
+                if time.monotonic() >= end:
+                    raise BackendError(f"{self.connection.server} ends no wait", retryable=True, outcome_unknown=True)
+                pause = min(2 * pause, _LATER)
         except HoldfastError:
             self.connection.close()
             raise
         return self.answer()
+
+    def _unblocked(self, link: Link) -> bool:
+        (reply,) = link.call_at(self.connection.address, ("CLIENT", "UNBLOCK", self._number, "TIMEOUT"))
+        return bool(reply == 1)

@@ -53,11 +53,15 @@ def send(store, *job_ids, queue=QUEUE, **options):
     store.send(queue, [Message(id=job_id, body=b"", **options) for job_id in job_ids])
 
 
+LEASES = ["ending"]
+
+
 def end(store, number=1, queue=QUEUE):
     """Let so many jobs be done; what may have been leased by a call that failed is given back before."""
     store.beat(HOLDER)
-    store.settle([GiveBack(queue=queue, lease_id="ending")])
-    deliveries = store.lease(queue, HOLDER.id, "ending", limit=number, kinds=("",), max_format=1)
+    store.settle([GiveBack(queue=queue, lease_id=LEASES[-1])])
+    LEASES.append(f"ending {len(LEASES)}")  # one that was given back grants nothing any more
+    deliveries = store.lease(queue, HOLDER.id, LEASES[-1], limit=number, kinds=("",), max_format=1)
     assert store.settle([Ack(delivery.receipt) for delivery in deliveries]) == []
     return len(deliveries)
 

@@ -10,6 +10,7 @@ from holdfast.logged import Columns, Producer
 from holdfast.message import Level
 from holdfast.stores.disk import readable, unpacked
 from tests.disk.conftest import Disk
+from tests.disk.partitions import ByHand
 
 
 def test_what_is_appended_is_read_with_keys_headers_and_empty_bodies(disk: Disk) -> None:
@@ -84,6 +85,27 @@ def test_what_is_dropped_is_gone_and_the_rest_is_not(disk: Disk) -> None:
     assert (gone.value.first, gone.value.next) == (kept, 30)
     assert reader.ends().first == kept
     assert len(disk.bodies(kept)) == 30 - kept
+
+
+def test_messages_are_as_old_as_their_append_whatever_marks_lie_behind_them(disk: Disk) -> None:
+    """An idle log's messages began to count as young when its process was started again, or ended."""
+    partition = disk.open()
+    partition.share(ByHand())
+    partition.append(Columns([b"a"]))
+    appended = disk.clock.wall()
+    disk.clock.move(1000)
+    partition.upkeep()
+    assert partition.segments()[0].last_time == appended
+    partition.close()
+    partition = disk.open()
+    assert partition.segments()[0].last_time == appended
+    disk.clock.move(1000)
+    partition.flush()
+    partition.roll()
+
+    partition = disk.open()
+
+    assert partition.segments()[0].last_time == appended
 
 
 def test_a_time_is_found_across_segments(disk: Disk) -> None:

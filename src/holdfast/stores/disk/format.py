@@ -204,7 +204,7 @@ _FOOTER = struct.Struct("<QQQIIqII12x")
 class Footer(NamedTuple):
     """The last 64 bytes of a sealed segment::
 
-         0  magic u64                    32  largest append time i64
+         0  magic u64                    32  time of the last append i64
          8  position where the           40  chain u32
             batches end u64              44  CRC of the index file u32
         16  last offset u64              48  zero

@@ -159,8 +159,7 @@ class Live:
         segment, sealed = self.segment, self._sealed  # in this order: a segment that ended is in the second first
         tally, base = segment.tally, segment.header.base
         sealed = [info for info in sealed if info.base < base]
-        last_time = tally.max_time if tally.batches else None
-        info = SegmentInfo(base, tally.next, segment.position, tally.first_time, last_time, False, tally.messages)
+        info = SegmentInfo(base, tally.next, segment.position, tally.first_time, tally.last_time, False, tally.messages)
         return [*sealed, info]
 
     def now(self) -> int:
@@ -309,9 +308,8 @@ class Live:
         """Begin the segment behind the one that ended, above every offset that was ever given away."""
         old = self.segment
         tally, base = old.tally, old.header.base
-        last_time = tally.max_time if tally.batches else None
         size = old.position + HEADER
-        info = SegmentInfo(base, tally.next, size, tally.first_time, last_time, True, tally.messages)
+        info = SegmentInfo(base, tally.next, size, tally.first_time, tally.last_time, True, tally.messages)
         self._with_room(lambda: self._begin(tally.chain, max(tally.next, self._beyond, base + 1), info))
         old.close()
         self.show(self.place)

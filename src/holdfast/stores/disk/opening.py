@@ -189,8 +189,7 @@ class Opening:
             self._files.sync(fd)
             size = at + HEADER
         write_index(self._files, self._path(segment), tally)
-        last_time = tally.max_time if tally.batches else None
-        info = SegmentInfo(base, tally.next, size, tally.first_time, last_time, True, tally.messages)
+        info = SegmentInfo(base, tally.next, size, tally.first_time, tally.last_time, True, tally.messages)
         self._keep(info, tally.chain)
 
     def _keep(self, info: SegmentInfo, chain: int) -> None:

@@ -94,7 +94,7 @@ class Tally:
         self.batches = 0
         self.messages = 0
         self.first_time: int | None = None
-        self.max_time = 0
+        self.max_time = self._last_time = 0
         self.chain = 0
         self.index: list[IndexEntry] = []
         self.indexed = HEADER
@@ -107,6 +107,7 @@ class Tally:
         self.batches += 1
         if not attributes & CONTROL:
             self.messages += messages
+            self._last_time = max(self._last_time, time)
         if self.first_time is None:
             self.first_time = time
         self.next = base + messages
@@ -116,6 +117,14 @@ class Tally:
             self.index.append(IndexEntry(base - self.base, position, time))
             self.indexed = position
         self.last = header
+
+    @property
+    def last_time(self) -> int | None:
+        """The time of the last append; of what has no messages that of its last batch, None when it has none.
+
+        Not that of a mark behind messages, which may be written much later: they are as old as they are.
+        """
+        return (self._last_time or self.max_time) if self.batches else None
 
     def copy(self) -> Tally:
         """Return one that goes on from here by itself."""

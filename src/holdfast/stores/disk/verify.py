@@ -235,7 +235,7 @@ def _seal_again(files: Files, fd: int, header: SegmentHeader, footer: Footer, pa
     footer = footer._replace(
         batches=tally.batches,
         messages=tally.messages,
-        max_time=tally.max_time,
+        max_time=tally.last_time or 0,
         chain=footer.chain or tally.chain,
         index_crc=crc32(pack_index(tally.index)),
     )

@@ -296,7 +296,7 @@ def footer_of(tally: Tally, end: int, salt: int) -> bytes:
     """Return the footer of a segment whose batches end at ``end`` and amount to ``tally``."""
     index_crc = crc32(pack_index(tally.index))
     return pack_footer(
-        Footer(end, tally.next, tally.batches, tally.messages, tally.max_time, tally.chain, index_crc), salt
+        Footer(end, tally.next, tally.batches, tally.messages, tally.last_time or 0, tally.chain, index_crc), salt
     )
 
 

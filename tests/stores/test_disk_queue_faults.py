@@ -307,6 +307,40 @@ def test_jobs_that_wait_for_long_do_not_keep_all_that_is_behind_them(tmp_path, m
     store.close()
 
 
+def test_a_damaged_body_does_not_keep_all_that_is_behind_it(tmp_path, monkeypatch):
+    """It is not copied, for it cannot be; its segment goes without it."""
+    monkeypatch.setattr("holdfast.stores.disk.queue.space.LEAST", 1 << 16)
+    store = opened(tmp_path)
+    waiting = {f"waits {number}": random.randbytes(500) for number in range(6)}
+    for one, body in waiting.items():
+        store.send(QUEUE, [Message(id=one, body=body, delay=3600)])
+    store._journal._recent.clear()
+    [segment] = (store.directory / "journal").glob("*.log")
+    at = segment.read_bytes().index(waiting.pop("waits 3"))
+    with segment.open("r+b") as file:
+        file.seek(at)
+        file.write(b"rot")
+    for number in range(80):
+        store.send(QUEUE, messages(*(f"{number}-{one}" for one in range(10)), size=1000))
+        store.settle([Ack(one.receipt) for one in lease(store)])
+        store.flush(QUEUE, State.DONE)
+        store.tidy()
+
+    assert sum(one.bytes for one in store._journal.segments()) < 600_000
+    assert not segment.exists()
+    for _ in range(2):
+        store._journal.flush()
+        store._journal._recent.clear()
+        assert {one: store.get(QUEUE, one).body for one in waiting} == waiting
+        store.close()
+        store = opened(tmp_path)
+        store.queues()
+    store._clock.move(3601)
+    assert {one.id: one.body for one in lease(store)} == waiting
+    assert store.get(QUEUE, "waits 3").state is State.DEAD
+    store.close()
+
+
 # -- no room --------------------------------------------------------------------------------------------------
 
 

@@ -16,9 +16,10 @@ Handle = Any
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """In place of a paper that the disk does not give back: why."""
+    """In place of a paper that the disk does not give back: why. If it is not damaged, it may give it back later."""
 
     why: str
+    is_damaged: bool = True
 
 
 class Papers(Protocol):

@@ -138,7 +138,7 @@ class Journal:
         except BackendError as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EIO:
                 raise
-            yield number, Unreadable(str(error))
+            yield number, Unreadable(str(error), is_damaged=False)
         else:
             if not chunks or chunks[0].base > number:
                 yield number, Unreadable(f"{self._reader.directory}: offset {number} was lost")

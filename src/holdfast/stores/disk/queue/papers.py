@@ -20,6 +20,8 @@ class JournalPapers:
     journal: Journal
 
     def __init__(self) -> None:
+        self.lost: set[int] = set()
+        """Those that were to be copied, and are damaged: their segment goes without them."""
         self.moved: dict[int, int] = {}
         """Where those papers are which were copied, by the number they had at first."""
         self._first = 0
@@ -31,6 +33,7 @@ class JournalPapers:
         return number
 
     def drop(self, handle: int) -> None:
+        self.lost.discard(handle)
         self.moved.pop(handle, None)  # what nobody needs goes with its segment
 
     def move(self, command: Move, at: At) -> None:
@@ -46,7 +49,12 @@ class JournalPapers:
     def copied(self, handles: Sequence[int]) -> Move:
         """Return the command that copies those of these papers that can be read."""
         found = zip(handles, self._read(handles), strict=True)
-        readable = [(handle, paper) for handle, paper in found if not isinstance(paper, Unreadable)]
+        readable = []
+        for handle, paper in found:
+            if not isinstance(paper, Unreadable):
+                readable.append((handle, paper))
+            elif paper.is_damaged:
+                self.lost.add(handle)
         return Move(tuple(handle for handle, _ in readable), tuple(paper for _, paper in readable))
 
     def _read(self, handles: Sequence[int]) -> list[bytes | Unreadable]:

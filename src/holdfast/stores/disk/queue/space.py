@@ -37,11 +37,20 @@ class Picture(NamedTuple):
     body: bytes
     needed: Sequence[int]
     moved: dict[int, int]
+    first: int
+
+    @property
+    def most(self) -> int:
+        """How many papers are looked at, at the most."""
+        return max(LOOKED_AT, len(self.needed) // 8)
 
     def front(self) -> list[tuple[int, int]]:
-        """Return the first papers that are needed, in the order of their places: place and handle."""
+        """Return the first papers that are needed, in the order of their places: place and handle.
+
+        One that lies before the ``first`` number of the journal is gone, and keeps nothing.
+        """
         places = ((self.moved.get(one, one), one) for one in self.needed)
-        return heapq.nsmallest(max(LOOKED_AT, len(self.needed) // 8), places)
+        return heapq.nsmallest(self.most, (place for place in places if place[0] >= self.first))
 
 
 class Space:
@@ -70,13 +79,15 @@ class Space:
         try:
             journal.written = 0
             needed, moved = array("Q", self._needed()), self._papers.moved
-            return Picture(journal.next, encoded(self._engine, moved), needed, dict(moved))
+            return Picture(journal.next, encoded(self._engine, moved), needed, dict(moved), journal.first)
         except BaseException:
             self._busy.release()
             raise
 
     def _needed(self) -> Iterator[int]:
-        return (handle for place in self._engine.places.values() for handle in place.handles())
+        handles = (handle for place in self._engine.places.values() for handle in place.handles())
+        lost = self._papers.lost
+        return (handle for handle in handles if handle not in lost) if lost else handles
 
     def keep(self, journal: Journal, picture: Picture) -> None:
         """Write a picture down, drop what nobody needs any more, and plan what to copy. The store need not be held."""
@@ -125,7 +136,7 @@ class Space:
             papers = [(place, handle) for place, handle in front if segment.base <= place < segment.next]
             sizes = [_size(paper) for paper in _read(journal, [place for place, _ in papers])]
             seen, size = seen + len(sizes), size + sum(sizes)
-            is_whole = len(front) == needed or front[-1][0] >= segment.next
+            is_whole = len(front) < picture.most or front[-1][0] >= segment.next
             is_crowded = not is_whole or sum(sizes) * LIVE_SHARE >= segment.bytes
             if is_crowded and size * needed // max(seen, 1) * LIVE_SHARE >= total:
                 return  # segments go from the front: what is behind this one cannot go before it

@@ -18,7 +18,8 @@ from holdfast.errors import BackendError, QueueFull, UsageError
 from holdfast.message import Message
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.options import PartitionOptions
-from holdfast.stores.disk.queue import DiskQueues
+from holdfast.stores.disk.queue import DiskQueues, backend
+from holdfast.stores.disk.queue.findings import damage_findings
 from holdfast.stores.disk.queue.sockets import ask
 from holdfast.testing.clock import MovableClock
 from holdfast.testing.conformance.programs import CHILD
@@ -390,6 +391,34 @@ def test_the_doctor_tells_of_damage_in_the_journal(rotten):
 
     assert "are damaged" in error.what
     assert "00000000000000000000.log" in error.what
+
+
+def test_who_does_not_own_the_queues_reads_every_byte_of_them_himself(rotten, tmp_path, monkeypatch):
+    """It may take longer than anybody waits for the owner's answer."""
+    read = []
+    monkeypatch.setattr(backend, "damage_findings", lambda *given: read.append(1) or damage_findings(*given))
+    guest = DiskQueues(tmp_path, PartitionOptions())
+    monkeypatch.setattr(rotten, "examine", None)
+
+    found = guest.examine()
+
+    assert [one.what for one in found if "a journal of" in one.what] != []
+    assert [one.level for one in found if "are damaged" in one.what] == ["error"]
+    assert read == [1]
+    guest.close()
+
+
+def test_the_doctor_tells_of_a_snapshot_that_is_damaged(store, tmp_path):
+    for one in "ab":
+        store.send(QUEUE, messages(one))
+        store._write_snapshot(store._journal)
+    assert not [one for one in store.examine() if "is damaged" in one.what]
+    newest = max(store.directory.glob("snapshot-*"))
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+
+    [warned] = [one for one in store.examine() if "is damaged" in one.what]
+
+    assert (warned.level, warned.what) == ("warn", f"{newest} is damaged")
 
 
 def test_a_journal_that_cannot_be_replayed_is_examined_all_the_same(rotten):

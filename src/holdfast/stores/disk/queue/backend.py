@@ -23,7 +23,7 @@ from holdfast.stores.disk.options import PartitionOptions, Report
 from holdfast.stores.disk.queue import records
 from holdfast.stores.disk.queue.findings import damage_findings
 from holdfast.stores.disk.queue.forks import abandon_at_fork
-from holdfast.stores.disk.queue.guests import few_outcomes, forwards
+from holdfast.stores.disk.queue.guests import ask_owner, few_outcomes, forwards
 from holdfast.stores.disk.queue.journal import Journal
 from holdfast.stores.disk.queue.owner import Owned, OwnerLock
 from holdfast.stores.disk.queue.papers import JournalPapers
@@ -120,6 +120,8 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         """Carry out what another process asks for."""
         if verb == "outcomes":
             return few_outcomes(self, *arguments)
+        if verb == "examine":
+            return self._examine_journal()
         bound = inspect.signature(getattr(self, verb)).parameters
         named = [name for name, one in bound.items() if one.kind is one.KEYWORD_ONLY]
         plain = arguments[: len(arguments) - len(named)]
@@ -282,15 +284,16 @@ class DiskQueues(EngineBackend, Doctor, Logs):
         if self._files.identity(self.directory) is None:  # nobody has made a queue here; looking makes none
             return self._logs.examine()
         try:
-            return [*self._examine_journal(), *damage_findings(self.directory, self._files), *self._logs.examine()]
-        except Owned:
-            raise  # its owner is asked
+            found = self._examine_journal()
+        except Owned as owned:  # its owner tells what it knows; the bytes, which may take long, are read here
+            found = ask_owner(self.directory, "examine", (), owned)
         except BackendError as error:
             closed = Finding(
                 "error", f"{self.directory} cannot be opened", str(error),
                 "nothing can be sent or worked off until it can: restore it from a copy, or open it with that release",
             )  # fmt: skip
-            return [closed, *damage_findings(self.directory, self._files), *self._logs.examine()]
+            found = [closed]
+        return [*found, *damage_findings(self.directory, self._files), *self._logs.examine()]
 
     def _examine_journal(self) -> list[Finding]:
         with self._open():

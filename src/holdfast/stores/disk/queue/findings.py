@@ -1,4 +1,4 @@
-"""What an operator should know of the queues' journal: where it is damaged."""
+"""What an operator should know of the files of the queues: where they are damaged."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from pathlib import Path
 from holdfast.capabilities import Finding
 from holdfast.errors import BackendError
 from holdfast.stores.disk.files import Files
+from holdfast.stores.disk.queue.snapshots import Snapshots
 from holdfast.stores.disk.verify import verify
-
-READ_MOST = 1 << 30
-"""Bytes that an examination reads, at the most: somebody waits for it."""
 
 
 def damage_findings(directory: Path, files: Files) -> Iterator[Finding]:
-    """Read the journal of the queues in ``directory``, and yield where it is damaged. Its owner may be at work."""
+    """Read every byte of the queues in ``directory``, and yield what is damaged. Their owner may be at work."""
     journal = directory / "journal"
-    size = sum(found[2] for name in files.list(journal) if (found := files.identity(journal / name)) is not None)
-    if size > READ_MOST:
-        yield Finding("ok", f"{journal} has {size >> 20} MiB, which are not read through here")
-        return
     try:
+        damaged = Snapshots(directory, files).damaged()
         seen = verify(journal, files)
     except (OSError, BackendError) as error:
         yield Finding("error", f"{journal} cannot be read", str(error), "see to the disk, or restore it from a copy")
         return
+    for snapshot in damaged:
+        yield Finding(
+            "warn", f"{snapshot} is damaged",
+            "a disk failed, or something but Holdfast wrote there: the queues are opened with the snapshot before it",
+            "see to the disk; the next snapshots take its place",
+        )  # fmt: skip
     for path, damage in ((one.path, one.damage) for one in seen.damages):
         yield Finding(
             "error", f"{path}: bytes {damage.begin} to {damage.end} (not included) are damaged",

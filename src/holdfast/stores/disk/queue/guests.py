@@ -36,12 +36,13 @@ def _forwarded(verb: str, own: Callable[..., Any]) -> Callable[..., Any]:
         except Owned as owned:
             given = signature.bind(self, *args, **options)
             given.apply_defaults()
-            return _ask(self.directory, verb, tuple(given.arguments.values())[1:], owned)
+            return ask_owner(self.directory, verb, tuple(given.arguments.values())[1:], owned)
 
     return call
 
 
-def _ask(directory: Path, verb: str, arguments: tuple[Any, ...], owned: Owned) -> Any:
+def ask_owner(directory: Path, verb: str, arguments: tuple[Any, ...], owned: Owned) -> Any:
+    """Return what the owner of the queues answers; ``owned`` is raised when it does not."""
     try:
         return ask(directory, verb, arguments)
     except OSError as error:
@@ -51,7 +52,7 @@ def _ask(directory: Path, verb: str, arguments: tuple[Any, ...], owned: Owned) -
             raise
     queue, job_ids = arguments
     middle = len(job_ids) // 2
-    halves = [_ask(directory, verb, (queue, half), owned) for half in (job_ids[:middle], job_ids[middle:])]
+    halves = [ask_owner(directory, verb, (queue, half), owned) for half in (job_ids[:middle], job_ids[middle:])]
     return halves[0] | halves[1]
 
 

@@ -69,6 +69,20 @@ class Snapshots:
             return number, _decode(body), len(data)
         return None
 
+    def damaged(self) -> list[Path]:
+        """Return the snapshots that are not whole, in the order they were written."""
+        found = []
+        for number in self.numbers():
+            try:
+                data = self._read(number)
+            except FileNotFoundError:  # its owner has removed it meanwhile
+                continue
+            head = data[: _HEADER.size].ljust(_HEADER.size, b"\0")
+            magic, _, crc = _HEADER.unpack(head)
+            if (magic, crc) != (MAGIC, zlib.crc32(memoryview(data)[_HEADER.size :])):
+                found.append(self._path(number))
+        return found
+
     def numbers(self) -> list[int]:
         """Return the numbers of the snapshots there are, rising."""
         names = self._files.list(self._directory)

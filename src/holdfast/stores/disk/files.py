@@ -69,7 +69,7 @@ class Directories:
     def identity(self, path: Path) -> tuple[int, int, int] | None:
         """Return what changes whenever a file is replaced by another, or written; None when there is none."""
         try:
-            found = path.stat()
+            found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, and this is done with every append
         except (FileNotFoundError, NotADirectoryError):
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size

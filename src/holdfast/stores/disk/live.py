@@ -215,7 +215,7 @@ class Live:
                 return
             base, first = place.segment.header.base, self._first()
             next_ = max(place.next, first)
-            self.shown = self.shown._replace(base=base, position=place.position, next=next_, first=first)
+            self.shown = Tail(self.shown.epoch, base, place.position, next_, first, self.shown.boot)
             self._tail.write(self.shown)
 
     def mark(self) -> Place | None:

@@ -351,7 +351,7 @@ def write_all(files: Files, fd: int, pieces: Sequence[Buffer], at: int) -> None:
         if went == 0:
             raise OSError(errno.ENOSPC, "nothing was written")
         at += went
-        todo = _left(todo, went)
+        todo = _left(todo, went) if went < sum(map(len, todo)) else []
 
 
 def write_again(files: Files, fd: int, begin: int, end: int) -> None:

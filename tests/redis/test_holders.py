@@ -2,6 +2,7 @@
 
 import pytest
 
+from holdfast.app import App
 from holdfast.capabilities import JobFilter
 from holdfast.delivery import Ack, HolderInfo, State
 from holdfast.errors import BackendError, LeaseLost
@@ -137,3 +138,26 @@ def test_a_queue_that_is_away_keeps_no_other_from_being_tidied(harness, store):
 
     assert [job.state for job in browsed] == [State.READY] * 4
     assert harness.place.ask("ZCARD", f"{harness.place.prefix}queue:{{{QUEUE}}}:scheduled") == 0
+
+
+@pytest.mark.parametrize("charged", [(), None], ids=["stops", "falls silent"])
+def test_a_completion_that_a_failover_lost_runs_again_once_its_worker_ends(redis_servers, charged):
+    """What docs/how-to/redis-in-production.md says of failovers without ?wait."""
+    master, replica = redis_servers.pair()
+    with App(f"{master.url}?wait=1", logger=None) as careful:
+        careful.backend.send(QUEUE, [Message(id="job", body=b"", key="key")])
+        beat(careful.backend)
+        (delivery,) = lease(careful.backend)
+    replica.replicate(None)  # what comes now it does not get
+    with App(master.url, logger=None) as hasty:
+        assert hasty.backend.settle([Ack(delivery.receipt)]) == []
+
+    with App(replica.url, logger=None) as app:
+        store = app.backend
+        lost = store.get(QUEUE, "job").state
+        taken = store.retire(WORKER, "it stopped", charged)
+        beat(store, "worker#2")
+        (again,) = lease(store, "worker#2")
+
+    assert (lost, taken) == (State.RUNNING, 1)
+    assert (again.id, again.token) == ("job", delivery.receipt.token + 1)

@@ -45,51 +45,81 @@ local function taken_from_one(lane, most)
   return members, lanes
 end
 
--- The lanes are read side by side, each only as far as it contributes.
-local function taken_from_many(heads, most)
-  local step = math.min(most, math.ceil(most / #heads) + 1)
-  local members, lanes, gone = {}, {}, {}
-  for _, head in ipairs(heads) do
-    head.at, head.base, gone[head.lane] = 1, 0, {}
-    head.some = call('ZRANGE', K .. ':ready:' .. ARGV[head.lane], 0, step - 1, 'WITHSCORES')
-  end
-  while #members < most do
-    local best
-    for _, head in ipairs(heads) do
-      local member = head.some[head.at]
-      if member then
-        head.score = tonumber(head.some[head.at + 1])
-        if not best or head.score < best.score
-          or (head.score == best.score and member < best.some[best.at]) then
-          best = head
-        end
-      end
+local is_left = {} -- by place of a lane: whether there are jobs in it still, as far as that is known
+
+-- Several lanes stand in a heap by their first members; each is read only as far as it contributes.
+local function is_before(a, b)
+  return a.score < b.score or (a.score == b.score and a.member < b.member)
+end
+
+local function sink(heads, i)
+  local head, n = heads[i], #heads
+  while 2 * i <= n do
+    local child = 2 * i
+    if child < n and is_before(heads[child + 1], heads[child]) then
+      child = child + 1
     end
-    if not best then
+    if not is_before(heads[child], head) then
       break
     end
-    local n, member = #members + 1, best.some[best.at]
-    members[n], lanes[n] = member, best.lane
-    gone[best.lane][#gone[best.lane] + 1] = member
-    best.at = best.at + 2
-    if best.at > #best.some and #best.some == 2 * step then
-      best.base = best.base + step
-      best.at, best.some = 1, call('ZRANGE', K .. ':ready:' .. ARGV[best.lane], best.base, best.base + step - 1, 'WITHSCORES')
-    end
+    heads[i], i = heads[child], child
   end
-  for lane, its in pairs(gone) do
-    if #its > 0 then
-      call('ZREM', K .. ':ready:' .. ARGV[lane], unpack(its))
+  heads[i] = head
+end
+
+-- Let a lane stand with its next member; false when there is none.
+local function follow(head, step)
+  head.at = head.at + 2
+  if head.at > #head.some then
+    if head.is_last then
+      return false
     end
+    head.some = call('ZRANGE', K .. ':ready:' .. ARGV[head.lane], head.base, head.base + step - 1, 'WITHSCORES')
+    head.at, head.base, head.is_last = 1, head.base + step, #head.some < 2 * step
+  end
+  head.member, head.score = head.some[head.at], tonumber(head.some[head.at + 1])
+  return head.member
+end
+
+local function taken_from_many(heads, most)
+  local step, members, lanes, counts = math.min(most, math.ceil(most / #heads) + 1), {}, {}, {}
+  for i = #heads, 1, -1 do
+    sink(heads, i)
+  end
+  for n = 1, most do
+    local head = heads[1]
+    members[n], lanes[n] = head.member, head.lane
+    counts[head.lane] = (counts[head.lane] or 0) + 1
+    if n < most and not follow(head, step) then
+      heads[1] = heads[#heads]
+      heads[#heads] = nil
+    end
+    if #heads == 0 then
+      break
+    end
+    sink(heads, 1)
+  end
+  for lane, count in pairs(counts) do
+    call('ZREMRANGEBYRANK', K .. ':ready:' .. ARGV[lane], 0, count - 1)
+  end
+  for i = 2, #heads do
+    is_left[heads[i].lane] = true -- with the member by which it stands here
   end
   return members, lanes
 end
 
 local function taken(most)
+  is_left = {}
+  if #ARGV == 6 then
+    return taken_from_one(6, most)
+  end
   local heads = {}
   for lane = 6, #ARGV do
-    if #ARGV == 6 or call('EXISTS', K .. ':ready:' .. ARGV[lane]) == 1 then
-      heads[#heads + 1] = { lane = lane }
+    local some = call('ZRANGE', K .. ':ready:' .. ARGV[lane], 0, 0, 'WITHSCORES')
+    if some[1] then
+      heads[#heads + 1] = { lane = lane, some = some, at = 1, base = 1, member = some[1], score = tonumber(some[2]) }
+    else
+      is_left[lane] = false
     end
   end
   if #heads == 0 then
@@ -174,11 +204,20 @@ for first = 1, #granted, AT_ONCE do
 end
 
 -- Others are to be told of what is left here, and of the next due time if they left it to this one.
+local empty = {}
 for lane = 6, #ARGV do
-  if call('EXISTS', K .. ':ready:' .. ARGV[lane]) == 1 then
+  local left = is_left[lane]
+  if left == nil or marked[ARGV[lane]] then
+    left = call('EXISTS', K .. ':ready:' .. ARGV[lane]) == 1
+  end
+  if left then
     call('ZADD', K .. ':wake:' .. ARGV[lane], 0, 1)
   else
-    call('DEL', K .. ':wake:' .. ARGV[lane])
+    empty[#empty + 1] = K .. ':wake:' .. ARGV[lane]
+  end
+  if #empty == AT_ONCE or (#empty > 0 and lane == #ARGV) then
+    call('DEL', unpack(empty))
+    empty = {}
   end
 end
 if #granted > 0 and call('EXISTS', K .. ':scheduled', K .. ':expiring') > 0 then

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,8 @@ pytest_plugins = ["tests.redis.fixtures"]
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "long.json"
+SUITE = 200
+"""So many tests in one module are the cases of a suite, and have one result together."""
 
 
 def pytest_configure(config):
@@ -81,8 +84,25 @@ class LongResults:
             "machine": platform.machine(),
         }
         known = json.loads(RESULTS.read_text())["tests"] if RESULTS.exists() else {}
-        found = known | {name: facts | about for name, facts in self.tests.items()}
+        found = known | {name: facts | about for name, facts in by_suite(self.tests).items()}
         RESULTS.write_text(json.dumps({"tests": dict(sorted(found.items()))}, indent=2) + "\n")
+
+
+def by_suite(tests):
+    """Return the results with those of a suite of many cases as one, under the name of their module."""
+    modules = {}
+    for name, facts in tests.items():
+        modules.setdefault(name.partition("::")[0], {})[name] = facts
+    found = {}
+    for module, cases in modules.items():
+        if len(cases) < SUITE:
+            found |= cases
+            continue
+        outcomes = Counter(facts["outcome"] for facts in cases.values())
+        outcome = "failed" if outcomes["failed"] else "passed"
+        seconds = round(sum(facts["seconds"] for facts in cases.values()), 1)
+        found[module] = {"outcome": outcome, "seconds": seconds, "cases": dict(outcomes)}
+    return found
 
 
 def git(*arguments):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from holdfast.capabilities import JobFilter
@@ -196,6 +196,15 @@ class Stage:
     def wait_for_holders(self, number: int) -> None:
         """Wait until so many workers are at work, at least."""
         self.history.wait(lambda: len(self.backend.holders()) >= number, f"{number} workers", PATIENCE)
+
+    def wait_for_newcomer(self, known: Collection[str]) -> float:
+        """Wait until a worker is at work that is none of these holders; return when."""
+
+        def others() -> bool:
+            return any(holder.id not in known for holder in self.backend.holders())
+
+        self.history.wait(others, "another worker", PATIENCE)
+        return now()
 
     def wait_for_end(self, pids: Iterable[int], within: float = PATIENCE) -> None:
         """Wait until these processes have ended."""

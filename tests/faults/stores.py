@@ -145,11 +145,11 @@ SERVERS = [
     pytest.param(ValkeyFaults, id=ValkeyFaults.name),
     pytest.param(RedisFaults, id=RedisFaults.name, marks=pytest.mark.again),
 ]
-HARNESSES = [
-    pytest.param(SqliteFaults, id=SqliteFaults.name),
-    pytest.param(ValkeyFaults, id=ValkeyFaults.name),
-    pytest.param(RedisFaults, id=RedisFaults.name, marks=[pytest.mark.again, pytest.mark.long]),
-]
-"""What befalls workers is tried on Redis in `make long` alone, as it takes two minutes of a core; what befalls servers
-is tried on both in every run.
-"""
+_FIRST = [pytest.param(SqliteFaults, id=SqliteFaults.name), pytest.param(ValkeyFaults, id=ValkeyFaults.name)]
+HARNESSES = [*_FIRST, pytest.param(RedisFaults, id=RedisFaults.name, marks=pytest.mark.again)]
+ABOUT_PROCESSES = pytest.mark.parametrize(
+    "stages",
+    [*_FIRST, pytest.param(RedisFaults, id=RedisFaults.name, marks=[pytest.mark.again, pytest.mark.long])],
+    indirect=True,
+)
+"""For what befalls processes that know nothing of any store: on Redis that is for `make long` alone."""

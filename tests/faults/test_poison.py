@@ -7,8 +7,9 @@ import pytest
 from holdfast.delivery import MAX_CRASHES, State
 from tests.faults.checker import Promises
 from tests.faults.history import Started
+from tests.faults.stores import ABOUT_PROCESSES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), ABOUT_PROCESSES]
 
 ENDS = frozenset({State.DONE, State.DEAD})
 

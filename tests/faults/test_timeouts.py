@@ -8,8 +8,9 @@ from holdfast.delivery import State
 from tests.faults.checker import Promises
 from tests.faults.harness import is_gone
 from tests.faults.history import LIMIT, QUEUE, Started, now
+from tests.faults.stores import ABOUT_PROCESSES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), ABOUT_PROCESSES]
 
 ENDS = frozenset({State.DONE, State.DEAD})
 

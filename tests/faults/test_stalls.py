@@ -24,10 +24,12 @@ def test_a_worker_that_was_stopped_for_too_long_completes_nothing_that_another_h
     ids = stage.send("cling", str(gate), count=4)
     stopped = stage.worker("--concurrency", 4)
     stage.wait_for_starts(4)
+    silent = {holder.id for holder in stage.backend.holders()}
     paused = stage.pause(stopped)
     seen = len(stage.history.facts())
 
     other = stage.worker("--concurrency", 4)
+    stage.wait_for_newcomer(silent)
     starts = stage.wait_for_starts(4, since=seen, within=3 * TTL + 10)
     gate.touch()
     stage.wait_for_acks(ids)

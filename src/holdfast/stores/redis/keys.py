@@ -7,6 +7,8 @@ from collections.abc import Collection
 from holdfast.clock import SYSTEM, Clock
 
 _ESCAPED = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+_MOST_KEPT = 1000
+"""Names of queues whose keys are kept, for those who send one message after the other."""
 _ESCAPED_MORE = {**_ESCAPED, ord(":"): "%3A"}
 
 
@@ -15,11 +17,17 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+        self._queues: dict[str, str] = {}
         self.store = f"{prefix}{{store}}"
 
     def queue(self, name: str) -> str:
         """Return what begins the keys of a queue."""
-        return f"{self._prefix}queue:{{{name.translate(_ESCAPED)}}}"
+        known = self._queues.get(name)
+        if known is None:
+            if len(self._queues) >= _MOST_KEPT:
+                self._queues.clear()
+            known = self._queues[name] = f"{self._prefix}queue:{{{name.translate(_ESCAPED)}}}"
+        return known
 
     def log(self, name: str) -> str:
         """Return what begins the keys of a log, but for what its partitions hold."""

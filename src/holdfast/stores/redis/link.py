@@ -77,7 +77,9 @@ class Link:
     def run(self, script: Script, key: str, *args: Arg, durable: bool = False) -> Any:
         """Run a script with ``key`` as its only key, and return its reply; otherwise as ``call``."""
         address, (reply,) = self._sent(key, [_by_hash(script, key, args)], durable=durable)
-        if isinstance(reply, Reply) and reply.code == "NOSCRIPT":
+        if not isinstance(reply, Reply):
+            return reply
+        if reply.code == "NOSCRIPT":
             address, (reply,) = self._sent(key, [_by_text(script, key, args)], durable=durable)
         if isinstance(reply, Reply):
             raise mapped(reply, str(address))
@@ -141,6 +143,8 @@ class Link:
         """Send commands to the server of ``key``, and those that a cluster sends elsewhere on to there."""
         address = self._way().find(key)
         replies = self._exchange(address, commands, durable=durable)
+        if Reply not in map(type, replies):
+            return address, replies
         for _ in range(_REDIRECTS):
             pending = [number for number, reply in enumerate(replies) if _is_sent_on(commands[number], reply)]
             if not pending:
@@ -185,7 +189,7 @@ class Link:
             self._failed(address)
             raise
         found = replies[:number] if after else replies
-        errors = [reply for reply in found if isinstance(reply, Reply)]
+        errors = [reply for reply in found if type(reply) is Reply]
         if errors and any(error.code in _STALE for error in errors):
             self._doubt(address)
             connection.close()

@@ -1,16 +1,20 @@
 """Waits of several processes: one marker wakes one of them, and none is lost with who took it."""
 
 import time
+from contextlib import closing
 from queue import SimpleQueue
 
 import pytest
 
+from holdfast.config import parse_url
 from holdfast.delivery import Ack, HolderInfo
 from holdfast.errors import BackendError
 from holdfast.message import Message
+from holdfast.stores import open_store
 from holdfast.stores.redis.blocking import Blocking
 from holdfast.testing.conformance.cases import PATIENCE, PROMPT, beside
 from tests.redis.harness import RedisHarness
+from tests.redis.programs import until
 
 QUEUE, WORKER = "work", "worker#1"
 
@@ -131,6 +135,19 @@ def test_an_idle_wait_looks_and_blocks(harness, one):
     stats = harness.place.ask("INFO", "commandstats")
     calls = [line for line in stats.splitlines() if line.startswith(("cmdstat_evalsha", "cmdstat_bzpopmin"))]
     assert sum(int(line.partition("calls=")[2].partition(",")[0]) for line in calls) == 2
+
+
+def test_a_wait_at_a_server_that_says_nothing_ends_when_another_call_fails(redis_servers):
+    server = redis_servers.single()
+    with closing(open_store(parse_url(f"{server.url}?timeout=0.3"))) as store:
+        waiting = beside(lambda: wait(store, 10 * PATIENCE))
+        until(lambda: "blocked_clients:1\r" in server.ask("INFO", "clients") + "\r", "it waits")
+        with server.paused():
+            with pytest.raises(BackendError):
+                store.stats(QUEUE)
+
+            with pytest.raises(BackendError):
+                waiting.result(PATIENCE)
 
 
 def test_a_queue_that_goes_on_wakes_everybody(harness, one, two):

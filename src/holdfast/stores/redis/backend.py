@@ -58,6 +58,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
         self._streams = RedisStreams(self._link, self._keys, self._holding.living)
         self._doubted: dict[str, str] = {}
         """The holders of leases whose answers did not come, until those are given back."""
+        self._link.on_failure = self._waits.look_again
         clock.on_move(self._waits.look_again)
         clock.on_move(self._completions.look_again)
 

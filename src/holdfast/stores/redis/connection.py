@@ -25,6 +25,12 @@ from holdfast.stores.redis.options import Address, Options, Tls
 Arg = str | bytes | int | float
 Command = tuple[Arg, ...]
 _CHUNK = 1 << 18
+_KEEPALIVE = {
+    getattr(socket, name): seconds
+    for name, seconds in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+"""A host that has gone is known after so long, also by a connection that only waits."""
 _MISSING = object()
 _CODE = re.compile(r"[A-Z]{3,} ")
 """What error replies begin with: redis-py cuts it off only where it knows it."""
@@ -143,7 +149,8 @@ def _opened(options: Options, address: Address, *, sentinel: bool) -> Any:
     if address.path:
         kind, shared = redis.UnixDomainSocketConnection, shared | {"path": address.path}
     else:
-        shared |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+        shared |= {"host": address.host, "port": address.port}
+        shared |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
         if options.tls is not None:
             kind, shared = redis.SSLConnection, shared | _secret(options.tls)
     raw = kind(**shared)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from holdfast.errors import BackendError, Closed, HoldfastError
@@ -45,6 +45,8 @@ class Link:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.on_failure: Callable[[], None] = _nothing
+        """Called in any thread after a server did not do what it was asked: who waits there should look again."""
         self._after = _safe(options)
         self._begin()
 
@@ -201,6 +203,7 @@ class Link:
     def _failed(self, address: Address) -> None:
         self._doubt(address)
         self._drop(address)
+        self.on_failure()
 
     def _check_safe(self, address: Address, commands: Sequence[Command], replies: Sequence[Any]) -> None:
         for command, reply in zip(commands, replies, strict=True):
@@ -325,6 +328,10 @@ def _is_sent_on(command: Command, reply: Any) -> bool:
     if not isinstance(reply, Reply):
         return False
     return reply.code == "MOVED" or (reply.code == "ASK" and command[0] not in _BY)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _safe(options: Options) -> list[Command]:

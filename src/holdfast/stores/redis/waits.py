@@ -131,7 +131,7 @@ class Waits:
             self._nudge()
 
     def look_again(self) -> None:
-        """Let every wait look again: somebody moved the clock."""
+        """Let every wait look again: somebody moved the clock, or a server failed, maybe theirs, which says nothing."""
         with self._own():
             self._nudge()
 

@@ -34,7 +34,8 @@ class Program:
     vary: it runs in the first round alone.
 
     With a `server` it gets the `--url` of a new one, each time it runs. `trying` are more arguments while the best
-    variant is sought. A failure of an `optional` program is told, and leaves it out from then on.
+    variant is sought, for which each is tried `trials` times. A failure of an `optional` program is told, and leaves it
+    out from then on.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Program:
     once: bool = False
     server: str = ""
     trying: tuple[str, ...] = ()
+    trials: int = 3
     optional: bool = False
 
 

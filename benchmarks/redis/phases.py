@@ -21,11 +21,11 @@ from benchmarks.redis.workers import log, workers
 
 LOOK_EVERY = 0.005
 PATIENCE = 180.0
-NOTED = 300
+NOTED = 200
 WARM = 20
 PAUSE = 0.01
 """Seconds that a worker has to become idle again, after a job has begun."""
-FORGOTTEN = 10.0
+FORGOTTEN = 5.0
 """Seconds after a history is over in which a library or the server may remove it."""
 
 

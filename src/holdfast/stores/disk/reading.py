@@ -28,7 +28,7 @@ from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import Tally, guess_salt, opened, read_edges
 from holdfast.stores.disk.tail import TailReader, this_boot
 from holdfast.stores.disk.unpacked import Unpacked
-from holdfast.stores.disk.unsure import believe, doubt
+from holdfast.stores.disk.unsure import believe, doubt, shows_unsynced
 
 T = TypeVar("T")
 
@@ -192,6 +192,8 @@ class PartitionReader:
     def _sync(self) -> bool | None:
         tail = self._view()
         if not self._list(tail):
+            return True
+        if not shows_unsynced(self._files, self.directory):  # a sync that fails could lose what the writer is at
             return True
         base = self._bases[-1]  # what comes before the last is synced when it is sealed
         with opened(self._files, self.directory, base) as fd:

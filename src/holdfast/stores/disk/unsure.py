@@ -50,6 +50,10 @@ class Unsure:
         """Say how sure the segment is that begins at ``base``; others see it on return."""
         _put(self._files, self._fd, _WRITER, base, state)
 
+    def failed(self, base: int) -> bool:
+        """Tell whether somebody noted that a sync of this segment failed."""
+        return _get(self._files, self._fd, _WRITER, base) == FAILED
+
     def believed(self, base: int) -> int:
         """Return up to which position others were told that this segment is on the disk."""
         return _get(self._files, self._fd, _OTHERS, base)
@@ -104,6 +108,11 @@ def _state(files: Files, fd: int, base: int) -> int:
     if noted[0] > base:
         raise _Over
     return noted[1]
+
+
+def shows_unsynced(files: Files, directory: Path) -> bool:
+    """Tell whether readers may see what its writer has not synced."""
+    return files.identity(directory / NAME) is not None
 
 
 def doubt(files: Files, directory: Path, base: int) -> None:

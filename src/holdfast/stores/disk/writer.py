@@ -207,6 +207,8 @@ class SegmentWriter:
                 raise OSError(errno.EIO, "a sync of this file failed before, and is not tried again", str(self.path))
             end = self.position
             try:
+                if self.unsure is not None and self.unsure.failed(self.header.base):
+                    raise OSError(errno.EIO, "a sync of this file by another process failed", str(self.path))
                 self._note(SYNCING)
                 self.files.sync(self._fd)
             except BaseException:

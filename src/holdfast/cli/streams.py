@@ -29,7 +29,7 @@ stream_argument = click.argument("stream", metavar="STREAM")
 
 @click.group(cls=NounGroup)
 def streams() -> None:
-    """Show the groups of streams that others fill, and how far they are behind."""
+    """Show how far the groups are that read streams which others fill."""
 
 
 def on_streams(command: F) -> F:

@@ -78,9 +78,11 @@ class Fetcher:
         if self._in_store_wait:
             self._leases.interrupt()
 
-    def look_after_others(self) -> None:
-        """End its wait for work if another holder's process has gone, whose jobs it is to take back."""
-        if self._in_store_wait and self._housekeeping.knows_of_gone:
+    def look_at_holders(self) -> None:
+        """End its wait for work if its own holder has ended, and it needs another, or if another's process has gone,
+        whose jobs it is to take back.
+        """
+        if self._in_store_wait and (self._leases.are_void or self._housekeeping.knows_of_gone):
             self.look_again()
 
     def stop(self) -> None:

@@ -50,6 +50,11 @@ class Leases:
         self.stopping = False
         """Whether no further call is to be made."""
 
+    @property
+    def are_void(self) -> bool:
+        """Whether the holder has ended; the next :meth:`hold` begins another. For any thread."""
+        return not self._heartbeat.alive
+
     def hold(self) -> str:
         """Return the id to lease under; the store knows it. Raises what it raises."""
         return self._heartbeat.hold(self.queues, self._kinds)

@@ -362,7 +362,7 @@ class Worker:
                 self._published.show(self._condition)
                 self._rest(LOOK_EVERY)
                 self._watchdog.look()
-                self._fetcher.look_after_others()
+                self._fetcher.look_at_holders()
         except Exception as error:
             self._fail(error)
 

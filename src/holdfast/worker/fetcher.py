@@ -176,8 +176,8 @@ class Fetcher:
             self._rest(min(self._options.busy_poll, self._leases.back_in))
             return
         turn, waited = itertools.cycle(wanted), set[Place]()
-        poll = self._options.busy_poll if self._crew.busy() else self._options.idle_poll
-        poll = min(poll, self._leases.back_in)
+        is_idle = not self._crew.busy() and not self._is_to_end()  # nobody says when others' work, or commits, are done
+        poll = min(self._options.idle_poll if is_idle else self._options.busy_poll, self._leases.back_in)
         end = self._clock.boot() + int(poll * 1000)
         self._in_store_wait, found = True, False
         while not self._wake.is_set() and (left := (end - self._clock.boot()) / 1000) > 0:

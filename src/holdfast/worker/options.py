@@ -48,9 +48,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     tasks, ``isolated``, each in a process of its own: by default as many as there are cores, but no more than
     ``concurrency``. Beyond those, jobs that will start within ``prefetch`` are leased, none when ``embedded`` in
     somebody else's process. ``grace`` is how long a stop waits for running jobs. The store is asked every
-    ``busy_poll``, or ``idle_poll`` when there is nothing to do, even if no wake-up came. ``drain`` ends the worker
-    when nothing is ready or running any more (jobs due later stay), ``max_jobs`` when so many runs have ended. When it
-    is ``supervised``, this process's parent looks after it.
+    ``busy_poll`` even if no wake-up came, or ``idle_poll`` when there is nothing to do, not even to end. ``drain`` ends
+    the worker when nothing is ready or running any more (jobs due later stay), ``max_jobs`` when so many runs have
+    ended. When it is ``supervised``, this process's parent looks after it.
     """
 
     concurrency: int = 10

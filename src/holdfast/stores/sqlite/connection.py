@@ -2,7 +2,7 @@
 
 Two copies of SQLite must never have one file open in one process: when one of them closes a descriptor, the kernel
 drops the POSIX locks the other holds on that file ("How To Corrupt An SQLite Database File", section 2.2). So
-a file is bound to the driver that first opens it here, as long as it is where it was, or open here.
+a file is bound to the driver that first opens it here, as long as it is where it was, or a connection of ours is open.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Location(msgspec.Struct, frozen=True):
 
 _numbers = itertools.count()
 _bound: dict[tuple[int, int], tuple[Driver, Path]] = {}
+_ours: dict[int, tuple[int, int] | None] = {}  # which file each connection has open, by its number
 _reached: set[Path] = set()  # what was there once is away when it is not: its disk, or its share, may come back
 _binding = threading.Lock()
 
@@ -92,9 +93,12 @@ def prepare(place: Location) -> None:
 
 
 def _bound_to(file: tuple[int, int]) -> Driver | None:
-    """Return the driver to which the file is bound; None if that was another, whose number it got once it was gone."""
+    """Return the driver to which the file is bound; None if that was another, whose number it got once it was gone.
+
+    A descriptor alone tells nothing: the program may have the new file open.
+    """
     driver, path = _bound.get(file, (None, None))
-    return driver if path and (_is_at(file, path) or _has_open(file)) else None
+    return driver if path and (_is_at(file, path) or file in list(_ours.values())) else None
 
 
 def _library_at(file: tuple[int, int]) -> Driver | None:
@@ -106,10 +110,14 @@ def _library_at(file: tuple[int, int]) -> Driver | None:
 
 
 def _is_at(file: tuple[int, int], path: str | Path) -> bool:
+    return _file_at(path) == file
+
+
+def _file_at(path: str | Path) -> tuple[int, int] | None:
     with suppress(OSError):
         status = os.stat(path)  # noqa: PTH116 - an empty path is none, and not the directory
-        return (status.st_dev, status.st_ino) == file
-    return False
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _has_open(file: tuple[int, int]) -> bool:
@@ -188,6 +196,7 @@ class Connection(Statements):
             self._raw = _connect(place, driver_of(place))
         except self._error as error:
             raise self._mapped(error) from error
+        _ours[self.number] = _file_at(place.path)
         try:
             self._give_wal()
             self.execute(f"PRAGMA synchronous = {place.sync}")
@@ -214,6 +223,7 @@ class Connection(Statements):
         """Close; idempotent. A connection that is past saving may refuse, which is of no consequence."""
         with suppress(self._error):
             self._raw.close()
+        _ours.pop(self.number, None)
 
 
 def _connect(place: Location, driver: ModuleType) -> Any:

@@ -439,7 +439,7 @@ def test_a_thread_over_its_timeout_at_the_end_is_settled_as_timed_out(start, tas
 
 
 def test_a_process_with_three_stuck_threads_is_replaced_and_its_jobs_have_timed_out(start, tasks, notes, gate):
-    process = start("--json", "-c", 4)
+    process = start("--json", "-c", 4, "--grace", 1)
     jobs = [tasks["overrun"].enqueue(gate) for _ in range(3)]
     old = {notes.next()["pid"] for _ in jobs}
 
@@ -576,7 +576,7 @@ def test_a_process_that_occupies_too_much_is_replaced_and_no_job_is_burned(start
 
 
 def test_a_process_that_occupies_twice_too_much_is_killed(start, tasks, notes, gate):
-    process = start("--json", "--max-memory", "150M")
+    process = start("--json", "--max-memory", "150M", "--grace", 1)
     beside = tasks["block"].enqueue(gate)
     notes.next()
     tasks["swell"].enqueue(400)

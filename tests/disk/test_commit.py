@@ -3,8 +3,8 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from types import FrameType
 
@@ -47,6 +47,20 @@ def gathered(commit: GroupCommit[int], number: int) -> None:
     """Return when so many wait for the next group."""
     while commit._next is None or len(commit._next.items) < number:
         threading.Event().wait(0.001)
+
+
+@contextmanager
+def handling(number: signal.Signals, handler: Callable[..., None]) -> Iterator[None]:
+    """Handle a signal so inside the block, whatever this process inherited."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_who_comes_while_one_is_at_the_disk_is_in_the_next_group() -> None:
@@ -109,12 +123,13 @@ def test_a_group_whose_first_was_interrupted_is_carried_out_by_another_of_it() -
         others = submitters(commit, [2, 3])
         threads.extend(others)
         gathered(commit, 3)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
 
     threads.append(threading.Thread(target=interrupt))
-    threads[-1].start()
-    with pytest.raises(KeyboardInterrupt):
-        commit.submit(1)
+    with handling(signal.SIGUSR2, interrupted):
+        threads[-1].start()
+        with pytest.raises(KeyboardInterrupt):
+            commit.submit(1)
     slow.go_on.release(2)
     for thread in threads:
         thread.join(10)
@@ -240,23 +255,19 @@ def test_signals_leave_nobody_waiting_and_nothing_is_done_twice() -> None:
         while not stop.is_set():
             commit.submit(next(numbers))
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
     threads = [threading.Thread(target=produce) for _ in range(3)]
     for thread in threads:
         thread.start()
-    try:
-        for number in range(500):
-            with suppress(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + number % 250))
-                while True:
-                    commit.submit(next(numbers))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        stop.set()
+    with handling(signal.SIGALRM, interrupted):
+        try:
+            for number in range(500):
+                with suppress(KeyboardInterrupt):
+                    signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + number % 250))
+                    while True:
+                        commit.submit(next(numbers))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            stop.set()
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
@@ -281,13 +292,10 @@ def test_a_signal_handler_that_submits_while_its_own_thread_leads_a_group_is_ref
         gathered(commit, 1)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
 
-    before = signal.signal(signal.SIGUSR2, handle)
-    try:
+    with handling(signal.SIGUSR2, handle):
         threads.append(threading.Thread(target=call))
         threads[-1].start()
         commit.submit(1)
-    finally:
-        signal.signal(signal.SIGUSR2, before)
     for thread in threads:
         thread.join(10)
     assert (slow.groups, len(refused)) == ([[0], [1]], 1)

@@ -16,15 +16,17 @@ _HEAD = ("", "interrupted", "not done", "done twice", "interrupted jobs done aft
 def killed() -> str:
     """Return what was measured, when and where, and a row for each contestant."""
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return f"{_said(list(found.values()))}\n\n{table(_HEAD, [_row(*each) for each in found.items()])}"
+    return f"{_said(found)}\n\n{table(_HEAD, [_row(*each) for each in found.items()])}"
 
 
-def _said(found: Sequence[Mapping[str, Any]]) -> str:
+def _said(results: Mapping[str, Mapping[str, Any]]) -> str:
+    found = list(results.values())
     ours = found[-1]
+    commits = dict.fromkeys(each["commit"][:10] for name, each in results.items() if name.startswith("holdfast"))
     machine, jobs, taken = ours["machine"], ours["jobs"], datetime.fromisoformat(ours["taken"])
     servers, rounds = sorted({each["server"] for each in found} - {""}), min(len(each["rounds"]) for each in found)
     return (
-        f"Measured on {taken:%d %B %Y}, ours at commit `{ours['commit'][:10]}`, on {machine['cores']} cores, "
+        f"Measured on {taken:%d %B %Y}, ours at commit {' and '.join(map('`{}`'.format, commits))}, on {machine['cores']} cores, "
         f"{machine['system']}, Python {machine['python']}, {', '.join(servers)}: at least {rounds} rounds of "
         f"{jobs} jobs of {ours['job_seconds'] * 1000:.0f} ms, each watched for {ours['watched_seconds']:.0f} s "
         "after the kill. Where rounds differ, the least and the most."

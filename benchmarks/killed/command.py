@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import machine, report, servers
 from benchmarks.envs import ROOT, ProgramFailed, interpreter
 from benchmarks.killed import table
-from benchmarks.killed.contestants import EVERYBODY, Contestant
+from benchmarks.killed.contestants import CONTESTANTS, Contestant
 from benchmarks.killed.trial import Result, trial
 
 RESULTS = ROOT / "benchmarks" / "results" / "killed.json"
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 def main(arguments: Sequence[str], say: Say) -> int:
     given = parser().parse_args(arguments)
-    chosen = [each for each in EVERYBODY if wanted(each, given.only)]
+    chosen = [each for each in CONTESTANTS if wanted(each, given.only)]
     scratch, commit = machine.scratch(), machine.commit()
     for requirement in {each.requirement for each in chosen} | {servers.REQUIREMENTS[each.server] for each in chosen}:
         interpreter(requirement)
@@ -56,7 +56,7 @@ def one_round(chosen: Sequence[Contestant], jobs: int, scratch: Path, say: Say) 
 
 
 def parser() -> argparse.ArgumentParser:
-    names = ", ".join(each.name for each in EVERYBODY)
+    names = ", ".join(each.name for each in CONTESTANTS)
     made = argparse.ArgumentParser(prog="python -m benchmarks killed", description=__doc__)
     made.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", help=f"whom to measure, also 'holdfast*': {names}"

@@ -41,12 +41,6 @@ CONTESTANTS: tuple[Contestant, ...] = (
     *peer("pgqueuer", "pgqueuer_", "pgqueuer[asyncpg]==1.6.0 typer<0.20", "postgres"),
     Contestant("holdfast sqlite, one process", "benchmarks.killed.ours", one=True),
     Contestant("holdfast sqlite, all", "benchmarks.killed.ours"),
-)
-
-COMING: tuple[Contestant, ...] = (
     Contestant("holdfast redis, one process", "benchmarks.killed.ours", server="valkey", one=True),
     Contestant("holdfast redis, all", "benchmarks.killed.ours", server="valkey"),
 )
-"""They take part like all others, and move up there with the first results of theirs that are kept."""
-
-EVERYBODY = (*CONTESTANTS, *COMING)

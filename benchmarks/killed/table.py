@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine, servers
-from benchmarks.killed.contestants import EVERYBODY, Contestant
+from benchmarks.killed.contestants import CONTESTANTS, Contestant
 from benchmarks.killed.job import SECONDS
 from benchmarks.killed.trial import LIMIT, Result
 
@@ -78,7 +78,7 @@ def kept(file: Path, fresh: Mapping[str, dict[str, object]]) -> dict[str, object
     """The results in `file`, those of today's contestants alone, with the fresh ones in their places."""
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     everything = before | fresh
-    return {each.name: everything[each.name] for each in EVERYBODY if each.name in everything}
+    return {each.name: everything[each.name] for each in CONTESTANTS if each.name in everything}
 
 
 def rounded(each: Result) -> dict[str, object]:

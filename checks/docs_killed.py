@@ -22,11 +22,11 @@ def killed() -> str:
 def _said(results: Mapping[str, Mapping[str, Any]]) -> str:
     found = list(results.values())
     ours = found[-1]
-    commits = dict.fromkeys(each["commit"][:10] for name, each in results.items() if name.startswith("holdfast"))
+    commits = dict.fromkeys(f"`{each['commit'][:10]}`" for name, each in results.items() if name.startswith("holdfast"))
     machine, jobs, taken = ours["machine"], ours["jobs"], datetime.fromisoformat(ours["taken"])
     servers, rounds = sorted({each["server"] for each in found} - {""}), min(len(each["rounds"]) for each in found)
     return (
-        f"Measured on {taken:%d %B %Y}, ours at commit {' and '.join(map('`{}`'.format, commits))}, on {machine['cores']} cores, "
+        f"Measured on {taken:%d %B %Y}, ours at commit {' and '.join(commits)}, on {machine['cores']} cores, "
         f"{machine['system']}, Python {machine['python']}, {', '.join(servers)}: at least {rounds} rounds of "
         f"{jobs} jobs of {ours['job_seconds'] * 1000:.0f} ms, each watched for {ours['watched_seconds']:.0f} s "
         "after the kill. Where rounds differ, the least and the most."

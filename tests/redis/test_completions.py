@@ -25,12 +25,6 @@ HOLDER = HolderInfo(id="worker#1", ttl=1_000_000.0, kinds=("",), queues=(QUEUE,)
 
 
 @pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
-
-
-@pytest.fixture
 def store(harness):
     return harness.open()
 

@@ -7,15 +7,8 @@ from holdfast.config import QueueSettings
 from holdfast.delivery import Ack, HolderInfo, State
 from holdfast.errors import BackendError
 from holdfast.message import Message
-from tests.redis.harness import RedisHarness
 
 QUEUE, WORKER = "work", "worker#1"
-
-
-@pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
 
 
 @pytest.fixture

@@ -5,16 +5,9 @@ import pytest
 from holdfast.delivery import Ack, GiveBack, HolderInfo
 from holdfast.errors import BackendError
 from holdfast.message import Message
-from tests.redis.harness import RedisHarness
 
 QUEUE, WORKER, OTHER = "work", "worker#1", "other#1"
 MANY = 300
-
-
-@pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
 
 
 @pytest.fixture

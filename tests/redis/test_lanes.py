@@ -6,17 +6,10 @@ import pytest
 
 from holdfast.delivery import HolderInfo
 from holdfast.message import Message
-from tests.redis.harness import RedisHarness
 
 QUEUE, WORKER = "work", "worker#1"
 KINDS = tuple(f"kind {number}" for number in range(9))
 JOBS = 120
-
-
-@pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
 
 
 @pytest.fixture

@@ -7,16 +7,9 @@ from holdfast.config import QueueSettings
 from holdfast.delivery import HolderInfo
 from holdfast.errors import QueueFull
 from holdfast.message import Message
-from tests.redis.harness import RedisHarness
 
 QUEUE, WORKER = "work", "worker#1"
 SETTINGS = QueueSettings(limit=1, labels={"team": "mail"})
-
-
-@pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
 
 
 @pytest.fixture

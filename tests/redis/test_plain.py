@@ -6,16 +6,9 @@ from holdfast.capabilities import JobFilter
 from holdfast.config import QueueSettings
 from holdfast.delivery import Ack, GiveBack, HolderInfo, Nack, Report, State
 from holdfast.message import Message
-from tests.redis.harness import RedisHarness
 
 QUEUE, WORKER = "work", "worker of\nmine#1"
 ODD = {"kind": "two words", "priority": -7, "max_attempts": None, "timeout": 1.5, "headers": {"h": "1"}}
-
-
-@pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
 
 
 @pytest.fixture

@@ -4,13 +4,6 @@ import pytest
 
 from holdfast.testing import conformance
 from tests.redis import test_logs
-from tests.redis.harness import RedisHarness
-
-
-@pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
 
 
 class TestSend(conformance.SendCases): ...

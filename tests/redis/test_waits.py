@@ -13,16 +13,9 @@ from holdfast.message import Message
 from holdfast.stores import open_store
 from holdfast.stores.redis.blocking import Blocking
 from holdfast.testing.conformance.cases import PATIENCE, PROMPT, beside
-from tests.redis.harness import RedisHarness
 from tests.redis.programs import until
 
 QUEUE, WORKER = "work", "worker#1"
-
-
-@pytest.fixture
-def harness(tmp_path, redis_place):
-    with RedisHarness(redis_place, tmp_path) as harness:
-        yield harness
 
 
 @pytest.fixture

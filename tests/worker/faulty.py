@@ -7,6 +7,6 @@ def Faulty(store):
     """Wrap ``store``; see :class:`~holdfast.testing.Faults` for what may be commanded."""
     faults = Faults()
     made = faults.wrap(store)
-    for command in ("fail", "mend", "wait_for_calls", "calls"):
+    for command in ("fail", "hold", "mend", "wait_for_calls", "calls"):
         setattr(made, command, getattr(faults, command))
     return made

@@ -286,3 +286,24 @@ def test_of_a_process_that_has_gone_only_what_had_started_is_charged_though_its_
     housekeeping.run(busy=False)
 
     assert [(store.get("q", job).attempts, store.get("q", job).crashes) for job in jobs] == [(1, 1), (0, 0)]
+
+
+def test_what_a_wait_has_found_is_run_before_the_house_is_kept(*, worker, send, faulty, ear, monkeypatch):
+    monkeypatch.setattr(housekeeping_module, "TIDY_EVERY", 0.0)
+    worker(ok, backend=faulty)
+    faulty.wait_for_calls("wait", 1)
+
+    with faulty.hold("tidy") as tidying:
+        send(b"")
+        ear.wait_for(Done)
+
+        tidying.wait()
+
+
+def test_the_house_is_kept_though_each_wait_finds_something(*, worker, store, faulty, monkeypatch):
+    monkeypatch.setattr(housekeeping_module, "TIDY_EVERY", 0.0)
+    monkeypatch.setattr(store, "wait", lambda *_: True)  # as where other workers are always the first
+
+    worker(ok, backend=faulty)
+
+    faulty.wait_for_calls("tidy", 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,10 @@ LEAST = 0.3
 """Seconds that a wait is given at least: a shorter one may ask the store for what a longer one is told."""
 SLICE = 0.1
 """Seconds for which one of several places is waited for at a time, where one wait cannot name them all."""
+GIVE_WAY = 10e-6
+"""Seconds that the threads which run jobs are given when a wait has found some: else this thread keeps the interpreter
+from them until it next asks the store. To sleep for no time at all gives it to nobody.
+"""
 
 
 class Fetcher:
@@ -53,6 +58,7 @@ class Fetcher:
         self._in_store_wait = False
         self._lacks_room = True
         self._stirred = True
+        self._found = False
         self._barren: list[Place] = []
         self._stopping = self._finished = False
         self._wake = threading.Event()
@@ -139,10 +145,17 @@ class Fetcher:
 
     def _round(self) -> None:
         self._lacks_room = True  # until it is known: a poke that came between looking and waiting would be missed
+        found, self._found = self._found, False
         with self._asking():
-            self._housekeeping.run(busy=self._stirred)
+            if not found:
+                self._housekeeping.run(busy=self._stirred)
             wanting = self._crew.wanting()
             leased = self._lease([want for want in wanting if not self._is_barren(want)])
+            if found:
+                if leased:
+                    time.sleep(GIVE_WAY)
+                self._housekeeping.run(busy=self._stirred)  # only now: what was found would have waited for it
+                self._all_settled = False  # nor does it end before it has leased what came back by that
         if leased:
             self._all_settled = False
             self._has_stirred(True)
@@ -188,7 +201,7 @@ class Fetcher:
                 if found := self._leases.wait(place, timeout):
                     break
                 self._housekeeping.run(busy=False)
-        self._in_store_wait = False
+        self._in_store_wait, self._found = False, found
         woken = self._was_woken()
         self._has_stirred(found or woken, waited)
 
@@ -209,6 +222,8 @@ class Fetcher:
         self._barren = [] if stirred else list(waited)
 
     def _is_barren(self, want: Want) -> bool:
+        if not self._barren:
+            return False
         (wanted,) = places([want], self._leases.queues)
         return any(covers(place, wanted) for place in self._barren)
 

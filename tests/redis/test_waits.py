@@ -192,6 +192,88 @@ def test_a_worker_that_took_a_marker_and_is_full_of_another_queue_wakes_another(
     assert harness.place.ask("EXISTS", key) == 1
 
 
+def test_a_worker_that_was_told_of_a_due_time_and_is_full_of_another_queue_tells_another(harness, one):
+    key = f"{harness.place.prefix}queue:{{{QUEUE}}}:wake"
+    one.beat(HolderInfo(id=WORKER, ttl=1000, queues=(QUEUE, "second"), kinds=("",)))
+    waiting = beside(lambda: one.wait((QUEUE, "second"), ("",), PATIENCE))
+    until_blocked(harness, 1)
+    send(one, delay=3600)
+    assert harness.place.ask("EXISTS", key) == 0
+    one.send("second", [Message(body=b"")])
+    assert waiting.result(PROMPT)
+
+    assert lease(one) == []
+    assert len(one.lease("second", WORKER, "other lease", limit=1, kinds=("",), max_format=1)) == 1
+
+    assert harness.place.ask("EXISTS", key) == 1
+
+
+def test_what_a_holder_that_died_had_heard_of_due_times_is_told_again(harness, one, two):
+    key = f"{harness.place.prefix}queue:{{{QUEUE}}}:wake"
+    send(two, delay=3600)
+    assert lease(one) == []  # the queue knows it now
+    waiting = beside(lambda: wait(one))
+    until(lambda: harness.place.ask("EXISTS", key) == 0, "the marker is taken")
+    send(two)
+    assert waiting.result(PROMPT)
+
+    two.retire(WORKER, "died")
+
+    assert harness.place.ask("EXISTS", key) == 1
+
+
+CALLS = {"beat": lambda store: store.beat(HolderInfo(id=WORKER, ttl=1000)), "tidy": lambda store: store.tidy()}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_a_worker_took_that_neither_leases_nor_waits_wakes_another_soon(harness, one, call):
+    """It has fallen quiet, or stops while jobs run; it beats, and keeps house."""
+    key = f"{harness.place.prefix}queue:{{{QUEUE}}}:wake:1:"
+    waiting = beside(lambda: wait(one))
+    until_blocked(harness, 1)
+    send(one)
+    assert waiting.result(PROMPT)
+    assert harness.place.ask("EXISTS", key) == 0
+
+    call(one)
+
+    assert harness.place.ask("EXISTS", key) == 1
+
+
+def test_what_a_server_did_not_take_back_is_put_back_later(harness, one, monkeypatch):
+    key = f"{harness.place.prefix}queue:{{{QUEUE}}}:wake:1:"
+    waiting = beside(lambda: wait(one))
+    until_blocked(harness, 1)
+    send(one)
+    assert waiting.result(PROMPT)
+    monkeypatch.setattr(one._link, "run_all", lambda calls: [BackendError("away", retryable=True) for _ in calls])
+    one._waits.put_back()
+    monkeypatch.undo()
+    assert harness.place.ask("EXISTS", key) == 0
+
+    one._waits.put_back()
+
+    assert harness.place.ask("EXISTS", key) == 1
+
+
+def test_a_marker_that_was_lost_on_its_way_is_put_back(harness, one, monkeypatch):
+    key = f"{harness.place.prefix}queue:{{{QUEUE}}}:wake"
+    send(one, delay=3600)
+
+    def lost(blocking, commands, timeout):
+        assert harness.place.ask("ZPOPMIN", key)
+        raise BackendError("broken", retryable=True)
+
+    monkeypatch.setattr(Blocking, "wait", lost)
+    with pytest.raises(BackendError):
+        wait(one)
+    monkeypatch.undo()
+
+    wait(one, 0)
+
+    assert harness.place.ask("EXISTS", key) == 1
+
+
 def test_a_due_time_that_is_nearly_there_is_waited_for_and_not_for_ever(harness, one, monkeypatch):
     """Servers before 7.0 take 0.001 s for nothing, which is for ever."""
     asked = SimpleQueue()

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
+from queue import SimpleQueue
 
 import pytest
 
@@ -10,7 +11,7 @@ from holdfast import __version__
 from holdfast.delivery import Burial, GiveBack, Nack, State
 from holdfast.events import BeforeRetry, Done, Leased, LoopBlocked, LoopLag, Stalled, Stuck
 from holdfast.retry import Retry
-from holdfast.worker import Worker
+from holdfast.worker import Worker, housekeeping
 from tests.worker.conftest import PATIENCE, handler, wait_for_ready
 from tests.worker.faulty import Faulty
 
@@ -127,6 +128,45 @@ def test_a_quiet_worker_leases_nothing_more_and_stays(worker, store, send, ear):
     started.work()
     ear.wait_for(Done)
     known(store, lambda holder: holder.state == "working")
+
+
+@pytest.fixture
+def waits(store, monkeypatch):
+    """Tells of each wait of the store that begins, and that is over."""
+    monkeypatch.setattr(housekeeping, "RETIRE_EVERY", 10 * PATIENCE)  # which ends waits too
+    begun, over, wait = SimpleQueue(), SimpleQueue(), store.wait
+
+    def noted(*args):
+        begun.put(None)
+        woken = wait(*args)
+        over.put(None)
+        return woken
+
+    monkeypatch.setattr(store, "wait", noted)
+    return begun, over
+
+
+def test_a_worker_that_falls_quiet_waits_for_work_no_longer(worker, waits):
+    """It would take wake-ups that others wait for."""
+    begun, over = waits
+    started = worker(lambda delivery, context: None)
+    begun.get(timeout=PATIENCE)
+
+    started.quiet()
+
+    over.get(timeout=PATIENCE)
+
+
+def test_a_wait_that_another_worker_heard_the_end_of_is_ended_soon_all_the_same(worker, store, waits, monkeypatch):
+    """An interrupt ends the waits of its store that go on, and one that has not quite begun is not among those."""
+    begun, over = waits
+    started = worker(lambda delivery, context: None)
+    begun.get(timeout=PATIENCE)
+    with monkeypatch.context() as heard_elsewhere:
+        heard_elsewhere.setattr(store, "interrupt", lambda: None)
+        started.quiet()
+
+    over.get(timeout=PATIENCE)
 
 
 def test_when_it_falls_quiet_prefetched_jobs_go_back_unburned_and_running_ones_go_on(worker, store, send, barrier, ear):

@@ -84,11 +84,12 @@ class Fetcher:
         if self._in_store_wait:
             self._leases.interrupt()
 
-    def look_at_holders(self) -> None:
+    def look_around(self) -> None:
         """End its wait for work if its own holder has ended, and it needs another, or if another's process has gone,
-        whose jobs it is to take back.
+        whose jobs it is to take back; and if it was told to look again, but as it began to wait, and another worker
+        of this store heard it in its place.
         """
-        if self._in_store_wait and (self._leases.are_void or self._housekeeping.knows_of_gone):
+        if self._in_store_wait and (self._wake.is_set() or self._leases.are_void or self._housekeeping.knows_of_gone):
             self.look_again()
 
     def stop(self) -> None:

@@ -168,6 +168,7 @@ class Worker:
         """Lease nothing more: what has not started goes back unburned, what runs goes on, and the worker stays."""
         if not self._crew.quiet:
             self._crew.quiet = True
+            self._fetcher.look_again()  # what wakes its wait from here on is for others
             rest(self._backend, resting=True)
             self._settler.give_back(self._crew.take_back(lambda _: True))
             self._heartbeat.hurry()
@@ -362,7 +363,7 @@ class Worker:
                 self._published.show(self._condition)
                 self._rest(LOOK_EVERY)
                 self._watchdog.look()
-                self._fetcher.look_at_holders()
+                self._fetcher.look_around()
         except Exception as error:
             self._fail(error)
 
@@ -416,6 +417,7 @@ class Worker:
             self._heartbeat.check()
 
     def _interrupt_runs(self, last_call: float) -> None:
+        self._fetcher.interrupt()  # the first time another worker that waits may have heard it
         self._fetcher.join(LAST_CALL / 4)  # or its last lease could be of a job that goes back now
         if self._crew.interrupt(self._tell_of_the_stop()):
             end = last_call - LAST_CALL / 2  # the other half is for results

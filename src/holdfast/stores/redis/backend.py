@@ -126,7 +126,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
             return []
         if reply == b"gone":
             raise lost(holder)
-        self._waits.leased(queue, wanted)
+        self._waits.leased(queue, wanted, granted=len(reply[1]))
         if len(reply[1]) == limit:  # there may be no room for what else the wait took markers of
             self._waits.put_back()
         found, gone = deliveries(queue, wanted, reply)
@@ -171,6 +171,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     # -- holders --------------------------------------------------------------------------------------------------
 
     def beat(self, holder: HolderInfo) -> Beat:
+        self._waits.put_back()  # of a worker that stops, while its last jobs run
         return self._holding.beat(holder)
 
     def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
@@ -182,6 +183,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
     def tidy(self, limit: int = 1000) -> Tidied:
+        self._waits.put_back()  # of a worker that fell quiet before it came to lease
         try:
             rescued = self._holding.rescue(limit)
         finally:  # a queue that is away keeps no other from being tidied

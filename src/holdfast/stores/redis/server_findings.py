@@ -156,7 +156,7 @@ def _settings(server: Server) -> Iterator[Finding]:
     if config.get("tcp-keepalive") == "0":
         yield Finding(
             "warn", f"{server.address} does not notice clients whose machine has gone (tcp-keepalive 0)",
-            "it wakes them in place of living ones, which then look a second or five later",
+            "it wakes them in place of living ones, which then look up to half a minute later",
             "CONFIG SET tcp-keepalive 300",
         )  # fmt: skip
     patience = int(config.get("busy-reply-threshold") or config.get("lua-time-limit") or 5000)

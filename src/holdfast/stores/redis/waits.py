@@ -91,11 +91,13 @@ class Waits:
 
     # -- markers --------------------------------------------------------------------------------------------------
 
-    def leased(self, queue: str, wanted: Iterable[str]) -> None:
-        """Owe nothing for these lanes: a lease puts their markers where they belong."""
+    def leased(self, queue: str, wanted: Iterable[str], *, granted: int) -> None:
+        """Owe nothing for these lanes: a lease puts their markers where they belong. Only one that has granted
+        something sees to the due times too.
+        """
         if self._owed:
             with self._own():
-                self._owed.get(queue, set()).difference_update(wanted, [_DUE])
+                self._owed.get(queue, set()).difference_update(wanted, [_DUE] if granted else ())
 
     def _owe(self, taken: Taken) -> None:
         if taken:
@@ -111,9 +113,11 @@ class Waits:
             self._put_back(owed)
 
     def _put_back(self, taken: Taken) -> None:
-        calls = [(_WAKE, self._keys.queue(queue), (self._times(), *which)) for queue, which in taken.items() if which]
-        if calls:
-            self._link.run_all(calls)  # one that is lost costs others a poll interval
+        owed = {queue: which for queue, which in taken.items() if which}
+        if owed:
+            calls = [(_WAKE, self._keys.queue(queue), (self._times(), *which)) for queue, which in owed.items()]
+            replies = zip(owed.items(), self._link.run_all(calls), strict=True)
+            self._owe(dict(item for item, reply in replies if isinstance(reply, HoldfastError)))
 
     def _own(self) -> threading.Lock:
         """Return the lock; in a process forked with this object, after beginning anew: it would share the pipes."""
@@ -188,8 +192,14 @@ class _Wait:
         commands = [
             (keys[0], ("BZPOPMIN", *keys, f"{pause:.3f}")) for keys in self._waits._link.together(list(markers))
         ]
+        try:
+            answers = self._blocking.wait(commands, pause)
+        except BaseException:  # whatever was taken for an answer that did not come
+            for queue, lane in markers.values():
+                self.taken.setdefault(queue, set()).add(lane)
+            raise
         woken = False
-        for _, (key, *_) in self._blocking.wait(commands, pause):
+        for _, (key, *_) in answers:
             queue, lane = markers[key.decode()]
             self.taken.setdefault(queue, set()).add(lane)
             woken |= lane != _DUE

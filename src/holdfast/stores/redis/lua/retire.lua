@@ -20,6 +20,9 @@ for _, lane in ipairs(call('SMEMBERS', K .. ':lanes')) do -- it may have taken m
     mark(lane)
   end
 end
+if call('EXISTS', K .. ':scheduled', K .. ':expiring') > 0 then
+  call('ZADD', K .. ':wake', 0, 1)
+end
 local charged = {}
 for a = 5, #ARGV do
   charged[ARGV[a]] = true

@@ -146,9 +146,13 @@ class PauseCases(Cases):
         assert [waiting.result(PROMPT) for waiting in waits] == [True, True]
 
     def test_a_destroyed_queue_comes_back_unpaused(self) -> None:
-        """Nothing old is found."""
+        """Nothing old is found, and a send wakes who began to wait while it was paused."""
         self.store.pause(QUEUE)
+        assert not self.store.wait((QUEUE,), ("",), 0.01)
+        waiting = beside(lambda: self.store.wait((QUEUE,), ("",), PATIENCE))
+
         self.store.destroy(QUEUE)
         self.send("job")
 
+        assert waiting.result(PROMPT)
         assert self.leased() == ["job"]

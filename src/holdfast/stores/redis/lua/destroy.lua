@@ -39,9 +39,15 @@ for _, watch in ipairs(call('ZRANGE', K .. ':watchers', 0, -1)) do
   call('PEXPIRE', K .. ':watch:' .. watch, 60000)
   call('DEL', K .. ':watching:' .. watch)
 end
+local waiting = call('EXISTS', K .. ':paused') == 1 and math.max(1, call('HLEN', K .. ':holders')) or 0
 for _, what in ipairs({ 'settings', 'paused', 'jobs', 'seq', 'lanes', 'wake', 'scheduled', 'expiring', 'running',
   'cancelling', 'done', 'kept', 'dead', 'cancelled', 'expired', 'forgotten', 'keys', 'slots', 'left', 'holders', 'numbers', 'gone',
   'returned', 'plain', 'schedules', 'manual', 'coded', 'watched', 'watchers' }) do
   call('DEL', K .. ':' .. what)
 end
+-- Who waits for a paused queue to go on must learn that it is not paused any more; see pause.lua.
+for n = 1, waiting do
+  call('ZADD', K .. ':wake', 0, n)
+end
+call('PEXPIRE', K .. ':wake', 60000)
 return { #members, 1 }

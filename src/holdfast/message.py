@@ -46,7 +46,7 @@ class Level(enum.StrEnum):
 
 def new_id() -> str:
     """Return a new id: 32 hexadecimal digits, the first twelve the time in ms, so that ids sort by age (RFC 9562)."""
-    return f"{time.time_ns() // 1_000_000:012x}{_random.getrandbits(80):020x}"
+    return (time.time_ns() // 1_000_000 << 80 | _random.getrandbits(80)).to_bytes(16).hex()  # half the time of a format
 
 
 # Not os.urandom, which lets go of the interpreter's lock at every call: beside busy threads an id then costs 10 us.

@@ -62,6 +62,8 @@ def accepted(messages: Sequence[Message], stored: Sequence[Stored]) -> list[Stor
 
     A message that is a duplicate of itself, by its id, is no error: sending again is safe.
     """
+    if not [receipt for receipt in stored if receipt.duplicate]:
+        return list(stored)
     for message, receipt in zip(messages, stored, strict=True):
         unique = message.unique
         if not receipt.duplicate or unique is None or unique.on_conflict != "error" or receipt.id == message.id:

@@ -204,7 +204,8 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
 
 def _is_small(messages: Sequence[Message]) -> bool:
     """Tell whether one script stores them all."""
-    return len(messages) <= AT_ONCE and sum([len(one.body) for one in messages]) <= BYTES_AT_ONCE
+    number = len(messages)
+    return number <= 1 or (number <= AT_ONCE and sum([len(one.body) for one in messages]) <= BYTES_AT_ONCE)
 
 
 def _parts(messages: Sequence[Message]) -> list[Sequence[Message]]:

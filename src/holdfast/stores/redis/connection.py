@@ -63,13 +63,14 @@ class Connection:
         """Send the commands; ``receive`` as many replies next."""
         try:
             self._wait_at_most(self._timeout)
-            self._socket.sendall(b"".join([_packed(command) for command in commands]))
+            packed = [_packed(command) for command in commands]
+            self._socket.sendall(packed[0] if len(packed) == 1 else b"".join(packed))
         except BaseException as error:
             self._broke(error)
 
     def receive(self, number: int, *, timeout: float | None = None) -> list[Any]:
         """Return the next replies, in order."""
-        replies = list[Any]()
+        replies: list[Any] = []
         reader, wait = self._reader, self._timeout if timeout is None else timeout
         try:
             self._wait_at_most(wait)

@@ -13,7 +13,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from holdfast.errors import BackendError, Closed, HoldfastError
 from holdfast.stores.redis.admission import admit
@@ -31,7 +33,7 @@ _ARRIVED = 1.0
 """Seconds for replies that should be there, as another server was waited for until the time of all was over."""
 
 
-class _Trip(NamedTuple):
+class _Trip(msgspec.Struct, frozen=True, gc=False):
     """A round trip that has begun: how many commands were sent, and what ``after`` them asks whether they are safe."""
 
     address: Address
@@ -145,7 +147,7 @@ class Link:
         """Send commands to the server of ``key``, and those that a cluster sends elsewhere on to there."""
         address = self._way().find(key)
         replies = self._exchange(address, commands, durable=durable)
-        if Reply not in map(type, replies):
+        if not [reply for reply in replies if type(reply) is Reply]:
             return address, replies
         for _ in range(_REDIRECTS):
             pending = [number for number, reply in enumerate(replies) if _is_sent_on(commands[number], reply)]
@@ -184,7 +186,7 @@ class Link:
 
     def _receive(self, trip: _Trip, timeout: float) -> list[Any]:
         """Return the replies to what was sent; the connection is another's then."""
-        address, connection, number, after = trip
+        address, connection, number, after = trip.address, trip.connection, trip.number, trip.after
         try:
             replies = connection.receive(number + len(after), timeout=timeout + self.options.timeout * len(after))
         except BackendError:

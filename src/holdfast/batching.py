@@ -7,6 +7,7 @@ on two cores: 2–3 thousand sends a second against 60–120 thousand).
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ Result = TypeVar("Result")
 
 Answers = Sequence[Result | Exception]
 """One answer an item, in their order: its result, or the error that is raised to who submitted it."""
+FEWEST_PARTED = 32
+"""Fewer items always go in one batch: a second one costs more than it saves."""
 
 
 class Funnel(Generic[Item, Result]):
@@ -29,6 +32,10 @@ class Funnel(Generic[Item, Result]):
 
     ``function`` gets up to ``most`` items in the order of submitting. When it raises, every item of that batch gets
     the error. At most ``limit`` items wait; further submitters wait for room. The thread starts with the first item.
+
+    Submitters that wait for their answers before they submit again come all at once, and while they do the function has
+    nothing to do. Where it ``waits``, for a server that works beside this process, they are parted in two groups, and
+    one submits while the other is served: unless a call takes so long that one for all is better.
     """
 
     def __init__(
@@ -42,6 +49,10 @@ class Funnel(Generic[Item, Result]):
         self._thread: threading.Thread | None = None
         self._idle = False
         self._closed = False
+        self._first = 0.0  # when an item came that the thread had waited for
+        self._took = 0.0  # how long the last call took
+        self.waits = False
+        """Whether most of the function's time is that of a server. The function may set it."""
 
     async def submit(self, item: Item) -> Result:
         """Return the item's answer or raise its error; ``Closed`` when the funnel is. Any number of loops may submit.
@@ -71,6 +82,7 @@ class Funnel(Generic[Item, Result]):
             self._waiting.append((future, item))
             if self._idle:
                 self._idle = False
+                self._first = time.perf_counter()
                 self._changed.notify()
         return None
 
@@ -91,6 +103,7 @@ class Funnel(Generic[Item, Result]):
     def _take(self) -> list[tuple[asyncio.Future[Result], Item]]:
         """Block until something was submitted and return it; empty when closed and all is done."""
         with self._changed:
+            was_idle = not self._waiting
             while not self._waiting:
                 self._let_in(len(self._outside))
                 if self._closed:
@@ -98,19 +111,31 @@ class Funnel(Generic[Item, Result]):
                 self._idle = True
                 self._changed.wait()
             self._idle = False
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            most = min(self._most, len(self._waiting) // 2) if was_idle and self._is_parted() else self._most
+            batch, self._waiting = self._waiting[:most], self._waiting[most:]
             self._let_in(len(batch))
             return batch
+
+    def _is_parted(self) -> bool:
+        """Tell whether two calls, each while the others submit, are over sooner than one call after all have submitted.
+
+        They are while what a call costs whatever its size takes less time than submitting. With a server that is so,
+        by measurement, up to where a call takes twice the time of submitting (docs/design/awaited-face.md).
+        """
+        return self.waits and len(self._waiting) >= FEWEST_PARTED and time.perf_counter() - self._first > self._took / 2
 
     def _let_in(self, number: int) -> None:
         chosen = [self._outside.popleft() for _ in range(min(number, len(self._outside)))]
         tell([(room, None) for room in chosen])
 
     def _answers(self, items: list[Item]) -> Answers[Result]:
+        start = time.perf_counter()
         try:
             return self._function(items)
         except Exception as error:
             return [error] * len(items)
+        finally:
+            self._took = time.perf_counter() - start
 
 
 def tell(answers: Iterable[tuple[asyncio.Future[Result], Result | Exception]]) -> None:

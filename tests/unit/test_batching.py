@@ -1,6 +1,7 @@
 """The Funnel: collects while busy, answers each caller, wakes each loop once a batch."""
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -45,6 +46,15 @@ def funnel(store):
     funnel.close()
 
 
+@pytest.fixture
+def undisturbed():
+    """No thread takes the interpreter from one that goes on."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(10)
+    yield
+    sys.setswitchinterval(interval)
+
+
 async def submit_all(funnel, items):
     tasks = [asyncio.create_task(funnel.submit(item)) for item in items]
     await asyncio.sleep(0)
@@ -60,6 +70,30 @@ def test_what_is_submitted_while_busy_goes_into_the_next_batch(store, funnel):
 
     assert asyncio.run(main()) == [item * 2 for item in range(41)]
     assert store.batches == [[0], list(range(1, 41))]
+
+
+@pytest.mark.parametrize(
+    ("waits", "took", "batches"),
+    [
+        pytest.param(True, 0.0, [20, 21], id="a server nearby has them in two groups"),
+        pytest.param(True, 1000.0, [41], id="one that is slow has all in one call"),
+        pytest.param(True, 0.0, [31], id="few go in one call"),
+        pytest.param(False, 0.0, [41], id="what this process does itself is done in one call"),
+    ],
+)
+@pytest.mark.usefixtures("undisturbed")
+def test_what_an_idle_funnel_gets_is_parted_where_that_is_faster(store, funnel, waits, took, batches):
+    items = range(1, sum(batches) + 1)
+
+    async def main():
+        await funnel.submit(0)
+        while not funnel._idle:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0)
+        funnel.waits, funnel._took = waits, took
+        return await asyncio.gather(*(funnel.submit(item) for item in items))
+
+    assert asyncio.run(main()) == [item * 2 for item in items]
+    assert [len(batch) for batch in store.batches] == [1, *batches]
 
 
 def test_an_error_goes_to_the_caller_whose_item_it_is(funnel):

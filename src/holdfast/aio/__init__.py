@@ -123,7 +123,7 @@ class Aio:
     async def publish(
         self, kind: str, event: object, /, queue: str = EVENTS_QUEUE, **options: Unpack[SendOptions]
     ) -> Job[None]:
-        """Store one event; what is sent at the same time shares one round trip. See ``App.publish``."""
+        """Store one event; what is sent at the same time shares round trips. See ``App.publish``."""
         return await self._subscribers.publish_soon(kind, event, queue, options)
 
     async def publish_now(self, kind: str, event: object, /) -> None:

@@ -132,7 +132,7 @@ class AioQueue(AioPlace):
         return await self._threads().call(self._queue.settings)
 
     async def send(self, body: bytes, **options: Unpack[SendOptions]) -> Stored:
-        """Store one message; what is sent at the same time shares one round trip. See ``Queue.send``."""
+        """Store one message; what is sent at the same time shares round trips. See ``Queue.send``."""
         return (await self._send(self._queue._messages([body], options), options))[0]
 
     async def send_many(self, bodies: Iterable[bytes | Message], **options: Unpack[SendOptions]) -> list[Stored]:

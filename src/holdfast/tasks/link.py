@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from typing import NamedTuple
+from itertools import accumulate
 
 from holdfast.batching import Answers, Funnel
 from holdfast.contract import QueueBackend
@@ -15,12 +14,8 @@ from holdfast.sending import Sender, accepted
 from holdfast.tasks.results import Caller, Waiters
 from holdfast.transactions import transactional
 
-
-class _Parcel(NamedTuple):
-    """What one caller sends to one queue: stored or refused as a whole."""
-
-    queue: str
-    messages: Sequence[Message]
+_Parcel = tuple[str, Sequence[Message]]
+"""What one caller sends to one queue: stored or refused as a whole."""
 
 
 class Link:
@@ -73,25 +68,27 @@ class Link:
             await self.call(lambda: transactional(self.store()))
             raise UsageError("an awaited send cannot use connection=, whose calls block; call enqueue instead")
         if not self.sender.middleware.sends:
-            return accepted(messages, await self._funnel.submit(_Parcel(queue, messages)))
+            return accepted(messages, await self._funnel.submit((queue, messages)))
         with self.sender.middleware.sending(queue, messages) as sending:  # here, where the sender's own context is
-            sending.stored = await self._funnel.submit(_Parcel(queue, sending.messages))
+            sending.stored = await self._funnel.submit((queue, sending.messages))
         return accepted(sending.messages, sending.stored)
 
     def _send_parcels(self, parcels: list[_Parcel]) -> Answers[list[Stored]]:
-        by_queue: dict[str, list[_Parcel]] = {}
-        for parcel in parcels:
-            by_queue.setdefault(parcel.queue, []).append(parcel)
+        by_queue: dict[str, list[Sequence[Message]]] = {}
+        for queue, messages in parcels:
+            by_queue.setdefault(queue, []).append(messages)
         if len(by_queue) == 1:
-            return self._sent(parcels[0].queue, parcels)
+            return self._sent(parcels[0][0], by_queue[parcels[0][0]])
         answers = {queue: iter(self._sent(queue, its)) for queue, its in by_queue.items()}
-        return [next(answers[parcel.queue]) for parcel in parcels]
+        return [next(answers[queue]) for queue, _ in parcels]
 
-    def _sent(self, queue: str, parcels: list[_Parcel]) -> Answers[list[Stored]]:
+    def _sent(self, queue: str, parcels: list[Sequence[Message]]) -> Answers[list[Stored]]:
         """Send, and let no parcel spoil the others: a refused batch is halved until the refused ones stand alone."""
         try:
-            stored = iter(self.sender.store(queue, [message for parcel in parcels for message in parcel.messages]))
-            return [list(islice(stored, len(parcel.messages))) for parcel in parcels]
+            self._funnel.waits = self.store().features.multi_host
+            stored = self.sender.store(queue, [message for messages in parcels for message in messages])
+            ends = accumulate(map(len, parcels))
+            return [stored[end - len(messages) : end] for messages, end in zip(parcels, ends, strict=True)]
         except (BodyTooLarge, QueueFull) as error:
             if len(parcels) == 1:
                 return [error]

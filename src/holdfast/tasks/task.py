@@ -105,7 +105,7 @@ class Task(Generic[P, R]):
         return self._sent(self._link.send(self.queue, (message,), connection=self._connection)[0])
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """Do as ``enqueue`` does, blocking no event loop; what is sent at the same time shares one round trip."""
+        """Do as ``enqueue`` does, blocking no event loop; what is sent at the same time shares round trips."""
         message = self._message(args, kwargs)
         return self._sent((await self._link.send_soon(self.queue, (message,), connection=self._connection))[0])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -22,10 +21,6 @@ LEAST = 0.3
 """Seconds that a wait is given at least: a shorter one may ask the store for what a longer one is told."""
 SLICE = 0.1
 """Seconds for which one of several places is waited for at a time, where one wait cannot name them all."""
-GIVE_WAY = 10e-6
-"""Seconds that the threads which run jobs are given when a wait has found some: else this thread keeps the interpreter
-from them until it next asks the store. To sleep for no time at all gives it to nobody.
-"""
 
 
 class Fetcher:
@@ -153,8 +148,6 @@ class Fetcher:
             wanting = self._crew.wanting()
             leased = self._lease([want for want in wanting if not self._is_barren(want)])
             if found:
-                if leased:
-                    time.sleep(GIVE_WAY)
                 self._housekeeping.run(busy=self._stirred)  # only now: what was found would have waited for it
                 self._all_settled = False  # nor does it end before it has leased what came back by that
         if leased:

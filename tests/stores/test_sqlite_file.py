@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import apsw
 import pytest
@@ -116,6 +116,39 @@ def test_a_file_open_through_one_driver_is_refused_to_the_other(open_):
 
     with pytest.raises(ConfigError, match=r"has been open .* through apsw; .*: open it with \?driver=apsw"):
         open_("?driver=sqlite3").send("work", [Message(body=b"x")])
+
+
+@contextmanager
+def busy_connection(path):
+    """The program's own, in the middle of a statement; yields what ends that."""
+    is_running, may_end = threading.Event(), threading.Event()
+
+    def hold():
+        is_running.set()
+        may_end.wait(30)
+
+    with closing(apsw.Connection(str(path))) as connection, ThreadPoolExecutor(1) as threads:
+        connection.create_scalar_function("hold", hold, 0)
+        threads.submit(connection.execute, "SELECT hold()")
+        is_running.wait(30)
+        yield may_end
+        may_end.set()
+
+
+def test_a_busy_connection_to_another_file_is_in_nobodys_way(open_, path):
+    with busy_connection(path.with_name("other.db")):
+        assert open_("?busy=0.1").send("work", [Message(body=b"x")])[0].level is Level.SYNCED
+
+
+def test_a_busy_connection_of_the_program_is_asked_when_it_is_not_busy(open_, path):
+    with busy_connection(path) as may_end:
+        with pytest.raises(BackendError, match=r"has been busy for 0.1 s, and may be to .*jobs.db") as caught:
+            open_("?driver=sqlite3&busy=0.1").stats("work")
+        assert caught.value.retryable
+
+        threading.Timer(0.05, may_end.set).start()
+        with pytest.raises(ConfigError, match="through apsw"):
+            open_("?driver=sqlite3").stats("work")
 
 
 def test_an_old_library_is_warned_of(open_):

@@ -62,7 +62,7 @@ def prepare(place: Location) -> None:
     """Make the file (0600) and its directories (0700) if they are missing, and bind the file to its driver.
 
     ``ConfigError`` when this process has the file open through the other library, or the place cannot be written;
-    a retryable ``BackendError`` when it could be before.
+    a retryable ``BackendError`` when it could be before, or when a busy connection of the program might have it open.
     """
     with _binding:
         try:
@@ -77,7 +77,7 @@ def prepare(place: Location) -> None:
             raise ConfigError(f"{place.path}: {error.strerror}; the directory must exist or be creatable") from error
         _reached.add(place.path)
         file = status.st_dev, status.st_ino
-        bound = _bound_to(file) or _library_at(file) or place.driver
+        bound = _bound_to(file) or _library_at(file, place) or place.driver
         if bound == place.driver:
             _bound[file] = bound, place.path
     if bound != place.driver:
@@ -101,12 +101,31 @@ def _bound_to(file: tuple[int, int]) -> Driver | None:
     return driver if path and (_is_at(file, path) or file in list(_ours.values())) else None
 
 
-def _library_at(file: tuple[int, int]) -> Driver | None:
+def _library_at(file: tuple[int, int], place: Location) -> Driver | None:
     """Return the library through which the program itself has the file open, as far as that can be seen."""
+    is_open = _has_open(file)
+    if is_open is False:
+        return None
     apsw = sys.modules.get("apsw")
-    if apsw is not None and any(_is_at(file, one.filename) for one in apsw.connections()):
+    if apsw is not None and any(_is_at(file, _named(apsw, one, place)) for one in apsw.connections()):
         return "apsw"
-    return "sqlite3" if "sqlite3" in sys.modules and _has_open(file) else None
+    return "sqlite3" if is_open and "sqlite3" in sys.modules else None
+
+
+def _named(apsw: ModuleType, connection: Any, place: Location) -> str:
+    """Return which file a connection has open, none once it is closed. It does not tell while a thread is using it."""
+    end = time.monotonic() + place.busy
+    for attempts in itertools.count():
+        try:
+            return str(connection.filename)
+        except apsw.ConnectionClosedError:
+            break
+        except apsw.ThreadingViolationError as error:
+            if time.monotonic() >= end:
+                busy = f"a connection of this program has been busy for {place.busy:g} s, and may be to {place.path}"
+                raise BackendError(f"{busy}; open it before such work begins", retryable=True) from error
+        time.sleep(_pause(attempts))
+    return ""
 
 
 def _is_at(file: tuple[int, int], path: str | Path) -> bool:
@@ -120,12 +139,12 @@ def _file_at(path: str | Path) -> tuple[int, int] | None:
     return None
 
 
-def _has_open(file: tuple[int, int]) -> bool:
-    """Tell whether a descriptor of this process is of that file; False where the platform does not list them."""
+def _has_open(file: tuple[int, int]) -> bool | None:
+    """Tell whether a descriptor of this process is of that file; None where the platform does not list them."""
     try:
         return any(_is_at(file, f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd"))  # noqa: PTH208 - for links, pathlib would ask each
     except OSError:
-        return False
+        return None
 
 
 class Statements:

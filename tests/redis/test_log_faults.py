@@ -81,6 +81,11 @@ def saved(logs):
     return put_back
 
 
+def hold_time(logs):
+    """Append all from now on at one time, as after a clock that was ahead."""
+    ask(logs, "HSET", key(logs, ":ends"), "time", 1 << 42)
+
+
 # -- servers that lose what they had ------------------------------------------------------------------------------
 
 
@@ -174,6 +179,7 @@ def test_what_is_in_hand_when_a_partition_goes_back_is_not_committed_over_what_c
 def test_what_is_appended_where_a_lost_tail_was_is_read_though_the_end_is_again_where_the_member_stood(logs):
     """Two messages were lost and two others appended before the member looked: nothing tells but what lies there."""
     member = join(logs)
+    hold_time(logs)
     append(logs, "a")
     put_back = saved(logs)
     append(logs, "b")
@@ -188,9 +194,18 @@ def test_what_is_appended_where_a_lost_tail_was_is_read_though_the_end_is_again_
     assert polled(member) == ["a", "d", "e", "f"]
 
 
-def test_what_was_in_hand_is_not_committed_over_what_was_appended_in_its_place(logs, redis_place):
-    """All connections broke, as they do when a server is replaced; the member has not polled since."""
-    member = join(logs)
+def break_all(logs, redis_place):
+    """Break all connections, as it happens when a server is replaced, and wait until that can be seen."""
+    redis_place.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    idle = logs.places.link._idle
+    until(lambda: not any(one.is_fresh for each in idle.values() for one in each), "all connections break")
+
+
+@pytest.mark.parametrize("when", ["before it commits", "as it begins to"])
+def test_what_was_in_hand_is_not_committed_over_what_was_appended_in_its_place(logs, redis_place, monkeypatch, when):
+    """All connections broke; the member has not polled since."""
+    link, member = logs.places.link, join(logs)
+    hold_time(logs)
     append(logs, "a")
     put_back = saved(logs)
     append(logs, "b")
@@ -199,7 +214,12 @@ def test_what_was_in_hand_is_not_committed_over_what_was_appended_in_its_place(l
     put_back()
     append(logs, "d")
     append(logs, "e")
-    redis_place.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    if when == "before it commits":
+        break_all(logs, redis_place)
+    else:
+        probes = itertools.chain([lambda: break_all(logs, redis_place)], itertools.repeat(lambda: None))
+        probe = link.probe
+        monkeypatch.setattr(link, "probe", lambda key: (probe(key), next(probes)()))
 
     with pytest.raises(LeaseLost):
         member.commit([Offset(0, 3, chunks[0].version)])

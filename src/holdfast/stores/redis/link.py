@@ -33,6 +33,10 @@ _ARRIVED = 1.0
 """Seconds for replies that should be there, as another server was waited for until the time of all was over."""
 
 
+class Unsteady(Exception):
+    """Nothing was sent of what was to be sent only if no connection broke: one has, or was made."""
+
+
 class _Trip(msgspec.Struct, frozen=True, gc=False):
     """A round trip that has begun: how many commands were sent, and what ``after`` them asks whether they are safe."""
 
@@ -60,8 +64,8 @@ class Link:
         self._topology = topology(self.options)
         self._closed = False
         self.breaks = 0
-        """How often a connection was found broken, or a server another than was known. Who is asked after that may have
-        lost what was written last.
+        """How often a connection was made or found broken, or a server another than was known. Who is asked after that
+        may have lost what was written last.
         """
 
     # -- commands and scripts -------------------------------------------------------------------------------------
@@ -78,13 +82,16 @@ class Link:
                 raise mapped(reply, str(address))
         return replies
 
-    def run(self, script: Script, key: str, *args: Arg, durable: bool = False) -> Any:
-        """Run a script with ``key`` as its only key, and return its reply; otherwise as ``call``."""
-        address, (reply,) = self._sent(key, [_by_hash(script, key, args)], durable=durable)
+    def run(self, script: Script, key: str, *args: Arg, durable: bool = False, breaks: int | None = None) -> Any:
+        """Run a script with ``key`` as its only key, and return its reply; otherwise as ``call``.
+
+        Raises ``Unsteady`` when there are not as many ``breaks`` any more, if they are given.
+        """
+        address, (reply,) = self._sent(key, [_by_hash(script, key, args)], durable=durable, breaks=breaks)
         if not isinstance(reply, Reply):
             return reply
         if reply.code == "NOSCRIPT":
-            address, (reply,) = self._sent(key, [_by_text(script, key, args)], durable=durable)
+            address, (reply,) = self._sent(key, [_by_text(script, key, args)], durable=durable, breaks=breaks)
         if isinstance(reply, Reply):
             raise mapped(reply, str(address))
         return reply
@@ -143,10 +150,12 @@ class Link:
 
     # -- one round trip -------------------------------------------------------------------------------------------
 
-    def _sent(self, key: str, commands: Sequence[Command], *, durable: bool) -> tuple[Address, list[Any]]:
+    def _sent(
+        self, key: str, commands: Sequence[Command], *, durable: bool, breaks: int | None = None
+    ) -> tuple[Address, list[Any]]:
         """Send commands to the server of ``key``, and those that a cluster sends elsewhere on to there."""
         address = self._way().find(key)
-        replies = self._exchange(address, commands, durable=durable)
+        replies = self._exchange(address, commands, durable=durable, breaks=breaks)
         if not [reply for reply in replies if type(reply) is Reply]:
             return address, replies
         for _ in range(_REDIRECTS):
@@ -158,6 +167,8 @@ class Link:
             sender, address, asking = address, Address(host or address.host, int(port)), code == "ASK"
             if not asking:
                 self._doubt(sender, address)
+                if breaks is not None:
+                    raise Unsteady
             again = [commands[number] for number in pending]
             for number, reply in zip(
                 pending, self._exchange(address, again, durable=durable, asking=asking), strict=True
@@ -166,18 +177,29 @@ class Link:
         return address, replies
 
     def _exchange(
-        self, address: Address, commands: Sequence[Command], *, durable: bool, asking: bool = False
+        self,
+        address: Address,
+        commands: Sequence[Command],
+        *,
+        durable: bool,
+        asking: bool = False,
+        breaks: int | None = None,
     ) -> list[Any]:
         """Send commands to a server and return a reply to each. What fails on the way makes what is known stale."""
         every = [one for command in commands for one in (("ASKING",), command)] if asking else commands
-        replies = self._receive(self._send(address, every, durable=durable), self.options.timeout)
+        replies = self._receive(self._send(address, every, durable=durable, breaks=breaks), self.options.timeout)
         return replies[1::2] if asking else replies
 
-    def _send(self, address: Address, commands: Sequence[Command], *, durable: bool) -> _Trip:
+    def _send(
+        self, address: Address, commands: Sequence[Command], *, durable: bool, breaks: int | None = None
+    ) -> _Trip:
         """Send commands to a server; ``_receive`` is to follow, or the connection to be closed."""
         after = self._after if durable else []
         try:
             connection = self._take(address)
+            if breaks is not None and breaks != self.breaks:
+                self._give_back(address, connection)
+                raise Unsteady
             connection.send([*commands, *after] if after else commands)
         except BackendError:
             self._failed(address)
@@ -287,6 +309,7 @@ class Link:
                 idle = self._idle.get(address)
                 connection = idle.pop() if idle else None
             if connection is None:
+                self.breaks += 1
                 return self._connect(address)
             if connection.is_fresh:
                 return connection

@@ -9,14 +9,14 @@ from typing import Any
 from holdfast.errors import CorruptLog
 from holdfast.logged import Chunk
 from holdfast.stores.budget import Budget, cut
-from holdfast.stores.redis.logs.reading import decoded
+from holdfast.stores.redis.logs.reading import FIELDS, decoded
 
 
 class Inbox:
     """Of one partition, taken at one ``version``: ``position`` is polled next, ``behind`` fetched next.
 
     ``first`` and ``end`` are those of the partition when it was last asked; ``messages`` and ``bytes`` (of bodies) are
-    what is here. ``last`` is the append before ``behind``, as ``read.lua`` tells it; empty for one that is not known.
+    what is here. ``last`` is the number of the append before ``behind``; empty for one that is not known.
     """
 
     def __init__(self, partition: int, version: int, position: int) -> None:
@@ -57,7 +57,7 @@ class Inbox:
         if self.is_gone:
             self.jump(self.position)
             return
-        self.last = b"%b %b" % (appends[-4], appends[-3]) if appends else self.last or last
+        self.last = appends[-1] if appends else self.last or last
         for one in decoded(log, self.partition, appends, self.behind, self.version):
             if isinstance(one, Chunk):
                 size = sum(map(len, one.bodies))
@@ -70,7 +70,7 @@ class Inbox:
 
     def add(self, log: str, appends: Sequence[bytes]) -> bool:
         """Put in what was appended behind; False, and nothing is done, when it does not follow what was fetched."""
-        base, _, count = appends[-4].partition(b"-")
+        base, _, count = appends[-FIELDS].partition(b"-")
         if int(appends[0].partition(b"-")[0]) != self.behind:
             return False
         self.fill(log, self.first, max(self.end, int(base) + int(count)), self.last, *appends)

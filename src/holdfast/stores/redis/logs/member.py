@@ -24,7 +24,7 @@ from holdfast.stores.budget import Budget
 from holdfast.stores.redis.answers import checked
 from holdfast.stores.redis.blocking import Blocking
 from holdfast.stores.redis.connection import Arg
-from holdfast.stores.redis.link import Call
+from holdfast.stores.redis.link import Call, Unsteady
 from holdfast.stores.redis.logs.inbox import Inbox
 from holdfast.stores.redis.logs.places import Log, LogPlaces
 from holdfast.stores.redis.logs.readers import Reader, Readers, retired
@@ -293,10 +293,12 @@ class RedisMember(LogMember):
         self._check_member()
         if self._is_beat_due():
             self._logs.beat(self._holder)
-        self._check_past([offset.partition for offset in offsets])
-        self._check_ends(offsets)
-        args = [part for offset in offsets for part in _committed(offset)]
-        replies = self._logs.places.run(_COMMIT, self._log.name, self._group, *self._numbers, *args, durable=durable)
+        while True:
+            self._check_past([offset.partition for offset in offsets])
+            self._check_ends(offsets)
+            with suppress(Unsteady):  # then what is to be committed may have been lost just now
+                replies = self._committed(offsets, durable=durable)
+                break
         places = {offset.partition: reply for offset, reply in zip(offsets, replies, strict=True)}
         lost = sorted(partition for partition, place in places.items() if place < 0)
         if lost:
@@ -305,6 +307,11 @@ class RedisMember(LogMember):
                 "what it polled there before is delivered again"
             )
         return places
+
+    def _committed(self, offsets: Sequence[Offset], *, durable: bool) -> Any:
+        args = [part for offset in offsets for part in _committed(offset)]
+        places, numbers = self._logs.places, self._numbers
+        return places.run(_COMMIT, self._log.name, self._group, *numbers, *args, durable=durable, breaks=self._breaks)
 
     def _check_past(self, partitions: Collection[int]) -> None:
         """See to it that nothing is committed that a server has lost, if one may have failed since the last look."""

@@ -66,9 +66,9 @@ class LogPlaces:
 
     # -- scripts --------------------------------------------------------------------------------------------------
 
-    def run(self, script: Script, log: str, *args: Arg, durable: bool = False) -> Any:
-        """Run a script of the log's slot."""
-        return self.link.run(script, self.keys.log(log), self.times(), *args, durable=durable)
+    def run(self, script: Script, log: str, *args: Arg, durable: bool = False, breaks: int | None = None) -> Any:
+        """Run a script of the log's slot; see ``Link.run``."""
+        return self.link.run(script, self.keys.log(log), self.times(), *args, durable=durable, breaks=breaks)
 
     def run_part(self, script: Script, log: Log, partition: int, *args: Arg, durable: bool = False) -> Any:
         """Run a script of a partition's slot."""

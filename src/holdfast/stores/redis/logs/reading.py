@@ -15,6 +15,8 @@ from holdfast.stores.refused import offset_gone
 
 READ = Script.load("logs/read")
 _FIND = Script.load("logs/find")
+FIELDS = 5
+"""How many values ``read.lua`` returns for each append: id, time, attributes, data, number."""
 _STEP_BYTES = 16 << 20
 """What one script returns at the most, beside its last append."""
 
@@ -29,7 +31,7 @@ def decoded(
 ) -> list[Chunk | CorruptLog]:
     """Return the appends of an answer of ``READ``, without what lies before ``offset``; damaged ones as errors."""
     found = list[Chunk | CorruptLog]()
-    for name, time, attributes, data in zip(*(appends[i::4] for i in range(4)), strict=True):
+    for name, time, attributes, data, _ in zip(*(appends[i::FIELDS] for i in range(FIELDS)), strict=True):
         base, _, count = name.partition(b"-")
         try:
             columns = unpack(data, int(count), int(attributes))

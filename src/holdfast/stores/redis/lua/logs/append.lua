@@ -2,14 +2,15 @@
 -- Add one append behind the last of a partition, whose keys part.lua tells.
 --
 -- ARGV[2] life, [3] revision, [4] the lowest offset it may have, [5] how many messages, [6] how they are packed, [7] data,
--- [8] "1" to store, or empty only to recognise a repeat, [9…11] a producer's id, epoch, sequence
+-- [8] a number drawn at random, [9] "1" to store, or empty only to recognise a repeat, [10…12] a producer's id, epoch,
+-- sequence
 -- Returns {offset, 1 if it had been there}; "stale" when life or revision are others; "new" for no repeat; or what is
 -- kept of a producer whose sequence is refused.
 local its = call('HMGET', K .. ':ends', 'life', 'revision', 'next', 'written', 'time', 'first', 'most')
 if its[1] ~= ARGV[2] or its[2] ~= ARGV[3] then
   return 'stale'
 end
-local producer, epoch, sequence, appends = ARGV[9], ARGV[10], ARGV[11], ''
+local producer, epoch, sequence, appends = ARGV[10], ARGV[11], ARGV[12], ''
 if producer then
   local known = call('HGET', K .. ':producers', producer)
   local its_epoch, following, its_appends = string.match(known or '', '^(%d+) (%d+)(.*)$')
@@ -28,15 +29,15 @@ if producer then
     return known
   end
 end
-if ARGV[8] == '' then
+if ARGV[9] == '' then
   return 'new'
 end
 local following, count, size = tonumber(its[3]), tonumber(ARGV[5]), #ARGV[7]
 local offset = math.max(following, tonumber(ARGV[4]))
 local time = math.max(now, tonumber(its[5]))
 local id = string.format('%.0f-%.0f', offset, count)
-call('XADD', K .. ':messages', id, 't', time, 'a', ARGV[6], 'd', ARGV[7]) -- first: a full server refuses it
-call('XADD', K .. ':index', id, 't', time, 'w', its[4])
+call('XADD', K .. ':messages', id, 't', time, 'a', ARGV[6], 'd', ARGV[7], 'n', ARGV[8]) -- first: a full server refuses it
+call('XADD', K .. ':index', id, 't', time, 'w', its[4], 'n', ARGV[8])
 call('HSET', K .. ':ends', 'next', offset + count, 'written', its[4] + size, 'time', time)
 if size > tonumber(its[7]) then
   call('HSET', K .. ':ends', 'most', size)

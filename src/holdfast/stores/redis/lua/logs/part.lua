@@ -1,8 +1,9 @@
 -- uses: queue
 -- A partition of a log: what its scripts have in common. K begins its keys; they are of one slot, its own.
 --
--- K:messages   stream of appends: id "<offset of the first>-<how many>", fields t (ms), a (how d is packed), d (columns)
--- K:index      stream of the same ids: t, w (bytes of data ever appended before)
+-- K:messages   stream of appends: id "<offset of the first>-<how many>", fields t (ms), a (how d is packed), d (columns),
+--              n (drawn at random: an append that took the place of a lost one has another)
+-- K:index      stream of the same ids: t, w (bytes of data ever appended before), n
 -- K:ends       hash: life (the number of the log's life), revision (of its settings), first, next (offsets), written,
 --              dropped (bytes of data ever), time (of the last append), most (bytes of the largest)
 -- K:producers  hash of the last appends of each producer: "<epoch> <next sequence> <sequence>:<offset> …"

@@ -226,6 +226,19 @@ def test_what_was_in_hand_is_not_committed_over_what_was_appended_in_its_place(l
     assert polled(member) == ["a", "d", "e"]
 
 
+def test_what_is_in_hand_is_kept_while_connections_do_not_last(logs, redis_place, monkeypatch):
+    link, member = logs.places.link, join(logs)
+    append(logs, "a")
+    (chunk,) = member.poll(limit=100, wait=5)
+    with monkeypatch.context() as breaking:
+        breaking.setattr(link, "probe", lambda key: break_all(logs, redis_place))
+        with pytest.raises(BackendError, match="connections to its servers do not last") as caught:
+            member.commit([Offset(0, 1, chunk.version)])
+    assert caught.value.retryable
+
+    assert member.commit([Offset(0, 1, chunk.version)]) == {0: 1}
+
+
 def test_a_gap_is_read_over(logs, opened):
     slow, fast = join(logs, "slow"), join(logs)
     append(logs, "a")

@@ -41,6 +41,7 @@ LOOK = 0.25
 """How often, in seconds, a member looks whether others have died."""
 SLICE = 0.5
 """How long, in seconds, a wait at the servers lasts at the most: then it is looked who has died."""
+_TRIES = 10
 MOST_FINISHED = 4096
 """How many offsets finished beyond its place a group remembers in a partition, the lowest."""
 
@@ -293,12 +294,14 @@ class RedisMember(LogMember):
         self._check_member()
         if self._is_beat_due():
             self._logs.beat(self._holder)
-        while True:
+        for _ in range(_TRIES):
             self._check_past([offset.partition for offset in offsets])
             self._check_ends(offsets)
             with suppress(Unsteady):  # then what is to be committed may have been lost just now
                 replies = self._committed(offsets, durable=durable)
                 break
+        else:
+            raise BackendError(f"{self}: the connections to its servers do not last", retryable=True)
         places = {offset.partition: reply for offset, reply in zip(offsets, replies, strict=True)}
         lost = sorted(partition for partition, place in places.items() if place < 0)
         if lost:

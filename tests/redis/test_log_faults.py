@@ -1,6 +1,7 @@
 """Logs when servers lose things, are full or restarted, and when processes die between two steps."""
 
 import itertools
+import random
 import threading
 
 import pytest
@@ -192,6 +193,58 @@ def test_what_is_appended_where_a_lost_tail_was_is_read_though_the_end_is_again_
     append(logs, "f")
 
     assert polled(member) == ["a", "d", "e", "f"]
+
+
+def test_what_was_fetched_ahead_and_lost_hides_nothing_that_was_appended_in_its_place(logs):
+    """Less than that was appended, and the member has polled no further than to where it ends."""
+    member = join(logs)
+    append(logs, "a")
+    put_back = saved(logs)
+    append(logs, "b", "c", "d", "e")
+    assert bodies(member.poll(limit=3, wait=5)) == ["a", "b", "c"]
+    put_back()
+
+    append(logs, "f", "g")
+
+    assert polled(member) == ["a", "f", "g"]
+
+
+def test_a_lost_tail_is_told_in_a_program_that_seeds_its_random_numbers(logs):
+    member = join(logs)
+    hold_time(logs)
+    append(logs, "a")
+    put_back = saved(logs)
+    random.seed(1)
+    append(logs, "b")
+    assert polled(member) == ["a", "b"]
+    put_back()
+
+    random.seed(1)
+    append(logs, "c")
+
+    append(logs, "d")
+    assert polled(member) == ["a", "c", "d"]
+
+
+def test_what_comes_on_a_connection_made_since_the_last_look_is_looked_at(logs, monkeypatch):
+    """It may lead to a server that lost what was read, and follow upon what was appended in its place."""
+    member = join(logs)
+    append(logs, "a")
+    put_back = saved(logs)
+    append(logs, "b")
+    assert polled(member) == ["a", "b"]
+    wait = member._blocking.wait
+
+    def late(*args):
+        monkeypatch.undo()
+        put_back()
+        append(logs, "c")
+        append(logs, "d")
+        return wait(*args)
+
+    monkeypatch.setattr(member._blocking, "wait", late)
+
+    assert polled(member) == ["a", "c", "d"]
 
 
 def break_all(logs, redis_place):

@@ -309,7 +309,6 @@ class Link:
                 idle = self._idle.get(address)
                 connection = idle.pop() if idle else None
             if connection is None:
-                self.breaks += 1
                 return self._connect(address)
             if connection.is_fresh:
                 return connection
@@ -319,16 +318,16 @@ class Link:
     def _connect(self, address: Address) -> Connection:
         """Open a connection; the first to a server, and the first after it failed, looks whether it will do."""
         connection = Connection(self.options, address)
-        if address in self._admitted:
-            return connection
-        try:
-            admit(self.options, connection)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, BackendError):
-                error.outcome_unknown = False  # nothing of the caller's was sent
-            raise
-        self._admitted.add(address)
+        if address not in self._admitted:
+            try:
+                admit(self.options, connection)
+            except BaseException as error:
+                connection.close()
+                if isinstance(error, BackendError):
+                    error.outcome_unknown = False  # nothing of the caller's was sent
+                raise
+            self._admitted.add(address)
+        self.breaks += 1  # not before: who looks meanwhile may ask another server than this one leads to
         return connection
 
     def _give_back(self, address: Address, connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from contextlib import suppress
 
 import msgspec
@@ -89,7 +89,7 @@ class Appends:
     def _send(self, log: Log, partition: int, new: _Packed, producer: Producer | None, store: str) -> object:
         who = () if producer is None else (producer.id, producer.epoch, producer.sequence)
         lowest = log.lowest(partition)
-        args = (log.revision, lowest, new.count, new.attributes, new.data, random.getrandbits(31), store, *who)
+        args = (log.revision, lowest, new.count, new.attributes, new.data, secrets.randbits(31), store, *who)
         return self._places.run_part(_APPEND, log, partition, *args, durable=True)
 
 

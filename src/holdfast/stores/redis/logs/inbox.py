@@ -34,7 +34,7 @@ class Inbox:
 
     def has_gone_back(self, end: int, last: bytes) -> bool:
         """Tell whether the partition is not as it was when it was asked last, but for what was appended and dropped."""
-        return self.position > end or (self.last != last and bool(self.last and last))
+        return self.behind > end or (self.last != last and bool(self.last and last))
 
     @property
     def is_gone(self) -> bool:

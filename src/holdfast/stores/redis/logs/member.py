@@ -41,7 +41,8 @@ LOOK = 0.25
 """How often, in seconds, a member looks whether others have died."""
 SLICE = 0.5
 """How long, in seconds, a wait at the servers lasts at the most: then it is looked who has died."""
-_TRIES = 10
+_TRIES = 30
+"""How often a commit looks again because a connection was made meanwhile: busy threads of a program make many."""
 MOST_FINISHED = 4096
 """How many offsets finished beyond its place a group remembers in a partition, the lowest."""
 
@@ -85,7 +86,8 @@ class RedisMember(LogMember):
         self._assigned: dict[int, Assigned] = {}
         self._inboxes: dict[int, Inbox] = {}
         self._others: dict[int, tuple[Reader, int]] = {}  # and until when (boot ms) it lives, as far as is known
-        self._looked, self._serial, self._turn, self._breaks = 0.0, 0, 0, 0
+        self._looked, self._serial, self._turn = 0.0, 0, 0
+        self._breaks = self._breaks_seen = 0  # of the link, before all partitions, or some, were looked at last
         self._pid = os.getpid()
         self._interrupted = self._left = False
 
@@ -125,6 +127,8 @@ class RedisMember(LogMember):
         inboxes = {one.partition: one for one in news}
         nexts = {partition: one.behind for partition, one in inboxes.items()}
         answers = self._blocking.wait(waits(places, log, self._serial, nexts, timeout), timeout)
+        if places.link.breaks != self._breaks_seen:
+            return False  # what came may follow upon other messages than those that were read
         found = appended(places, log, inboxes, answers)
         return found is not None and all(inboxes[one].add(log, appends) for one, appends in found.items())
 
@@ -168,7 +172,7 @@ class RedisMember(LogMember):
             elif self._standing is None or int(changes[0]) != self._standing.changes:
                 self._stand(self._ask("look"))
             elif self._share(busy) and self._filled(asked, replies):
-                self._serial = int(changes[1])
+                self._serial, self._breaks_seen = int(changes[1]), breaks
                 if not without:
                     self._breaks = breaks
                 return asked
@@ -208,7 +212,7 @@ class RedisMember(LogMember):
         """
         LOGGER.warning(
             "log %r, partition %s: its server has lost what was appended last; it ends at %s, and was read to %s",
-            self._log.name, inbox.partition, end, inbox.position,
+            self._log.name, inbox.partition, end, inbox.behind,
         )  # fmt: skip
         places, args = self._logs.places, (self._group, self._numbers[0], inbox.partition)
         furthest = places.run(_BACK, self._log.name, *args, end, durable=True)

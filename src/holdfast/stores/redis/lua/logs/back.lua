@@ -1,5 +1,5 @@
 -- uses: logs/log
--- A partition was found to end before what a member polls next: the server has lost what was appended last.
+-- A partition was found to be other than a member has read it: the server has lost what was appended last.
 --
 -- ARGV[2] group, [3] its number, [4] partition, [5] its end
 -- Returns the furthest place of a group there if that is beyond the end: the partition is to go on there. Else what is in

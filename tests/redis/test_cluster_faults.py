@@ -1,5 +1,8 @@
 """What only a Cluster can do to a call: one of the servers that it goes to is away, and the others are not."""
 
+import time
+from contextlib import closing
+
 import pytest
 
 from holdfast import App
@@ -9,6 +12,7 @@ from holdfast.errors import BackendError
 from holdfast.events import Done, Events
 from holdfast.message import FORMAT, Message
 from holdfast.stores import open_store
+from holdfast.testing.conformance.cases import PATIENCE, beside
 from tests.redis.programs import until
 from tests.worker.conftest import Ear
 
@@ -101,3 +105,23 @@ def test_a_holder_lives_while_the_server_of_one_of_its_queues_is_away(cluster, s
     beat = store.beat(holder)
 
     assert (beat.alive, beat.paused) == (True, {there})
+
+
+def test_waits_for_other_queues_are_not_held_up_by_a_server_that_says_nothing(cluster):
+    """What had been waited for there is owed to it; each try to put that back takes all the time that an answer has."""
+    there, away = queues_apart(cluster)
+    silent = cluster.owner(f"{{{away}}}")
+    with closing(open_store(parse_url(f"{cluster.url}?timeout=1"))) as store:
+        waiting = beside(lambda: store.wait((there, away), ("",), 10 * PATIENCE))
+        until(lambda: "blocked_clients:1\r" in silent.ask("INFO", "clients") + "\r", "it waits")
+        with silent.paused():
+            with pytest.raises(BackendError):
+                store.stats(away)
+            with pytest.raises(BackendError):
+                waiting.result(PATIENCE)
+
+            began = time.monotonic()
+            for _ in range(8):
+                store.wait((there,), ("",), 0)
+
+            assert time.monotonic() - began < 4

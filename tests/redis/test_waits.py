@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 from queue import SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 
@@ -240,20 +241,46 @@ def test_what_a_worker_took_that_neither_leases_nor_waits_wakes_another_soon(har
     assert harness.place.ask("EXISTS", key) == 1
 
 
-def test_what_a_server_did_not_take_back_is_put_back_later(harness, one, monkeypatch):
-    key = f"{harness.place.prefix}queue:{{{QUEUE}}}:wake:1:"
+@pytest.fixture
+def asked(harness, one, monkeypatch):
+    """One has taken a marker; the calls that are to put it back, of which the first has failed."""
     waiting = beside(lambda: wait(one))
     until_blocked(harness, 1)
     send(one)
     assert waiting.result(PROMPT)
-    monkeypatch.setattr(one._link, "run_all", lambda calls: [BackendError("away", retryable=True) for _ in calls])
+    asked, run_all = [], one._link.run_all
+
+    def refused_once(calls):
+        asked.append(calls)
+        return run_all(calls) if len(asked) > 1 else [BackendError("away", retryable=True) for _ in calls]
+
+    monkeypatch.setattr(one._link, "run_all", refused_once)
     one._waits.put_back()
-    monkeypatch.undo()
-    assert harness.place.ask("EXISTS", key) == 0
+    assert len(asked) == 1
+    return asked
+
+
+def test_what_a_server_did_not_take_back_is_put_back_later(harness, one, asked, monkeypatch):
+    monkeypatch.setattr("holdfast.stores.redis.waits.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 60))
 
     one._waits.put_back()
 
-    assert harness.place.ask("EXISTS", key) == 1
+    assert harness.place.ask("EXISTS", f"{harness.place.prefix}queue:{{{QUEUE}}}:wake:1:") == 1
+
+
+def test_a_server_that_took_nothing_back_is_left_alone_before_it_is_asked_again(one, asked):
+    """It may say nothing for seconds each time, in which nothing is heard of those that are there."""
+    one._waits.put_back()
+
+    assert len(asked) == 1
+
+
+def test_a_server_that_grants_leases_again_is_asked_at_once(one, asked):
+    lease(one, kinds=("mail",))
+
+    one._waits.put_back()
+
+    assert len(asked) == 2
 
 
 def test_a_marker_that_was_lost_on_its_way_is_put_back(harness, one, monkeypatch):

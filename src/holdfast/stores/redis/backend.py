@@ -171,8 +171,9 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     # -- holders --------------------------------------------------------------------------------------------------
 
     def beat(self, holder: HolderInfo) -> Beat:
+        beat = self._holding.beat(holder)
         self._waits.put_back()  # of a worker that stops, while its last jobs run
-        return self._holding.beat(holder)
+        return beat
 
     def retire(self, holder: str, reason: str, charged: Collection[Receipt] | None = ()) -> int:
         return self._holding.end(holder, reason, charged)

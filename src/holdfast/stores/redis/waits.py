@@ -25,6 +25,8 @@ _AT_LEAST = 0.002
 """A blocking command with a timeout of 0 would block for ever, and before Redis 7.0 one with 0.001 does."""
 _DUE = ""
 """Where a lane is named: the marker of due times."""
+_REST = 1.0
+"""Seconds for which a server that took no marker back is not asked again, or nine times as long as that took."""
 Taken = dict[str, set[str]]
 """Markers that were taken, by queue: lanes, or ``_DUE``."""
 
@@ -45,6 +47,7 @@ class Waits:
         self._interrupts = 0
         self._interrupt_next = False
         self._owed: Taken = {}
+        self._away: dict[str, float] = {}  # queues whose server took nothing back, and until when it is left alone
 
     def wait(self, queues: Sequence[str], kinds: Collection[str], timeout: float) -> bool:
         """Block until there may be something to lease; see ``QueueBackend.wait``."""
@@ -97,6 +100,7 @@ class Waits:
         """
         if self._owed:
             with self._own():
+                self._away.pop(queue, None)
                 self._owed.get(queue, set()).difference_update(wanted, [_DUE] if granted else ())
 
     def _owe(self, taken: Taken) -> None:
@@ -106,18 +110,26 @@ class Waits:
                     self._owed.setdefault(queue, set()).update(which)
 
     def put_back(self) -> None:
-        """Put back what was taken and led to no lease."""
+        """Put back what was taken and led to no lease; but what a server did not take, once it had a rest."""
         if self._owed:
             with self._own():
-                owed, self._owed = self._owed, {}
+                now = time.monotonic()
+                there = [queue for queue in self._owed if self._away.get(queue, now) <= now]
+                owed = {queue: self._owed.pop(queue) for queue in there}
             self._put_back(owed)
 
     def _put_back(self, taken: Taken) -> None:
         owed = {queue: which for queue, which in taken.items() if which}
-        if owed:
-            calls = [(_WAKE, self._keys.queue(queue), (self._times(), *which)) for queue, which in owed.items()]
-            replies = zip(owed.items(), self._link.run_all(calls), strict=True)
-            self._owe(dict(item for item, reply in replies if isinstance(reply, HoldfastError)))
+        if not owed:
+            return
+        began = time.monotonic()
+        calls = [(_WAKE, self._keys.queue(queue), (self._times(), *which)) for queue, which in owed.items()]
+        replies = zip(owed.items(), self._link.run_all(calls), strict=True)
+        kept = dict(item for item, reply in replies if isinstance(reply, HoldfastError))
+        self._owe(kept)
+        with self._own():
+            now = time.monotonic()
+            self._away |= dict.fromkeys(kept, now + max(_REST, 9 * (now - began)))
 
     def _own(self) -> threading.Lock:
         """Return the lock; in a process forked with this object, after beginning anew: it would share the pipes."""

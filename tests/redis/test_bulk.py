@@ -67,6 +67,27 @@ def test_nothing_is_stored_beyond_a_limit(store):
     assert len(store.send(QUEUE, messages(MANY - 1))) == MANY - 1
 
 
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_body_that_no_server_takes_is_refused_for_its_size(redis_servers, tmp_path, limit):
+    server = redis_servers.single(proto_max_bulk_len=f"{BYTES_AT_ONCE}")
+    with RedisHarness(Place(server.url, "large:", 0, server), tmp_path) as harness:
+        store = harness.open()
+        store.declare(QUEUE, QueueSettings(limit=limit))
+
+        with pytest.raises(BodyTooLarge):
+            store.send(QUEUE, [Message(body=bytes(BYTES_AT_ONCE + 1))])
+
+
+def test_nothing_is_stored_beyond_the_limit_of_a_queue_that_the_server_has_lost(store, redis_place):
+    store.declare(QUEUE, QueueSettings(limit=AT_ONCE))
+    redis_place.ask("FLUSHDB")
+
+    with pytest.raises(QueueFull):
+        store.send(QUEUE, messages())
+
+    assert store.stats(QUEUE).ready == 0
+
+
 def test_a_send_is_no_larger_than_a_server_takes_at_once(redis_servers, tmp_path):
     server = redis_servers.single(client_query_buffer_limit=f"{4 * BYTES_AT_ONCE}")
     with RedisHarness(Place(server.url, "large:", 0, server), tmp_path) as harness:

@@ -86,7 +86,7 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
     def _may_be_parted(self, queue: str, messages: Sequence[Message], *, limited: bool) -> bool:
         """Tell whether none of these can be refused once others are stored."""
         settings = self._places.settings(queue)
-        if limited and settings.limit is None:
+        if limited:  # by the script, too, but what is too large for a server may not reach that
             for message in messages:
                 check_body(queue, settings, message.body)
         return not limited or settings.limit is None
@@ -205,8 +205,9 @@ class RedisBackend(Operations, KeptSchedules, RedisDoctor, Logs, BesideStreams, 
 
 def _is_small(messages: Sequence[Message]) -> bool:
     """Tell whether one script stores them all."""
-    number = len(messages)
-    return number <= 1 or (number <= AT_ONCE and sum([len(one.body) for one in messages]) <= BYTES_AT_ONCE)
+    if len(messages) == 1:
+        return len(messages[0].body) <= BYTES_AT_ONCE
+    return len(messages) <= AT_ONCE and sum([len(one.body) for one in messages]) <= BYTES_AT_ONCE
 
 
 def _parts(messages: Sequence[Message]) -> list[Sequence[Message]]:

@@ -77,9 +77,11 @@ class Places:
         return reply
 
     def settings(self, queue: str) -> QueueSettings:
-        """Return the settings of a queue, the defaults if it does not exist."""
-        (text,) = self._link.call(self._keys.queue(queue), ("HGET", f"{self._keys.queue(queue)}:settings", "json"))
-        return QueueSettings() if text is None else _decode(text)
+        """Return the settings of a queue, which is made if it is not there."""
+        key = self._keys.queue(queue)
+        while (text := self._link.call(key, ("HGET", f"{key}:settings", "json"))[0]) is None:
+            self.make(queue)
+        return _decode(text)
 
     def names(self) -> list[str]:
         """Return the names of all queues; one of them may have been removed."""

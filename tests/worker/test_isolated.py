@@ -332,6 +332,7 @@ def test_the_child_of_a_fork_in_a_job_ends_where_the_job_does_and_says_nothing_o
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", KILLS)
 def test_the_pool_heals_and_leaks_nothing(jobs, work, kills):
+    others = children()  # servers that tests of this process share
     worker = work(isolated=2)
     jobs.add.enqueue(1, 2).result(30)
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -340,11 +341,11 @@ def test_the_pool_heals_and_leaks_nothing(jobs, work, kills):
         os.kill(jobs.whoami.enqueue().result(30), signal.SIGKILL)
 
     assert jobs.add.enqueue(1, 2).result(30) == 3
-    assert len(children()) <= 2 + 1  # one may be dying
+    assert len(children() - others) <= 2 + 1  # one may be dying
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 6  # two for each process beyond the first
     worker.stop()
     worker.join(20)
-    assert children() == set()
+    assert children() <= others
 
 
 def test_a_stop_leaves_running_jobs_their_grace_then_kills_them_and_gives_them_back(jobs, work, pipe):

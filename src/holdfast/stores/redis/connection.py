@@ -49,6 +49,8 @@ class Connection:
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._pid = os.getpid()
         self.is_open = True
+        self.since = 0
+        """How many ``breaks`` its link had had when it was made."""
 
     def exchange(self, commands: Sequence[Command], *, timeout: float | None = None) -> list[Any]:
         """Send the commands in one go and return their replies; error replies are among them, as ``Reply``.

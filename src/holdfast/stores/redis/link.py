@@ -34,7 +34,7 @@ _ARRIVED = 1.0
 
 
 class Unsteady(Exception):
-    """Nothing was sent of what was to be sent only if no connection broke: one has, or was made."""
+    """Nothing was sent, as the server may have lost what it had when its caller looked: the connection is newer."""
 
 
 class _Trip(msgspec.Struct, frozen=True, gc=False):
@@ -82,16 +82,17 @@ class Link:
                 raise mapped(reply, str(address))
         return replies
 
-    def run(self, script: Script, key: str, *args: Arg, durable: bool = False, breaks: int | None = None) -> Any:
+    def run(self, script: Script, key: str, *args: Arg, durable: bool = False, seen: int | None = None) -> Any:
         """Run a script with ``key`` as its only key, and return its reply; otherwise as ``call``.
 
-        Raises ``Unsteady`` when there are not as many ``breaks`` any more, if they are given.
+        With ``seen``, how many ``breaks`` there were before the caller looked, it raises ``Unsteady`` rather than use a
+        connection that was made later, or go where the server sends it on to.
         """
-        address, (reply,) = self._sent(key, [_by_hash(script, key, args)], durable=durable, breaks=breaks)
+        address, (reply,) = self._sent(key, [_by_hash(script, key, args)], durable=durable, seen=seen)
         if not isinstance(reply, Reply):
             return reply
         if reply.code == "NOSCRIPT":
-            address, (reply,) = self._sent(key, [_by_text(script, key, args)], durable=durable, breaks=breaks)
+            address, (reply,) = self._sent(key, [_by_text(script, key, args)], durable=durable, seen=seen)
         if isinstance(reply, Reply):
             raise mapped(reply, str(address))
         return reply
@@ -151,11 +152,11 @@ class Link:
     # -- one round trip -------------------------------------------------------------------------------------------
 
     def _sent(
-        self, key: str, commands: Sequence[Command], *, durable: bool, breaks: int | None = None
+        self, key: str, commands: Sequence[Command], *, durable: bool, seen: int | None = None
     ) -> tuple[Address, list[Any]]:
         """Send commands to the server of ``key``, and those that a cluster sends elsewhere on to there."""
         address = self._way().find(key)
-        replies = self._exchange(address, commands, durable=durable, breaks=breaks)
+        replies = self._exchange(address, commands, durable=durable, seen=seen)
         if not [reply for reply in replies if type(reply) is Reply]:
             return address, replies
         for _ in range(_REDIRECTS):
@@ -167,7 +168,7 @@ class Link:
             sender, address, asking = address, Address(host or address.host, int(port)), code == "ASK"
             if not asking:
                 self._doubt(sender, address)
-                if breaks is not None:
+                if seen is not None:
                     raise Unsteady
             again = [commands[number] for number in pending]
             for number, reply in zip(
@@ -183,21 +184,19 @@ class Link:
         *,
         durable: bool,
         asking: bool = False,
-        breaks: int | None = None,
+        seen: int | None = None,
     ) -> list[Any]:
         """Send commands to a server and return a reply to each. What fails on the way makes what is known stale."""
         every = [one for command in commands for one in (("ASKING",), command)] if asking else commands
-        replies = self._receive(self._send(address, every, durable=durable, breaks=breaks), self.options.timeout)
+        replies = self._receive(self._send(address, every, durable=durable, seen=seen), self.options.timeout)
         return replies[1::2] if asking else replies
 
-    def _send(
-        self, address: Address, commands: Sequence[Command], *, durable: bool, breaks: int | None = None
-    ) -> _Trip:
+    def _send(self, address: Address, commands: Sequence[Command], *, durable: bool, seen: int | None = None) -> _Trip:
         """Send commands to a server; ``_receive`` is to follow, or the connection to be closed."""
         after = self._after if durable else []
         try:
             connection = self._take(address)
-            if breaks is not None and breaks != self.breaks:
+            if seen is not None and connection.since > seen:
                 self._give_back(address, connection)
                 raise Unsteady
             connection.send([*commands, *after] if after else commands)
@@ -327,7 +326,8 @@ class Link:
                     error.outcome_unknown = False  # nothing of the caller's was sent
                 raise
             self._admitted.add(address)
-        self.breaks += 1  # not before: who looks meanwhile may ask another server than this one leads to
+        with self._lock:  # not before: who looks meanwhile may ask another server than this one leads to
+            self.breaks = connection.since = self.breaks + 1
         return connection
 
     def _give_back(self, address: Address, connection: Connection) -> None:

@@ -11,6 +11,7 @@ from holdfast.columns import pack
 from holdfast.errors import BackendError, HoldfastError
 from holdfast.logged import Columns, Producer, StoredAt
 from holdfast.message import Level
+from holdfast.stores.redis.link import Unsteady
 from holdfast.stores.redis.logs import room
 from holdfast.stores.redis.logs.places import Log, LogPlaces
 from holdfast.stores.redis.scripts import Script
@@ -84,13 +85,16 @@ class Appends:
         raise log_full(log.name, limit)
 
     def _store(self, log: Log, partition: int, new: _Packed, producer: Producer | None) -> tuple[int, int] | None:
-        return _answered(self._send(log, partition, new, producer, "1"), producer)
+        try:
+            return _answered(self._send(log, partition, new, producer, "1"), producer)
+        except Unsteady:  # a group may have been further than a server that has lost something
+            return None
 
     def _send(self, log: Log, partition: int, new: _Packed, producer: Producer | None, store: str) -> object:
         who = () if producer is None else (producer.id, producer.epoch, producer.sequence)
         lowest = log.lowest(partition)
         args = (log.revision, lowest, new.count, new.attributes, new.data, secrets.randbits(31), store, *who)
-        return self._places.run_part(_APPEND, log, partition, *args, durable=True)
+        return self._places.run_part(_APPEND, log, partition, *args, durable=True, seen=log.seen)
 
 
 def _packed(log: Log, columns: Columns) -> _Packed:

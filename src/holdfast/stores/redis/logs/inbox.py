@@ -21,7 +21,7 @@ class Inbox:
 
     def __init__(self, partition: int, version: int, position: int) -> None:
         self.partition, self.version = partition, version
-        self.first, self.end = position, position
+        self.first, self.end = 0, position
         self._chunks: deque[tuple[Chunk | CorruptLog, int]] = deque()
         self.jump(position)
 
@@ -32,9 +32,9 @@ class Inbox:
         self.messages = self.bytes = 0
         self.last = b""
 
-    def has_gone_back(self, end: int, last: bytes) -> bool:
+    def has_gone_back(self, first: int, end: int, last: bytes) -> bool:
         """Tell whether the partition is not as it was when it was asked last, but for what was appended and dropped."""
-        return self.behind > end or (self.last != last and bool(self.last and last))
+        return self.first > first or self.behind > end or (self.last != last and bool(self.last and last))
 
     @property
     def is_gone(self) -> bool:

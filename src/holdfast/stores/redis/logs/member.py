@@ -41,8 +41,10 @@ LOOK = 0.25
 """How often, in seconds, a member looks whether others have died."""
 SLICE = 0.5
 """How long, in seconds, a wait at the servers lasts at the most: then it is looked who has died."""
-_TRIES = 30
-"""How often a commit looks again because a connection was made meanwhile: busy threads of a program make many."""
+_FAR = 1 << 53
+"""Beyond the end of every partition."""
+_TRIES = 10
+"""How often a commit looks again because its connection was made meanwhile: busy threads of a program make many."""
 MOST_FINISHED = 4096
 """How many offsets finished beyond its place a group remembers in a partition, the lowest."""
 
@@ -85,6 +87,7 @@ class RedisMember(LogMember):
         self._standing: Standing | None = None
         self._assigned: dict[int, Assigned] = {}
         self._inboxes: dict[int, Inbox] = {}
+        self._versions: dict[int, int] = {}  # the last one known of each partition
         self._others: dict[int, tuple[Reader, int]] = {}  # and until when (boot ms) it lives, as far as is known
         self._looked, self._serial, self._turn = 0.0, 0, 0
         self._breaks = self._breaks_seen = 0  # of the link, before all partitions, or some, were looked at last
@@ -194,7 +197,7 @@ class RedisMember(LogMember):
                     self._logs.places.open(self._logs.places.look(self._log.name), one.partition)
                 is_sound = False
                 continue
-            if one.has_gone_back(reply[1], reply[2]):
+            if one.has_gone_back(*reply[:3]):
                 self._go_back(one, reply[1])
                 is_sound = False
                 continue
@@ -214,11 +217,15 @@ class RedisMember(LogMember):
             "log %r, partition %s: its server has lost what was appended last; it ends at %s, and was read to %s",
             self._log.name, inbox.partition, end, inbox.behind,
         )  # fmt: skip
-        places, args = self._logs.places, (self._group, self._numbers[0], inbox.partition)
-        furthest = places.run(_BACK, self._log.name, *args, end, durable=True)
+        furthest = self._begin_anew(inbox.partition, end)
         if furthest > end:
-            places.run_part(_LIFT, self._log, inbox.partition, furthest, durable=True)
-            places.run(_BACK, self._log.name, *args, furthest, durable=True)
+            self._logs.places.run_part(_LIFT, self._log, inbox.partition, furthest, durable=True)
+            self._begin_anew(inbox.partition, furthest)
+
+    def _begin_anew(self, partition: int, end: int) -> int:
+        """Give what is in hand up, unless a group has come further than that end; return what none has come to."""
+        who, version = (self._group, self._numbers[0]), self._versions[partition]
+        return int(self._logs.places.run(_BACK, self._log.name, *who, partition, end, version, durable=True))
 
     # -- sharing --------------------------------------------------------------------------------------------------
 
@@ -283,10 +290,15 @@ class RedisMember(LogMember):
         for index in self._inboxes.keys() - held:
             del self._inboxes[index], self._assigned[index]
         for index, its in held.items():
-            known = self._inboxes.get(index)
-            if known is None or known.version != its.place.version:
-                self._inboxes[index] = Inbox(index, its.place.version, its.place.next)
-                self._assigned[index] = its
+            known, version = self._inboxes.get(index), its.place.version
+            if known is None or known.version != version:
+                if version <= self._versions.get(index, 0):
+                    # The group's server has lost what came last: what was in hand then counts as held again.
+                    self._begin_anew(index, _FAR)
+                    self._stand(self._ask("look"))
+                    return
+                self._inboxes[index] = Inbox(index, version, its.place.next)
+                self._assigned[index], self._versions[index] = its, version
 
     def _is_beat_due(self) -> bool:
         now = self._logs.clock.boot()
@@ -298,16 +310,8 @@ class RedisMember(LogMember):
         self._check_member()
         if self._is_beat_due():
             self._logs.beat(self._holder)
-        for _ in range(_TRIES):
-            self._check_past([offset.partition for offset in offsets])
-            self._check_ends(offsets)
-            with suppress(Unsteady):  # then what is to be committed may have been lost just now
-                replies = self._committed(offsets, durable=durable)
-                break
-        else:
-            raise BackendError(f"{self}: the connections to its servers do not last", retryable=True)
-        places = {offset.partition: reply for offset, reply in zip(offsets, replies, strict=True)}
-        lost = sorted(partition for partition, place in places.items() if place < 0)
+        places = self._committed([offset for offset in offsets if self._is_held(offset)], durable=durable)
+        lost = sorted(offset.partition for offset in offsets if places.get(offset.partition, -1) < 0)
         if lost:
             raise LeaseLost(
                 f"{self}: partitions {', '.join(map(str, lost))} are no longer held by this member, or were sought; "
@@ -315,10 +319,23 @@ class RedisMember(LogMember):
             )
         return places
 
-    def _committed(self, offsets: Sequence[Offset], *, durable: bool) -> Any:
+    def _is_held(self, offset: Offset) -> bool:
+        """Tell whether what was polled may be committed, as far as is known: servers that went back may not know it."""
+        inbox = self._inboxes.get(offset.partition)
+        return inbox is not None and inbox.version == offset.version
+
+    def _committed(self, offsets: Sequence[Offset], *, durable: bool) -> dict[int, int]:
+        """Commit what is held; return the place in each partition, -1 where it was not held after all."""
+        partitions = [offset.partition for offset in offsets]
         args = [part for offset in offsets for part in _committed(offset)]
-        places, numbers = self._logs.places, self._numbers
-        return places.run(_COMMIT, self._log.name, self._group, *numbers, *args, durable=durable, breaks=self._breaks)
+        places, log, who = self._logs.places, self._log.name, (self._group, *self._numbers)
+        for _ in range(_TRIES):
+            self._check_past(partitions)
+            self._check_ends(offsets)
+            with suppress(Unsteady):  # then what is to be committed may have been lost just now
+                replies = places.run(_COMMIT, log, *who, *args, durable=durable, seen=self._breaks)
+                return dict(zip(partitions, replies, strict=True))
+        raise BackendError(f"{self}: the connections to its servers do not last", retryable=True)
 
     def _check_past(self, partitions: Collection[int]) -> None:
         """See to it that nothing is committed that a server has lost, if one may have failed since the last look."""
@@ -331,15 +348,16 @@ class RedisMember(LogMember):
         held = list(self._inboxes.values())
         _, *replies = self._asked_for_news(held, 0, 1)
         for one, reply in zip(held, replies, strict=True):
-            if reply != b"stale" and one.has_gone_back(reply[1], reply[2]):
+            if reply == b"stale":  # it is lost as a whole, and who appends begins it anew
+                self._begin_anew(one.partition, _FAR)
+            elif one.has_gone_back(*reply[:3]):
                 self._go_back(one, reply[1])
         self._breaks = breaks
 
     def _check_ends(self, offsets: Sequence[Offset]) -> None:
         """Raise ``OffsetGone`` for one that is beyond the end; what was polled is not."""
         for offset in offsets:
-            inbox = self._inboxes.get(offset.partition)
-            if inbox is None or inbox.version != offset.version or offset.next <= inbox.end:
+            if offset.next <= self._inboxes[offset.partition].end:
                 continue
             ends = self._logs.places.ends(self._log)[offset.partition]
             if offset.next > ends.next:

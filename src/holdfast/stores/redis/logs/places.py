@@ -29,8 +29,8 @@ _decode = msgspec.json.Decoder(LogSettings).decode
 
 
 class Log(msgspec.Struct, frozen=True):
-    """A log as its slot told of it: ``firsts`` is below what nothing is in each partition, ``furthest`` the place of
-    the group that has come the furthest there.
+    """A log as its slot told of it: ``firsts`` is below what nothing is in each partition, ``furthest`` what no
+    group has come to there. ``seen`` is how many breaks the link had had before.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Log(msgspec.Struct, frozen=True):
     settings: LogSettings
     firsts: tuple[int, ...]
     furthest: tuple[int, ...]
+    seen: int
 
     @property
     def partitions(self) -> int:
@@ -66,14 +67,16 @@ class LogPlaces:
 
     # -- scripts --------------------------------------------------------------------------------------------------
 
-    def run(self, script: Script, log: str, *args: Arg, durable: bool = False, breaks: int | None = None) -> Any:
+    def run(self, script: Script, log: str, *args: Arg, durable: bool = False, seen: int | None = None) -> Any:
         """Run a script of the log's slot; see ``Link.run``."""
-        return self.link.run(script, self.keys.log(log), self.times(), *args, durable=durable, breaks=breaks)
+        return self.link.run(script, self.keys.log(log), self.times(), *args, durable=durable, seen=seen)
 
-    def run_part(self, script: Script, log: Log, partition: int, *args: Arg, durable: bool = False) -> Any:
-        """Run a script of a partition's slot."""
+    def run_part(
+        self, script: Script, log: Log, partition: int, *args: Arg, durable: bool = False, seen: int | None = None
+    ) -> Any:
+        """Run a script of a partition's slot; see ``Link.run``."""
         key = self.keys.part(log.name, partition)
-        return self.link.run(script, key, self.times(), log.life, *args, durable=durable)
+        return self.link.run(script, key, self.times(), log.life, *args, durable=durable, seen=seen)
 
     def run_parts(self, script: Script, log: Log, args: Iterable[tuple[int, Sequence[Arg]]]) -> list[Any]:
         """Run a script in several partitions at once.
@@ -96,9 +99,9 @@ class LogPlaces:
 
     def all(self) -> list[Log]:
         """Return the logs, by name."""
-        names = self.names.all()
+        names, seen = self.names.all(), self.link.breaks
         replies = checked(self.link.run_all([(_LOOK, self.keys.log(name), (self.times(),)) for name in names]))
-        return [_log(name, reply) for name, reply in zip(names, replies, strict=True) if reply is not None]
+        return [_log(name, reply, seen) for name, reply in zip(names, replies, strict=True) if reply is not None]
 
     def known(self, name: str, partition: int = 0) -> Log:
         """Return what was known of a log, looked up if that is not enough; ``UsageError`` when there is none."""
@@ -111,13 +114,14 @@ class LogPlaces:
     def look(self, name: str) -> Log:
         """Look up a log; ``UsageError`` when there is none."""
         self._known.pop(name, None)
+        seen = self.link.breaks
         reply = self.run(_LOOK, name)
         if reply is None and self._is_lost(name):
             self.declare(name, self._declared[name][0])
             reply = self.run(_LOOK, name)
         if reply is None:
             raise no_log(name, self.names.all())
-        self._known[name] = log = _log(name, reply)
+        self._known[name] = log = _log(name, reply, seen)
         return log
 
     def doubt(self, name: str) -> None:
@@ -203,9 +207,9 @@ class LogPlaces:
                 self.destroy(name)
 
 
-def _log(name: str, reply: Any) -> Log:
+def _log(name: str, reply: Any, seen: int) -> Log:
     life, revision, settings, *places = reply
-    return Log(name, life, revision, _decode(settings), tuple(places[::2]), tuple(places[1::2]))
+    return Log(name, life, revision, _decode(settings), tuple(places[::2]), tuple(places[1::2]), seen)
 
 
 def _fields(settings: LogSettings) -> tuple[Arg, ...]:

@@ -13,16 +13,18 @@
 -- K:news           stream of one entry: the last change to any group
 -- K:ended          "<life> <partitions>" of a log that was destroyed and is not erased everywhere
 --
--- Serials rise and never come twice, whatever is lost: they are never behind the time. They number groups and members,
--- and are the versions of places.
+-- Serials rise and never come twice, whatever is lost: they are never behind the time of the server, in microseconds, nor
+-- before it for long. They number groups and members, and are the versions of places.
 
 -- Whoever has begun to write may go on when memory is full.
 local function begin()
   call('DEL', K .. ':none')
 end
 
-local function new_serial()
-  local serial = math.max(tonumber(call('HGET', K .. ':log', 'serial')) + 1, now)
+local function new_serial(known)
+  local time = call('TIME')
+  local last = math.max(tonumber(call('HGET', K .. ':log', 'serial')), known or 0)
+  local serial = math.max(last + 1, time[1] * 1000000 + time[2])
   call('HSET', K .. ':log', 'serial', serial)
   return serial
 end
@@ -44,6 +46,19 @@ end
 
 local function first_of(partition)
   return tonumber(call('HGET', K .. ':first', partition)) or 0
+end
+
+-- The offset that no group has come to in a partition, neither by its place nor by what it finished beyond.
+local function furthest(partition)
+  local offset = 0
+  for _, group in ipairs(call('HKEYS', K .. ':groups')) do
+    local its = call('HMGET', K .. ':group:' .. group, 'n' .. partition, 'f' .. partition)
+    offset = math.max(offset, tonumber(its[1]) or 0)
+    for _, finished in ipairs(its[2] and cjson.decode(its[2]) or {}) do
+      offset = math.max(offset, finished + 1)
+    end
+  end
+  return offset
 end
 
 -- Make a group; starts[i] is where it begins in partition i - 1, if not at the first message.

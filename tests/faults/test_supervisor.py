@@ -73,10 +73,10 @@ def test_children_of_a_killed_supervisor_stop_in_order(stages, rounds):
 
 @STALL
 def test_a_handler_that_holds_the_gil_keeps_its_lease(stage, stall):
-    """No other thread of its process can beat meanwhile; the supervisor does."""
-    stage.worker("--concurrency", 2)
-    stage.worker("--concurrency", 2)
+    """No other thread of its process can beat meanwhile; the supervisor does, of a job that was there before it too."""
     [job] = stage.send("seize", stall * TTL)
+    stage.worker("--concurrency", 2)
+    stage.worker("--concurrency", 2)
     [start] = stage.wait_for_starts(1)
 
     stage.wait_for_acks([job], within=stall * TTL + 30)

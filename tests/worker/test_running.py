@@ -15,7 +15,7 @@ from holdfast.delivery import State
 from holdfast.errors import Bury, Cancel, RetryLater, Undecodable, UsageError
 from holdfast.events import BeforeBury, BeforeRetry, Cancelled, Done, Leased, Started, log_to
 from holdfast.retry import Retry
-from holdfast.worker import Worker, current_job
+from holdfast.worker import Worker, WorkerOptions, current_job
 from holdfast.worker.handler import Misfit
 from tests.worker.conftest import handler
 
@@ -31,6 +31,18 @@ def test_a_handler_runs_with_its_job(worker, send):  # G-T1
     worker(lambda delivery, context: seen.append((delivery.body, context.headers, context.key)), drain=True).join(10)
 
     assert seen == [(b"hello", {"a": "b"}, "42")]
+
+
+def test_whoever_starts_it_is_told_that_it_is_ready_before_it_leases(store, send, events, clock):
+    notes = []
+    send(b"")
+    run = handler(lambda delivery, context: notes.append("run"))
+    worker = Worker(store, ["q"], [run], events=events, options=WorkerOptions(drain=True), clock=clock)
+
+    worker.start(ready=lambda: notes.append(store.holders()))
+    worker.join(10)
+
+    assert notes == [[], "run"]
 
 
 def test_a_hundred_jobs_over_four_threads_all_run_once(worker, send):  # G-T2

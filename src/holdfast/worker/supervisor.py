@@ -179,6 +179,7 @@ class Supervisor:
             self._proven |= life.ready
         for seat in self._seats:
             self._look_at(seat)
+        self._keeper.living = tuple(life.published for life in self._lives() if life.published)
         for life in self._lives():
             life.stop(self._level, self._options.grace)
             life.hurry()
@@ -211,14 +212,10 @@ class Supervisor:
         """Look for processes that are not well."""
         if self._out_of_memory.has_killed():
             self._memory_ran_out = time.monotonic()
-        living: list[str] = []
         for life in self._lives():
             life.end_stalled(self._options.stall_limit)
-            if life.published:
-                living.append(life.published)
             if self._options.max_memory is not None:
                 life.hold_to(self._options.max_memory, self._options.grace)
-        self._keeper.living = tuple(living)
 
     # -- ends -----------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 VARIABLE = "HOLDFAST_TETHER"
 """Holds a child's terms; gone as soon as they have been read, or a child's children would take them for theirs."""
-LOOK_EVERY, SOON = 0.25, 0.02
+LOOK_EVERY = 0.25
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,7 +51,9 @@ class Begun(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """Everything that jobs need is open; ``published`` is where the child tells what runs."""
+    """Everything that jobs need is open; ``published`` is where the child tells what runs. Told before the first lease:
+    whoever holds the interpreter from then on is beaten for.
+    """
 
     published: str
 
@@ -143,13 +145,10 @@ class Tether:
         with self._starting:
             self._worker = worker
         self.tell(Begun())
-        worker.start()
+        worker.start(ready=lambda: self.tell(Ready(worker.published)))
         self._raise_to(self._level)
-        is_ready = False
-        while (counts := worker.join(LOOK_EVERY if is_ready else SOON)) is None:
-            if worker.opened and not is_ready:
-                is_ready = True
-                self.tell(Ready(worker.published))
+        while (counts := worker.join(LOOK_EVERY)) is None:  # in slices, or no signal would be handled
+            pass
         self.tell(Ended(counts, self._level > 0, self.will()))
         return counts
 

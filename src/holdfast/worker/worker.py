@@ -146,12 +146,16 @@ class Worker:
         """Lease no kind whose gate there is closed. To be called before ``start``."""
         self._gatekeeper.gates = gates
 
-    def start(self) -> None:
-        """Start working. Returns at once, whether or not the store can be reached."""
+    def start(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Start working. Returns at once, whether or not the store can be reached.
+
+        ``ready`` is called from a thread of the worker when all that handlers need is open, before the first lease.
+        """
         check_worker()
         if self._started:
             raise UsageError("this worker has been started before; make a new one")
         self._started = True
+        self._ready = ready
         self._thread.start()
 
     def stop(self, *, now: bool = False) -> None:
@@ -217,11 +221,6 @@ class Worker:
         """The path of what it tells whoever outlives it; empty without one."""
         return self._published.path
 
-    @property
-    def opened(self) -> bool:
-        """Whether everything its handlers need is open, so that the first lease may come."""
-        return self._opening.done and self._opening.error is None
-
     def abandoned(self) -> list[Settlement]:
         """Return what settles the runs that still go on, to be carried out once this process has gone.
 
@@ -285,7 +284,7 @@ class Worker:
             return "it is stopping"
         if self._crew.quiet:
             return "it is quiet"
-        if not self.opened:
+        if not self._opening.done:
             return "it opens what its jobs need"
         if self._watchdog.stalled:
             return f"it cannot lease: {self._fetcher.error or 'the store does not answer'}"
@@ -386,6 +385,8 @@ class Worker:
             self._rest(LOOK_EVERY)
         if self._opening.error is not None:
             self._fail(self._opening.error)
+        elif not self._stopping:
+            self._ready()
 
     def _ask_gates(self) -> None:
         """Let the gates answer before the first lease, unless that takes longer than a second."""

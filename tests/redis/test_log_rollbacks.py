@@ -1,9 +1,10 @@
 """Logs whose servers go back again and again, at any moment: every message that is there was handled by every group.
 
-A life is a random row of appends, polls, commits and losses, made from its seed. A loss takes a partition, groups or
-all back to an earlier moment, or empties a partition; others may append before those who knew the old servers see
-that their connections broke. In the end each group reads on: what it passed without having polled and committed that
-very message is a finding.
+A life is a random row of appends, polls, commits, seeks, changed settings and losses, made from its seed. A loss takes
+a partition, the log's slot, groups with all that lies beside logs, or everything back to an earlier moment, or empties
+a partition or the log's slot; others may append before those who knew the old servers see that their connections
+broke. In the end each group reads on: what it passed without having polled and committed that very message is a
+finding.
 """
 
 import itertools
@@ -45,7 +46,9 @@ class Life:
         self._keys = f"{place.prefix}*"
         self._numbers = itertools.count()
         self.appending, self.reading = self._open(), self._open()
-        self.appending.declare(LOG, LogSettings(partitions=PARTITIONS))
+        self._settings = LogSettings(partitions=PARTITIONS)
+        for logs in (self.appending, self.reading):
+            logs.declare(LOG, self._settings)
         self.groups = {name: Reading(self, name) for name in ("one", "two")}
         self._earlier = [self._saved()]
 
@@ -73,8 +76,10 @@ class Life:
             self.remember,
             self.lose,
             self.open_anew,
+            self.change_settings,
+            self.seek,
         ]
-        for step in self.random.choices(anything, [12, 10, 4, 8, 3, 4, 4, 1], k=steps):
+        for step in self.random.choices(anything, [12, 10, 4, 8, 3, 4, 4, 1, 1, 1], k=steps):
             step()
 
     def append(self, logs=None):
@@ -101,7 +106,17 @@ class Life:
 
     def open_anew(self):
         self.appending = self._open()
+        self.appending.declare(LOG, self._settings)
         self.trace.append(("open anew",))
+
+    def change_settings(self):
+        limit = self.random.choice([None, 1 << 20, 1 << 21])
+        self._settings = LogSettings(partitions=PARTITIONS, limit_bytes=limit)
+        self.appending.declare(LOG, self._settings)
+        self.trace.append(("change settings", self._settings))
+
+    def seek(self):
+        self._any().seek(self.random.randrange(PARTITIONS))
 
     def _any(self):
         return self.random.choice(list(self.groups.values()))
@@ -112,19 +127,27 @@ class Life:
         self._earlier.append(self._saved())
 
     def lose(self):
-        which = self.random.choice(["partition", "groups", "all", "partition for good"])
+        which = self.random.choice(["partition", "slot", "groups", "all", "partition for good", "slot for good"])
         moment = self.random.randrange(len(self._earlier))
-        partition = f"{self.appending.places.keys.part(LOG, self.random.randrange(PARTITIONS))}:".encode()
-        self.trace.append(("lose", which, moment, partition))
-        if which == "partition for good":
-            self._put_back({}, lambda key: key.startswith(partition))
+        keys = self.appending.places.keys
+        slots = {
+            "partition": f"{keys.part(LOG, self.random.randrange(PARTITIONS))}:".encode(),
+            "slot": f"{keys.log(LOG)}:".encode(),
+        }
+        self.trace.append(("lose", which, moment, slots))
+        slot = slots.get(which.removesuffix(" for good"))
+        if which.endswith("for good"):
+            self._put_back({}, lambda key: key.startswith(slot))
             self._earlier = [self._saved()]
         else:
-            wanted = {"partition": lambda key: key.startswith(partition), "groups": self._is_of_groups}
-            self._put_back(self._earlier[moment], wanted.get(which, lambda key: True))
+            wanted = {"groups": self._is_of_groups, "all": lambda key: True}
+            self._put_back(self._earlier[moment], wanted.get(which, lambda key: key.startswith(slot)))
             del self._earlier[moment + 1 :]
         for _ in range(self.random.choice([0, 0, 1, 2])):
-            self.append(self._open())
+            other = self._open()
+            if self.random.random() < 0.5 or not self._ask("EXISTS", f"{keys.log(LOG)}:log"):
+                other.declare(LOG, self._settings)
+            self.append(other)
         self._break_connections()
 
     def _is_of_groups(self, key):
@@ -173,7 +196,8 @@ class Reading:
 
     def __init__(self, life, name):
         self._name, self._trace = name, life.trace
-        self._member = life.reading.join(LOG, name, this_process(name), start=Start(), when_gone="earliest")
+        self._logs = life.reading
+        self._member = self._logs.join(LOG, name, this_process(name), start=Start("latest"), when_gone="earliest")
         self._in_hand = {}
         self.handled = set()
 
@@ -202,6 +226,12 @@ class Reading:
                 Offset(partition, first, version, tuple(others)), {one: messages[one] for one in others}
             ):
                 del self._in_hand[partition]
+
+    def seek(self, partition):
+        """Back to the first message there is."""
+        first = self._logs.ends(LOG)[partition].first
+        self._logs.seek(LOG, self._name, {partition: first})
+        self._trace.append(("seek", self._name, partition, first))
 
     def _commit(self, offset, messages):
         """True, and the messages are handled that others have not finished, unless the partition is lost."""

@@ -54,6 +54,10 @@ class Link:
         self.on_failure: Callable[[], None] = _nothing
         """Called in any thread after a server did not do what it was asked: who waits there should look again."""
         self._after = _safe(options)
+        self.breaks = self._doubted = 0
+        """How often a connection was made or found broken, or a server another than was known. Who is asked after that
+        may have lost what was written last.
+        """
         self._begin()
 
     def _begin(self) -> None:
@@ -63,10 +67,7 @@ class Link:
         self._admitted = set[Address]()
         self._topology = topology(self.options)
         self._closed = False
-        self.breaks = 0
-        """How often a connection was made or found broken, or a server another than was known. Who is asked after that
-        may have lost what was written last.
-        """
+        self._doubted = self._broken()
 
     # -- commands and scripts -------------------------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ class Link:
         """Run a script with ``key`` as its only key, and return its reply; otherwise as ``call``.
 
         With ``seen``, how many ``breaks`` there were before the caller looked, it raises ``Unsteady`` rather than use a
-        connection that was made later, or go where the server sends it on to.
+        connection that was made later, go where the server sends it on to, or ask any when one was in doubt since.
         """
         address, (reply,) = self._sent(key, [_by_hash(script, key, args)], durable=durable, seen=seen)
         if not isinstance(reply, Reply):
@@ -196,7 +197,7 @@ class Link:
         after = self._after if durable else []
         try:
             connection = self._take(address)
-            if seen is not None and connection.since > seen:
+            if seen is not None and max(connection.since, self._doubted) > seen:
                 self._give_back(address, connection)
                 raise Unsteady
             connection.send([*commands, *after] if after else commands)
@@ -299,7 +300,7 @@ class Link:
 
     def _doubt(self, address: Address, learnt: Address | None = None) -> None:
         """Look again next time who has what this server had."""
-        self.breaks += 1
+        self._doubted = self._broken()
         self._way().stale(address, learnt)
 
     def _take(self, address: Address) -> Connection:
@@ -311,7 +312,7 @@ class Link:
                 return self._connect(address)
             if connection.is_fresh:
                 return connection
-            self.breaks += 1
+            self._broken()
             connection.close()
 
     def _connect(self, address: Address) -> Connection:
@@ -326,9 +327,14 @@ class Link:
                     error.outcome_unknown = False  # nothing of the caller's was sent
                 raise
             self._admitted.add(address)
-        with self._lock:  # not before: who looks meanwhile may ask another server than this one leads to
-            self.breaks = connection.since = self.breaks + 1
+        connection.since = self._broken()  # not before: who looks meanwhile may ask another server than this leads to
         return connection
+
+    def _broken(self) -> int:
+        """Let ``breaks`` rise; return it."""
+        with self._lock:
+            self.breaks += 1
+            return self.breaks
 
     def _give_back(self, address: Address, connection: Connection) -> None:
         with self._lock:

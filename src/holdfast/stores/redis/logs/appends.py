@@ -50,7 +50,10 @@ class Appends:
         except BackendError:
             self._places.doubt(name)  # what a failover lost is not there next time, and groups may be beyond it
             raise
-        raise BackendError(f"log {name!r} changes faster than it can be appended to", retryable=True)
+        raise BackendError(
+            f"log {name!r} changes, or connections to its servers break, faster than it can be appended to",
+            retryable=True,
+        )
 
     def _try(self, log: Log, partition: int, new: _Packed, producer: Producer | None) -> tuple[int, int] | None:
         """Append; return the offset, and whether it had been there. None when the log is no longer as it is known."""
@@ -85,16 +88,16 @@ class Appends:
         raise log_full(log.name, limit)
 
     def _store(self, log: Log, partition: int, new: _Packed, producer: Producer | None) -> tuple[int, int] | None:
-        try:
-            return _answered(self._send(log, partition, new, producer, "1"), producer)
-        except Unsteady:  # a group may have been further than a server that has lost something
-            return None
+        return _answered(self._send(log, partition, new, producer, "1"), producer)
 
     def _send(self, log: Log, partition: int, new: _Packed, producer: Producer | None, store: str) -> object:
         who = () if producer is None else (producer.id, producer.epoch, producer.sequence)
         lowest = log.lowest(partition)
         args = (log.revision, lowest, new.count, new.attributes, new.data, secrets.randbits(31), store, *who)
-        return self._places.run_part(_APPEND, log, partition, *args, durable=True, seen=log.seen)
+        try:
+            return self._places.run_part(_APPEND, log, partition, *args, durable=True, seen=log.seen)
+        except Unsteady:  # a group may have been further than a server that has lost something
+            return b"stale"
 
 
 def _packed(log: Log, columns: Columns) -> _Packed:

@@ -41,6 +41,8 @@ LOOK = 0.25
 """How often, in seconds, a member looks whether others have died."""
 SLICE = 0.5
 """How long, in seconds, a wait at the servers lasts at the most: then it is looked who has died."""
+SURE = 0.25
+"""For how long, in seconds, a look at the partitions vouches for a commit: no server is taken for dead so soon."""
 _FAR = 1 << 53
 """Beyond the end of every partition."""
 _TRIES = 10
@@ -91,6 +93,7 @@ class RedisMember(LogMember):
         self._others: dict[int, tuple[Reader, int]] = {}  # and until when (boot ms) it lives, as far as is known
         self._looked, self._serial, self._turn = 0.0, 0, 0
         self._breaks = self._breaks_seen = 0  # of the link, before all partitions, or some, were looked at last
+        self._sure_until = 0.0  # SURE after that of all (time.monotonic)
         self._pid = os.getpid()
         self._interrupted = self._left = False
 
@@ -168,7 +171,7 @@ class RedisMember(LogMember):
             self._stand(self._ask("look"))
         while True:
             asked = [one for index, one in sorted(self._inboxes.items()) if index not in without]
-            breaks = self._logs.places.link.breaks
+            breaks, sure_until = self._logs.places.link.breaks, time.monotonic() + SURE
             changes, *replies = self._asked_for_news(asked, limit, max_bytes)
             if changes[0] is None:
                 self._removed()
@@ -177,7 +180,7 @@ class RedisMember(LogMember):
             elif self._share(busy) and self._filled(asked, replies):
                 self._serial, self._breaks_seen = int(changes[1]), breaks
                 if not without:
-                    self._breaks = breaks
+                    self._breaks, self._sure_until = breaks, sure_until
                 return asked
 
     def _asked_for_news(self, asked: Sequence[Inbox], limit: int, max_bytes: int) -> list[Any]:
@@ -235,18 +238,28 @@ class RedisMember(LogMember):
 
     def _removed(self) -> None:
         """Raise ``Closed``, as the group is no more; begin anew when that is because the servers have lost it."""
-        birth = self._logs.places.names.birth()
-        if birth == self._birth:
+        if self._logs.places.names.birth() == self._birth and not self._is_lost():
             raise Closed(f"{self} was removed; join again to begin anew")
         try:
             self._log, *numbers = self._logs.enter(self._log.name, self._group, self._holder, Start())
         except UsageError as error:
-            raise BackendError(f"{self}: the servers have lost everything: {error}", retryable=True) from error
-        LOGGER.warning("%s: the servers have lost everything; it begins anew at the first message", self)
+            raise BackendError(f"{self}: its servers have lost it: {error}", retryable=True) from error
+        LOGGER.warning("%s: its servers have lost it; it begins anew at the first message", self)
         self._numbers, self._birth = (numbers[0], numbers[1]), self._logs.places.names.birth()
         self._inboxes.clear()
         self._assigned.clear()
         self._stand(self._ask("look"))
+
+    def _is_lost(self) -> bool:
+        """Tell whether the log's server has lost the group: the log is the same, and nobody removed the group."""
+        places = self._logs.places
+        try:
+            life = places.look(self._log.name).life
+        except UsageError:
+            return False
+        key = places.keys.log(self._log.name)
+        (number,) = places.link.call(key, ("ZSCORE", f"{key}:forgotten", self._group))
+        return life == self._log.life and (number is None or float(number) < self._numbers[0])
 
     def _share(self, busy: Collection[int]) -> bool:
         """See to it that this member lives, and holds its share; False when that has changed something."""
@@ -289,16 +302,18 @@ class RedisMember(LogMember):
         held = self._standing.held
         for index in self._inboxes.keys() - held:
             del self._inboxes[index], self._assigned[index]
-        for index, its in held.items():
-            known, version = self._inboxes.get(index), its.place.version
-            if known is None or known.version != version:
-                if version <= self._versions.get(index, 0):
-                    # The group's server has lost what came last: what was in hand then counts as held again.
-                    self._begin_anew(index, _FAR)
-                    self._stand(self._ask("look"))
-                    return
-                self._inboxes[index] = Inbox(index, version, its.place.next)
-                self._assigned[index], self._versions[index] = its, version
+        known = {index: one.version for index, one in self._inboxes.items()}
+        new = {index: its for index, its in held.items() if its.place.version != known.get(index)}
+        back = [index for index, its in new.items() if its.place.version <= self._versions.get(index, 0)]
+        for index in back:  # the group's server has lost what came last: what was in hand then counts as held again
+            self._begin_anew(index, _FAR)
+        if back:
+            self._stand(self._ask("look"))
+            return
+        for index, its in new.items():
+            version = its.place.version
+            self._inboxes[index] = Inbox(index, version, its.place.next)
+            self._assigned[index], self._versions[index] = its, version
 
     def _is_beat_due(self) -> bool:
         now = self._logs.clock.boot()
@@ -338,12 +353,15 @@ class RedisMember(LogMember):
         raise BackendError(f"{self}: the connections to its servers do not last", retryable=True)
 
     def _check_past(self, partitions: Collection[int]) -> None:
-        """See to it that nothing is committed that a server has lost, if one may have failed since the last look."""
+        """See to it that nothing is committed that a server has lost, if one may have failed since the last look.
+
+        A server that went without a word breaks no connection: that nothing was heard of for a while is reason enough.
+        """
         places = self._logs.places
         for partition in partitions:
             places.link.probe(places.keys.part(self._log.name, partition))
-        breaks = places.link.breaks
-        if breaks == self._breaks:
+        breaks, now = places.link.breaks, time.monotonic()
+        if breaks == self._breaks and now < self._sure_until:
             return
         held = list(self._inboxes.values())
         _, *replies = self._asked_for_news(held, 0, 1)
@@ -352,7 +370,7 @@ class RedisMember(LogMember):
                 self._begin_anew(one.partition, _FAR)
             elif one.has_gone_back(*reply[:3]):
                 self._go_back(one, reply[1])
-        self._breaks = breaks
+        self._breaks, self._sure_until = breaks, now + SURE
 
     def _check_ends(self, offsets: Sequence[Offset]) -> None:
         """Raise ``OffsetGone`` for one that is beyond the end; what was polled is not."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from holdfast.config import LogSettings
+from holdfast.errors import BackendError
 from holdfast.logged import Ends
 from holdfast.stores.redis.answers import checked
 from holdfast.stores.redis.connection import Arg
@@ -24,7 +25,8 @@ from holdfast.stores.redis.scripts import Script
 from holdfast.stores.refused import fewer_partitions, no_log, no_partition
 
 _DECLARE, _LOOK, _END, _ENDED = (Script.load(f"logs/{name}") for name in ("declare", "look", "end", "ended"))
-_OPEN, _ERASE, _PLACE, _ADOPT = (Script.load(f"logs/{name}") for name in ("open", "erase", "place", "adopt"))
+_OPEN, _ERASE, _PLACE = (Script.load(f"logs/{name}") for name in ("open", "erase", "place"))
+_ADOPT, _FLOOR = Script.load("logs/adopt"), Script.load("logs/floor")
 _decode = msgspec.json.Decoder(LogSettings).decode
 
 
@@ -112,11 +114,17 @@ class LogPlaces:
         return log
 
     def look(self, name: str) -> Log:
-        """Look up a log; ``UsageError`` when there is none."""
+        """Look up a log; ``UsageError`` when there is none.
+
+        One that its servers have lost is declared again if it was declared here; else that is a retryable error.
+        """
         self._known.pop(name, None)
         seen = self.link.breaks
         reply = self.run(_LOOK, name)
         if reply is None and self._is_lost(name):
+            if name not in self._declared:
+                text = f"log {name!r} is being made, or its server has lost it; who declares it brings it back"
+                raise BackendError(text, retryable=True)
             self.declare(name, self._declared[name][0])
             reply = self.run(_LOOK, name)
         if reply is None:
@@ -129,13 +137,11 @@ class LogPlaces:
         self._known.pop(name, None)
 
     def _is_lost(self, name: str) -> bool:
-        """Tell whether a log that was declared here is not there because the servers have lost it: nobody removed it.
+        """Tell whether a log is not there because the servers have lost it: nobody removed it.
 
         Who removes one leaves a sign in its slot until its name is forgotten.
         """
-        if name not in self._declared:
-            return False
-        if self.names.birth() != self._declared[name][1]:
+        if name in self._declared and self.names.birth() != self._declared[name][1]:
             return True
         number = self.names.number(name)
         (signs,) = self.link.call(self.keys.log(name), ("EXISTS", f"{self.keys.log(name)}:ended"))
@@ -153,10 +159,9 @@ class LogPlaces:
 
     def declare(self, name: str, settings: LogSettings) -> None:
         """Make a log exist with these settings. Its name is noted before, and again when it is new: see ``destroy``."""
-        fields = _fields(settings)
         while True:
             life, birth = self.names.note(name)
-            first, second, *rest = self.run(_DECLARE, name, life, *fields, durable=True)
+            first, second, *rest = self._declared_as(name, life, settings)
             if first == b"fewer":
                 raise fewer_partitions(name, int(second), settings.partitions)
             if first != b"ended":
@@ -169,12 +174,27 @@ class LogPlaces:
         log = self.look(name)
         for i in range(log.partitions):
             self.open(log, i)
+        if rest[0] and log.life != life:
+            firsts = [number for one in self.ends(log) for number in (one.partition, one.first)]
+            self.run(_FLOOR, name, log.life, *firsts, durable=True)
+
+    def _declared_as(self, name: str, life: int, settings: LogSettings) -> Any:
+        """Declare a log in its slot. Where there is none it gets this life, or that of what its partitions hold: then
+        only the slot was lost.
+        """
+        fields = _fields(settings)
+        reply = self.run(_DECLARE, name, "", *fields, durable=True)
+        if reply[0] != b"new":
+            return reply
+        keys = [self.keys.part(name, i) for i in range(settings.partitions)]
+        lives = [int(self.link.call(key, ("HGET", f"{key}:ends", "life"))[0] or 0) for key in keys]
+        return self.run(_DECLARE, name, max(lives) or life, *fields, durable=True)
 
     def open(self, log: Log, partition: int) -> None:
         """Make a partition that of the log's life and settings; durable on return."""
-        life = self.run_part(_OPEN, log, partition, log.revision, log.lowest(partition), durable=True)
-        if life > log.life:
-            self.run(_ADOPT, log.name, life, durable=True)
+        found = self.run_part(_OPEN, log, partition, log.revision, log.lowest(partition), durable=True)
+        if found > [log.life, log.revision]:
+            self.run(_ADOPT, log.name, *found, durable=True)
             self.doubt(log.name)
 
     def destroy(self, name: str) -> int:

@@ -13,6 +13,7 @@ if its and reached <= tonumber(ARGV[5]) then
   local serial, at = new_serial(tonumber(ARGV[6])), K .. ':group:' .. group
   call('HSET', at, 'v' .. i, serial, 'b' .. i, serial)
   call('HDEL', at, 'f' .. i)
+  forget_crashes(group, i, math.huge) -- another message may have the offset by now
   changed(group)
 end
 return reached

@@ -5,7 +5,7 @@
 local its = call('HMGET', K .. ':log', 'life', 'partitions')
 if its[1] then
   local groups = call('HKEYS', K .. ':groups')
-  call('DEL', K .. ':log', K .. ':first', K .. ':groups', K .. ':news')
+  call('DEL', K .. ':log', K .. ':first', K .. ':groups', K .. ':news', K .. ':forgotten')
   for _, group in ipairs(groups) do
     call('DEL', K .. ':group:' .. group, K .. ':members:' .. group, K .. ':crashes:' .. group)
   end

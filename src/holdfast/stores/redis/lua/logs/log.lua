@@ -11,6 +11,7 @@
 -- K:members:<g>    hash of members -> their holders
 -- K:crashes:<g>    hash of "<partition>:<offset>" -> JSON
 -- K:news           stream of one entry: the last change to any group
+-- K:forgotten      the last 1 000 groups that were removed, by their numbers: others that are not there were lost
 -- K:ended          "<life> <partitions>" of a log that was destroyed and is not erased everywhere
 --
 -- Serials rise and never come twice, whatever is lost: they are never behind the time of the server, in microseconds, nor
@@ -53,10 +54,8 @@ local function furthest(partition)
   local offset = 0
   for _, group in ipairs(call('HKEYS', K .. ':groups')) do
     local its = call('HMGET', K .. ':group:' .. group, 'n' .. partition, 'f' .. partition)
-    offset = math.max(offset, tonumber(its[1]) or 0)
-    for _, finished in ipairs(its[2] and cjson.decode(its[2]) or {}) do
-      offset = math.max(offset, finished + 1)
-    end
+    local last = its[2] and string.match(string.sub(its[2], -20), '(%d+)%]$') -- they rise
+    offset = math.max(offset, tonumber(its[1]) or 0, last and last + 1 or 0)
   end
   return offset
 end

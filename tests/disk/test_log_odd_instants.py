@@ -248,3 +248,16 @@ def test_places_that_cannot_be_synced_are_told_once_until_they_are(opened, caplo
     member.leave()
 
     assert len([text for text in told(caplog) if "could not be synced" in text]) == 1
+
+
+def test_a_member_of_a_log_that_was_destroyed_leaves_without_a_word(opened, caplog):
+    logs = opened()
+    logs.declare(LOG, LogSettings())
+    logs.append(LOG, 0, Columns([b"a"]))
+    member = join(logs)
+    member.poll(limit=9, wait=0)
+
+    logs.destroy(LOG)
+    member.leave()
+
+    assert told(caplog) == []

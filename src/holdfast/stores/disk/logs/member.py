@@ -178,6 +178,8 @@ class DiskMember(LogMember):
             self._store.syncer.forget(held.file)
             try:
                 held.file.sync()
+            except FileNotFoundError:
+                pass  # its group is no more
             except (OSError, BackendError) as error:
                 text = f"{held.file.path} could not be synced: {error}; after a power cut its messages may come again"
                 self._store.report(text)

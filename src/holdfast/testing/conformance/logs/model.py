@@ -69,6 +69,8 @@ class LogModel(RuleBasedStateMachine):
         if hasattr(self, "judge"):
             self.compare()
             self.logs.destroy(self.log)
+            for member in self.members.values():
+                member.leave()
 
     def _partition(self, number: int) -> int:
         return number % len(self.judge.messages)

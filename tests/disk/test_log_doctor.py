@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.config import LogSettings, parse_url
-from holdfast.errors import Closed
+from holdfast.errors import BackendError, Closed
 from holdfast.logged import Columns
 from holdfast.stores import disk, open_logs
 from holdfast.stores.disk.logs import doctor
@@ -113,3 +113,78 @@ def test_a_closed_store_cannot_be_examined(logs):
 
     with pytest.raises(Closed):
         logs.examine()
+
+
+# -- what something but Holdfast did ------------------------------------------------------------------------------
+
+
+def file_of(harness, name):
+    return harness.root / "logs" / LOG / name
+
+
+@pytest.mark.parametrize("how", ["shorter", "zeros"])
+def test_an_end_that_readers_had_been_shown_and_is_gone_is_told_before_it_is_opened_and_then(
+    harness, logs, caplog, how
+):
+    for _ in range(9):
+        logs.append(LOG, 0, Columns([b"x" * 1000]))
+    logs.close()
+    [path] = file_of(harness, "0").glob("*.log")
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + (bytes(len(data) - 4096) if how == "zeros" else b""))
+
+    logs = harness.open_logs()
+    finding = found(logs, "are gone")
+    assert (finding.level, "offsets 5 to 11 (not included)" in finding.what) == ("error", True)
+    assert logs.append(LOG, 0, Columns([b"new"])).offset == 11
+    assert "offsets 5 to 11 (not included) could be read before" in caplog.text
+
+
+def test_a_segment_that_is_missing_is_told(harness, logs):
+    for _ in range(3):
+        logs.append(LOG, 0, Columns([b"x"]))
+        logs.roll(LOG)
+    [_, missing, *_] = sorted(file_of(harness, "0").glob("*.log"))
+    missing.unlink()
+
+    finding = found(logs, "damaged")
+    assert finding.level == "error"
+    assert str(missing) in finding.why
+
+
+def test_a_segment_without_a_whole_header_is_told(harness, logs):
+    logs.close()
+    [path] = file_of(harness, "0").glob("*.log")
+    path.write_bytes(b"rot!" + path.read_bytes()[4:])
+
+    assert found(harness.open_logs(), "damaged").level == "error"
+
+
+def test_an_emptied_segment_keeps_nobody_from_the_rest(harness, logs):
+    for _ in range(3):
+        logs.append(LOG, 0, Columns([b"x"]))
+        logs.roll(LOG)
+    logs.close()
+    sorted(file_of(harness, "0").glob("*.log"))[0].write_bytes(b"")
+
+    findings = harness.open_logs().examine()
+
+    assert [finding.level for finding in findings].count("error")
+    assert [finding for finding in findings if "free on its disk" in finding.what]
+
+
+@pytest.mark.parametrize("how", ["damaged", "removed"])
+def test_a_log_whose_settings_are_no_more_is_told_and_nothing_takes_its_place(harness, logs, caplog, how):
+    logs.close()
+    settings = file_of(harness, "settings")
+    settings.write_bytes(b"nonsense") if how == "damaged" else settings.unlink()
+    logs = harness.open_logs()
+
+    finding = found(logs, "cannot be opened")
+    assert (finding.level, str(settings) in finding.why) == ("error", True)
+    assert [logs.logs(), logs.logs()] == [{}, {}]
+    assert len([one for one in caplog.records if str(settings) in str(one.args)]) == 1
+    for act in (lambda: logs.declare(LOG, LogSettings()), lambda: logs.append(LOG, 0, Columns([b"c"]))):
+        with pytest.raises(BackendError, match="restore that file from a copy"):
+            act()
+    assert [one.name for one in (harness.root / "logs").iterdir()] == [LOG]

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.errors import CorruptLog
 from holdfast.logged import Columns
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import HEADER
+from holdfast.stores.disk.options import Damage
 from holdfast.stores.disk.verify import repair, verify
 from tests.disk.conftest import STORE, Disk
 from tests.disk.test_recovery import batches_of, overwrite
@@ -89,6 +91,34 @@ def test_what_a_file_that_got_shorter_has_lost_is_taken_out_too(disk: Disk, behi
     for _ in range(2):
         assert verify(disk.directory, Files()).damages == ()
         assert disk.bodies() == BODIES[:2] + BODIES[4:]
+        disk.reports.clear()
+        assert disk.open().next == 8
+        assert disk.reports == []
+
+
+def test_a_segment_that_is_missing_is_found_and_read_around_and_done_without_for_good(disk: Disk) -> None:
+    partition = disk.open()
+    for number, body in enumerate(BODIES):
+        partition.append(Columns([body]))
+        if number in (2, 5):
+            partition.roll()
+    partition.close()
+    missing = disk.logs()[1]
+    missing.unlink()
+
+    (damaged,) = verify(disk.directory, Files()).damages
+    assert (Path(damaged.path), damaged.damage) == (missing, Damage(0, 0, 3, 6))
+    reader = disk.reader()
+    assert [body for chunk in reader.read(0, limit=9, max_bytes=1 << 20) for body in chunk.bodies] == BODIES[:3]
+    with pytest.raises(CorruptLog, match="a segment is missing") as caught:
+        reader.read(3, limit=9, max_bytes=1 << 20)
+    assert (caught.value.first, caught.value.next) == (3, 6)
+    assert disk.bodies(6) == BODIES[6:]
+    assert repair(disk.directory, Files(), store=STORE, report=disk.reports.append).offsets == 3
+
+    for _ in range(2):
+        assert disk.bodies() == BODIES[:3] + BODIES[6:]
+        assert verify(disk.directory, Files()).damages == ()
         disk.reports.clear()
         assert disk.open().next == 8
         assert disk.reports == []

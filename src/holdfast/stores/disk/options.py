@@ -87,14 +87,15 @@ class Damage(msgspec.Struct, frozen=True, gc=False):
     next: int
 
 
-Happening = Literal["torn", "damage", "chain", "failed sync", "full", "resumed"]
+Happening = Literal["torn", "damage", "chain", "gone", "failed sync", "full", "resumed"]
 
 
 class Report(msgspec.Struct, frozen=True):
     """Something that the operator should know: ``what`` happened, in which file, told in ``text``.
 
     *torn*: the end of an append that was never acknowledged was cut off. *damage*: see :class:`Damage`. *chain*: a
-    segment does not follow the one before. *failed sync*: a new segment was begun. *full*, *resumed*: appends.
+    segment does not follow the one before. *gone*: readers had been shown more than there is. *failed sync*: a new
+    segment was begun. *full*, *resumed*: appends.
     ``size`` counts bytes; offsets from ``first`` on and below ``next`` are concerned.
     """
 

@@ -23,6 +23,7 @@ from holdfast.logged import Chunk, Ends
 from holdfast.stores.disk.files import Files
 from holdfast.stores.disk.format import HEADER, SegmentHeader, Tail, base_of, segment_name
 from holdfast.stores.disk.opening import never_began
+from holdfast.stores.disk.options import Damage
 from holdfast.stores.disk.readable import Readable
 from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import Tally, guess_salt, opened, read_edges
@@ -99,6 +100,8 @@ class PartitionReader:
                     break
                 if wanted.chunks and segment.next > wanted.offset:  # damage: the next read begins with it
                     break
+                if wanted.offset < following and (missing := self._missing(segment)) is not None:
+                    raise self._corrupt(missing)
                 wanted.offset = max(wanted.offset, following)
         except CorruptLog as error:
             if not wanted.chunks:
@@ -179,6 +182,28 @@ class PartitionReader:
             return previous
         footer = self.segment(base).edges.footer
         return 0 if footer is None else footer.chain
+
+    def missing(self, segment: Readable) -> Damage | None:
+        """Return the offsets behind a segment, while it is open, whose own is not there; None when there are none."""
+        return self._look(lambda: self._missing(segment))
+
+    def _missing(self, segment: Readable) -> Damage | None:
+        """Tell it by the segment behind: that one knows the chain of the one that it followed. Offsets may be jumped
+        over, and what a stub follows is known to nobody.
+        """
+        footer, behind = segment.edges.footer, self._behind(segment.base)
+        if footer is None or not footer.batches or behind is None or footer.next >= behind:
+            return None
+        is_next = self._header_of(behind).previous in (0, footer.chain)
+        return None if is_next else Damage(0, 0, footer.next, behind)
+
+    def _corrupt(self, missing: Damage) -> CorruptLog:
+        return CorruptLog(
+            f"{self.directory}: a segment is missing, with offsets {missing.first} to {missing.next} (not included). "
+            "All others can be read: seek behind them, or restore the file; 'holdfast logs repair' does without them",
+            first=missing.first,
+            next=missing.next,
+        )
 
     def flush(self) -> bool:
         """Return when everything that readers see now is on the disk, whoever wrote it; False when nobody knows,

@@ -25,7 +25,9 @@ from holdfast.stores.disk.format import (
     pack_footer,
     pack_index,
     pack_segment,
+    parse_segment,
     seal_batch,
+    segment_name,
 )
 from holdfast.stores.disk.opening import Opening
 from holdfast.stores.disk.options import Damage, Report
@@ -40,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 
 class Damaged(msgspec.Struct, frozen=True):
-    """Damage, and the file it is in."""
+    """Damage, and the file it is in; of a file that is missing, no bytes of it."""
 
     path: str
     damage: Damage
@@ -78,6 +80,8 @@ def verify(directory: Path, files: Files, progress: Progress | None = None) -> F
             damages += [Damaged(str(segment.path), damage) for damage in found]
             if segment.edges.header is None:
                 damages.append(Damaged(str(segment.path), Damage(0, HEADER, segment.base, segment.base)))
+            if (missing := reader.missing(segment)) is not None:
+                damages.append(Damaged(str(directory / segment_name(missing.first)), missing))
             notes += _notes(files, segment, tally, exact=not found and not gaps)
             counted.batches += tally.batches
             counted.messages += tally.messages
@@ -145,18 +149,23 @@ def repair(
     """Take out everything that is damaged, so that readers go on behind it; return what went.
 
     The bytes are copied to ``.damaged`` files first. In their place comes a record of the gap: offsets stay what they
-    are. Nobody may have the partition open for writing; it is opened as after a crash first, ``report`` as there.
-    All is on the disk on return; it may be repeated after a crash.
+    are. A segment behind one that is missing says no longer that it follows it. Nobody may have the partition open for
+    writing; it is opened as after a crash first, ``report`` as there. All is on the disk on return; it may be repeated
+    after a crash.
     """
     live = Opening(files, directory, store, report).run().live
     if live is not None:
         live.close()
     damages = verify(directory, files, progress).damages
-    kept = tuple(str(_keep(files, damaged)) for damaged in damages)
+    there = [damaged for damaged in damages if damaged.damage.end]
+    kept = tuple(str(_keep(files, damaged)) for damaged in there)
     if kept:
         files.sync_directory(directory)
-    for path in dict.fromkeys(damaged.path for damaged in damages):
+    for path in dict.fromkeys(damaged.path for damaged in there):
         _mend(files, Path(path), store)
+    for damaged in damages:
+        if not damaged.damage.end:
+            _go_on_without(files, directory / segment_name(damaged.damage.next))
     offsets = sum(damaged.damage.next - damaged.damage.first for damaged in damages)
     return Repaired(damages, kept, offsets, sum(damaged.damage.end - damaged.damage.begin for damaged in damages))
 
@@ -167,6 +176,15 @@ def _keep(files: Files, damaged: Damaged) -> Path:
     with Opened(files, path) as fd:
         copy_range(files, fd, kept, damage.begin, damage.end)
     return kept
+
+
+def _go_on_without(files: Files, path: Path) -> None:
+    """Let a segment follow nothing: offsets before it are jumped over from now on."""
+    with Opened(files, path, os.O_RDWR) as fd:
+        header = parse_segment(files.read(fd, HEADER, 0))
+        if header is not None:
+            write_all(files, fd, [pack_segment(header._replace(previous=0))], 0)
+            files.sync(fd)
 
 
 def _mend(files: Files, path: Path, store: bytes) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.clock import Clock
-from holdfast.errors import BackendError, Closed, HoldfastError, QueueFull
+from holdfast.errors import BackendError, Closed, QueueFull, UsageError
 from holdfast.events import LOGGER
 from holdfast.stores.disk.files import Files, in_words
 from holdfast.stores.disk.logs.directory import log_directories, log_directory
@@ -28,6 +28,7 @@ class Catalogue:
         self._logger = LOGGER
         self._lock = threading.RLock()
         self._open: dict[str, OpenLog] = {}
+        self._told: set[str] = set()
         self._closed = False
 
     def check_open(self) -> None:
@@ -49,7 +50,7 @@ class Catalogue:
             raise BackendError(text, retryable=True) from error
 
     def log(self, name: str) -> OpenLog:
-        """Return the log as it is now; ``UsageError`` when there is none."""
+        """Return the log as it is now; ``UsageError`` when there is none, ``BackendError`` when it cannot be read."""
         known = self._open.get(name)
         if known is not None and known.refresh():
             return known
@@ -61,19 +62,25 @@ class Catalogue:
                     return known
                 self._let_go(self._open.pop(name))
             directory = log_directory(self.files, self.root, name)
-            identity = self.files.identity(directory.settings_path)
             with suppress(FileNotFoundError):
+                identity, settings = self.files.identity(directory.settings_path), directory.load()
                 if identity is not None:
-                    self._open[name] = OpenLog(directory, directory.load(), identity)
+                    self._open[name] = OpenLog(directory, settings, identity)
                     return self._open[name]
             raise no_log(name, (one.name for one in log_directories(self.files, self.root)))
 
     def every(self) -> list[OpenLog]:
-        """Return all logs there are."""
+        """Return all logs there are; one that cannot be read is reported, once."""
         found = []
         for directory in log_directories(self.files, self.root):
-            with suppress(HoldfastError):  # one that goes in this instant; one that cannot be read is for its callers
+            try:
                 found.append(self.log(directory.name))
+            except UsageError:
+                pass  # it goes in this instant
+            except BackendError as error:
+                if str(error) not in self._told:
+                    self._told.add(str(error))
+                    self.report(str(error))
         return found
 
     def _let_go(self, log: OpenLog) -> None:

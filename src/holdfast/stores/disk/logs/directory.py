@@ -81,17 +81,29 @@ class LogDirectory(msgspec.Struct, frozen=True):
         return self.path / str(partition)
 
     def load(self) -> SettingsFile:
-        """Return the settings; ``FileNotFoundError`` without a log, ``BackendError`` for one of a later release."""
-        data = whole(self.files, self.settings_path)
+        """Return the settings; ``FileNotFoundError`` without a log, ``BackendError`` for one of a later release, and
+        for one whose settings something but Holdfast has damaged or removed.
+        """
+        try:
+            data = whole(self.files, self.settings_path)
+        except FileNotFoundError:
+            if self.files.identity(self.path) is None:
+                raise
+            raise self._unreadable("is not there") from None
         try:
             loaded = msgspec.json.decode(data, type=SettingsFile)
         except msgspec.MsgspecError as error:
-            raise BackendError(f"log {self.name!r}: {self.settings_path} cannot be read: {error}") from error
+            raise self._unreadable(f"cannot be read: {error}") from error
         if loaded.format != FORMAT:
             raise BackendError(
                 f"log {self.name!r} is of format {loaded.format}, this release knows {FORMAT}: use a later one"
             )
         return loaded
+
+    def _unreadable(self, why: str) -> BackendError:
+        return BackendError(
+            f"log {self.name!r}: {self.settings_path} {why}; restore that file from a copy, or move {self.path} away"
+        )
 
     def declare(self, settings: LogSettings) -> None:
         """Make the log, or give it other settings; see ``LogBackend.declare``."""
@@ -115,9 +127,10 @@ class LogDirectory(msgspec.Struct, frozen=True):
         try:
             self.files.rename(made, self.path)
         except OSError:
-            if self.files.identity(self.settings_path) is None:
-                raise
             remove_tree(self.files, made)
+            if self.files.identity(self.settings_path) is None:
+                self.load()  # which tells what is wrong with the one that is there
+                raise
             return False
         self.files.sync_directory(self.path.parent)
         return True

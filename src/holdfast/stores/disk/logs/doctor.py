@@ -11,15 +11,18 @@ from typing import cast
 from holdfast.capabilities import Doctor, Finding
 from holdfast.clock import moment
 from holdfast.contract import LogBackend
-from holdfast.errors import BackendError
+from holdfast.errors import BackendError, CorruptLog
 from holdfast.logged import DamagedRange
 from holdfast.stores.disk.files import Files
-from holdfast.stores.disk.format import base_of, segment_name
+from holdfast.stores.disk.format import HEADER, base_of, segment_name
+from holdfast.stores.disk.logs.directory import log_directories
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.scrubbing import known_damage
 from holdfast.stores.disk.logs.writer_lock import current_writer
+from holdfast.stores.disk.reading import PartitionReader
 from holdfast.stores.disk.recovery import Judge
 from holdfast.stores.disk.segment import guess_salt, opened, read_edges
+from holdfast.stores.disk.tail import TailReader
 from holdfast.stores.file_systems import NETWORK_FILE_SYSTEMS, file_system
 from holdfast.stores.log_findings import log_findings
 
@@ -38,14 +41,18 @@ class DiskLogDoctor(Doctor):
     def examine(self) -> list[Finding]:
         """Look at the directory and at every log; of damage inside sealed files, what has been found."""
         self.check_open()
+        found = list[Finding]()
         try:
-            return [
-                *directory_findings(self.files, self.root),
-                *(finding for log in self.every() for finding in file_findings(log)),
-                *log_findings(cast("LogBackend", self)),
-            ]
+            found += directory_findings(self.files, self.root)
+            found += unreadable_findings(self.files, self.root)
+            found += (finding for log in self.every() for finding in file_findings(log))
+            found += log_findings(cast("LogBackend", self))
+        except CorruptLog as error:
+            found.append(Finding("error", "a log is damaged", str(error), "restore it from a copy, or repair it"))
         except (OSError, BackendError) as error:
-            return [Finding("error", f"{self.root} cannot be read", str(error), "see to the disk, or restore it")]
+            text = f"{self.root} cannot be read"
+            found.append(Finding("error", text, str(error), "see to the disk, or restore it"))
+        return found
 
 
 def directory_findings(files: Files, root: Path) -> Iterator[Finding]:
@@ -71,6 +78,18 @@ def directory_findings(files: Files, root: Path) -> Iterator[Finding]:
     yield room_finding(files.free(root))
 
 
+def unreadable_findings(files: Files, root: Path) -> Iterator[Finding]:
+    """Yield a finding for each log whose settings are damaged or gone."""
+    for directory in log_directories(files, root):
+        try:
+            directory.load()
+        except FileNotFoundError:
+            pass  # it goes in this instant
+        except BackendError as error:
+            text, advice = f"log {directory.name!r} cannot be opened", "restore its settings file from a copy"
+            yield Finding("error", text, str(error), advice)
+
+
 def room_finding(free: int) -> Finding:
     """Return what is to be said of a disk with so many bytes left."""
     what = f"{free >> 20} MiB free on its disk"
@@ -89,6 +108,7 @@ def file_findings(log: OpenLog) -> Iterator[Finding]:
     yield from (_damaged(log, damage) for damage in known_damage(log.directory))
     for number in range(log.settings.partitions):
         yield from _remains(log, number)
+        yield from _broken(log, number)
         if writer is None:
             with suppress(FileNotFoundError):  # retention, or a writer that has just begun
                 yield from _last_segment(log, number)
@@ -120,6 +140,21 @@ def _remains(log: OpenLog, number: int) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _broken(log: OpenLog, number: int) -> Iterator[Finding]:
+    """Yield what headers and footers tell of damage; what lies between them is for a scrubber."""
+    reader = PartitionReader(log.directory.partition(number), log.directory.files, partition=number)
+    try:
+        for segment in reader.segments():
+            path = str(segment.path)
+            if segment.edges.header is None:
+                yield _damaged(log, DamagedRange(number, path, 0, HEADER, segment.base, segment.base))
+            if (missing := reader.missing(segment)) is not None:
+                path = str(segment.path.with_name(segment_name(missing.first)))
+                yield _damaged(log, DamagedRange(number, path, 0, 0, missing.first, missing.next))
+    finally:
+        reader.close()
+
+
 def _last_segment(log: OpenLog, number: int) -> Iterator[Finding]:
     """Judge the segment that was written last, as the next opening will."""
     files, directory = log.directory.files, log.directory.partition(number)
@@ -132,6 +167,7 @@ def _last_segment(log: OpenLog, number: int) -> Iterator[Finding]:
             return
         salt = edges.header.mark if edges.header else guess_salt(files, fd, edges.size, bases[-1], None)
         found = Judge(files, fd, edges.size, salt, bases[-1]).last()
+    yield from _gone(log, number, bases[-1], found.tally.next)
     path, name = str(directory / segment_name(bases[-1])), f"log {log.name!r}, partition {number}"
     for damage in found.damages:
         yield _damaged(log, DamagedRange(number, path, damage.begin, damage.end, damage.first, damage.next))
@@ -140,3 +176,18 @@ def _last_segment(log: OpenLog, number: int) -> Iterator[Finding]:
         yield Finding(
             "ok", f"{name} was not closed{text}", "its writer was killed, or the power cut: the next one mends it"
         )
+
+
+def _gone(log: OpenLog, number: int, base: int, end: int) -> Iterator[Finding]:
+    """Yield what readers had been shown of the last segment, and is not there."""
+    tail = TailReader(log.directory.files, log.directory.partition(number))
+    try:
+        shown = tail.read()
+    finally:
+        tail.close()
+    if shown is not None and shown.base == base and end < shown.next:
+        yield Finding(
+            "error", f"log {log.name!r}, partition {number}: offsets {end} to {shown.next} (not included) are gone",
+            "the power was cut before they were on the disk, or something but Holdfast made their file shorter",
+            "restore it from a copy before anybody writes, or do without them",
+        )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -300,8 +300,9 @@ class RedisMember(LogMember):
             return
         self._standing = standing(reply)
         held = self._standing.held
-        for index in self._inboxes.keys() - held:
-            del self._inboxes[index], self._assigned[index]
+        for index in self._assigned.keys() - held:
+            del self._assigned[index]
+            self._inboxes.pop(index, None)
         known = {index: one.version for index, one in self._inboxes.items()}
         new = {index: its for index, its in held.items() if its.place.version != known.get(index)}
         back = [index for index, its in new.items() if its.place.version <= self._versions.get(index, 0)]
@@ -326,6 +327,7 @@ class RedisMember(LogMember):
         if self._is_beat_due():
             self._logs.beat(self._holder)
         places = self._committed([offset for offset in offsets if self._is_held(offset)], durable=durable)
+        self._forget(partition for partition, place in places.items() if place < 0)
         lost = sorted(offset.partition for offset in offsets if places.get(offset.partition, -1) < 0)
         if lost:
             raise LeaseLost(
@@ -338,6 +340,12 @@ class RedisMember(LogMember):
         """Tell whether what was polled may be committed, as far as is known: servers that went back may not know it."""
         inbox = self._inboxes.get(offset.partition)
         return inbox is not None and inbox.version == offset.version
+
+    def _forget(self, partitions: Iterable[int]) -> None:
+        """Read these anew: what was refused now may be its version again when the group's server has gone back."""
+        for partition in partitions:
+            del self._inboxes[partition]
+            self._standing = None
 
     def _committed(self, offsets: Sequence[Offset], *, durable: bool) -> dict[int, int]:
         """Commit what is held; return the place in each partition, -1 where it was not held after all."""

@@ -11,7 +11,7 @@ from holdfast.logged import Producer
 from holdfast.message import Level
 from holdfast.stores.disk.reading import PartitionReader
 from holdfast.testing import MovableClock
-from tests.disk.history import Acked, Dropping, Flushed, Found, Offered, Refused, Settled
+from tests.disk.history import Acked, Dropping, Flushed, Found, Offered, Refused, Settled, Unheard
 from tests.disk.partitions import FOLDER, ByHand, Writer, columns, found, opened
 from tests.disk.simulated import SimulatedDisk
 
@@ -51,13 +51,13 @@ class Course:
         self.writer, self._numbered = Writer(name, draw), Writer(f"{name}-numbered", draw)
         self._producer, self._repeat = Producer(1, 0, 0), tuple[bytes, ...]()
         self.errors: list[HoldfastError] = []
-        self._epoch = 0
+        self._epoch = self._before = 0  # errors there had been before it was opened
         self._options = {"reserve_bytes": draw.choice((0, 4096))} | options
         self.partition: Any = None
 
     def open(self, **options: Any) -> None:
         """Open the partition, after recovery; may fail as a backend fails."""
-        self._epoch += 1
+        self._epoch, self._before = self._epoch + 1, len(self.errors)
         chosen = {"compression": self.draw.choice(("none", "none", "zstd")), "sync": self.draw.choice(MODES)}
         chosen |= self._options | options
         self.partition = opened(self.disk, epoch=self._epoch, clock=self.clock, upkeep=ByHand(), **chosen)
@@ -168,6 +168,8 @@ class Course:
 
     def _die(self) -> None:
         """Open it as if the process before had been killed: what it had open is closed, nothing else."""
+        if len(self.errors) > self._before:
+            self.disk.note(Unheard())
         self.disk.abandon()
         self.open_again()
 

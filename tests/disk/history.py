@@ -42,6 +42,10 @@ class Flushed(NamedTuple):
     told: int | None = None
 
 
+class Unheard(NamedTuple):
+    """A sync failed, and who was to hear that has died: what was not synced may be gone, whatever lies behind it."""
+
+
 class Dropping(NamedTuple):
     """Messages below this offset are about to be dropped, and may be found or not."""
 
@@ -115,6 +119,8 @@ def told(facts: Iterable[Any], *, power: bool = True) -> Told:
                 safe = {at: body for at, (when, body) in sum_.loose.items() if when < (before or number)}
                 sum_.acked |= safe
                 sum_.loose = {at: loose for at, loose in sum_.loose.items() if at not in safe}
+            case Unheard():
+                sum_.loose = {}
             case Settled(messages):
                 sum_.offered = {body for _, body in messages}
                 sum_.acked, sum_.loose = dict(messages), {}

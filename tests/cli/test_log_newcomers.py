@@ -81,6 +81,14 @@ def test_a_worker_whose_logs_url_is_wrong_ends_at_once_and_says_so(holdfast, pro
     )
 
 
+def test_a_worker_whose_store_has_no_streams_ends_at_once_and_says_so(holdfast, project):
+    app_of(project, "'sqlite:///jobs.db'", CONSUMER.replace("'orders'", "stream='orders', field='order'"))
+
+    said = holdfast("worker", "shop:app", "--drain").complaint
+
+    assert "reads stream 'orders', and SqliteBackend has no streams: open the App on redis://" in said
+
+
 def test_a_worker_says_where_its_logs_are(holdfast, project, data):
     app_of(project, f"'sqlite:///jobs.db', logs='{data}'", CONSUMER)
 

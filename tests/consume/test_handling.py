@@ -602,3 +602,11 @@ def test_a_worker_drains_though_there_is_no_such_log(app, work):
     def bill(body: bytes) -> None: ...
 
     assert work().done == 0
+
+
+def test_a_stream_beside_a_store_that_has_none_is_refused_before_the_worker_starts(app):
+    @app.consume(stream="orders", group="billing")
+    def bill(entry: dict[str, str]) -> None: ...
+
+    with pytest.raises(NotSupported, match=r"'orders\.billing' reads stream 'orders'.* open the App on redis://"):
+        app.worker()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from holdfast.capabilities import DeadLetters
+from holdfast.capabilities import DeadLetters, ForeignStreams
 from holdfast.clock import Clock
 from holdfast.config import QueueSettings
 from holdfast.contract import QueueBackend
@@ -37,7 +37,7 @@ class Consuming(QueueBackend):
     """``store`` with the groups of ``readings`` beside its queues; without any it only sees to what died reading.
 
     What the store can do beyond a ``QueueBackend`` is asked of ``store_behind``. ``logs`` are opened when something is
-    to be read or charged. ``NotSupported`` when there is no place for dead letters.
+    to be read or charged. ``NotSupported`` when there is no place for dead letters, or for the streams to be read.
     """
 
     def __init__(
@@ -49,11 +49,7 @@ class Consuming(QueueBackend):
         readings: Sequence[Reading] = (),
     ) -> None:
         for reading in readings:
-            if reading.dead_letters == "queue" and not isinstance(store, DeadLetters):
-                raise NotSupported(
-                    f"{type(store).__name__} keeps no dead letters of logs: consumer {reading.kind!r} needs "
-                    'dead_letters="stop"'
-                )
+            _check(store, reading)
         self.features = store.features
         self.store = store
         self._places = places = Readable(store, logs)
@@ -246,6 +242,19 @@ def rest(backend: QueueBackend, *, resting: bool) -> None:
     if isinstance(backend, Consuming):
         for source in backend._sources.values():
             source.rest(resting=resting)
+
+
+def _check(store: QueueBackend, reading: Reading) -> None:
+    """Raise ``NotSupported`` for what no waiting brings."""
+    if reading.is_stream and not isinstance(store, ForeignStreams):
+        raise NotSupported(
+            f"consumer {reading.kind!r} reads stream {reading.log!r}, and {type(store).__name__} has no streams: open "
+            "the App on redis:// or valkey://, where the stream is"
+        )
+    if reading.dead_letters == "queue" and not isinstance(store, DeadLetters):
+        raise NotSupported(
+            f'{type(store).__name__} keeps no dead letters of logs: consumer {reading.kind!r} needs dead_letters="stop"'
+        )
 
 
 def _has_any(source: Source, kinds: Collection[str]) -> bool:

@@ -323,6 +323,38 @@ def test_a_server_that_keeps_what_it_has_is_not_warned_of(redis_servers, recwarn
     assert list(recwarn) == []
 
 
+def loading(redis_servers):
+    """Return a server that was started again, and has not read back yet what it saved."""
+    server = redis_servers.single()
+    for number in range(20):
+        server.ask("SET", number, "x" * 1000)
+    server.ask("SAVE")
+    server.kill()
+    return server.start_loading()
+
+
+def test_a_server_that_is_loading_is_warned_of_when_it_has_loaded(redis_servers, recwarn):
+    server = loading(redis_servers)
+
+    with App(server.url, logger=None) as app:
+        with pytest.raises(BackendError, match="LOADING") as caught:
+            app.queues()
+        assert (caught.value.retryable, list(recwarn)) == (True, [])
+        server.end_loading()
+        with pytest.warns(RuntimeWarning, match="keeps nothing on its disk"):
+            app.queues()
+
+
+@pytest.mark.parametrize("redis_flavour", ["valkey"], indirect=True)
+def test_a_server_that_is_loading_is_not_said_to_keep_no_append_only_file(redis_servers):
+    server = loading(redis_servers)
+
+    said = told(f"{server.url}?fsync=1", retryable=True, outcome_unknown=False)
+
+    assert "LOADING" in said
+    assert "appendonly" not in said
+
+
 def test_looking_at_a_server_costs_one_round_trip_for_all_calls(redis_servers):
     server = redis_servers.single(**KEEPS)
 

@@ -65,6 +65,11 @@ class Server(msgspec.Struct, frozen=True):
         return self.info.get("maxmemory_policy", "noeviction")
 
     @property
+    def is_loading(self) -> bool:
+        """Whether it reads its data back in, and does not know yet what it keeps."""
+        return self.info.get("loading") == "1"
+
+    @property
     def has_aof(self) -> bool:
         return self.info.get("aof_enabled") == "1"
 
@@ -89,11 +94,14 @@ def admit(options: Options, connection: Connection) -> None:
     """Warn of what may cost jobs, once for each life of a server and process; raise what keeps it from being used.
 
     ``NotSupported`` when it is too old, ``ConfigError`` when the URL names it wrongly, a retryable ``BackendError``
-    when it cannot keep ``?fsync=1`` as it is set up now.
+    when it cannot keep ``?fsync=1`` as it is set up now. One that is loading says nothing true of its append-only file:
+    it is judged when it has loaded, and until then raises the error that it answers every command with.
     """
     server = Server.of(connection.address, *connection.exchange([("INFO",), ("CONFIG", "GET", "save")]))
     if server is None:
         return
+    if server.is_loading:
+        raise mapped(Reply(f"LOADING {server.product} is loading the dataset in memory"), str(server.address))
     error = refusal(options, server, connection)
     if error is not None:
         raise error

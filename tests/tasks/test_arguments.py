@@ -133,6 +133,7 @@ def send(user_id: int, *, template: str = "plain", tags: list[str] | None = None
         ((), {}, "missing a required argument: 'user_id'; it takes (user_id: int, *, template: str = 'plain'"),
         ((1, "x"), {}, "too many positional arguments"),
         ((1,), {"tmplate": "x"}, "got an unexpected keyword argument 'tmplate' (did you mean 'template'?)"),
+        ((), {"usr_id": 1}, "got an unexpected keyword argument 'usr_id' (did you mean 'user_id'?); it takes (user_id"),
         ((1,), {"ctx": CONTEXT}, "'ctx' is supplied by the worker and never sent; leave it out"),
         (("1",), {}, "parameter 'user_id': Expected `int`, got `str`"),
         ((1,), {"tags": ["a", 2]}, "parameter 'tags': Expected `str`, got `int` - at `$.tags[1]`"),

@@ -54,10 +54,17 @@ class Parameters:
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            unknown = [name for name in kwargs if name not in self._signature.parameters]
-            hint = nearest(unknown[0], self._signature.parameters) if unknown else ""
-            return f"{error}{hint}; it takes {self._signature}"
+            said = self._unexpected(kwargs) or str(error)
+            return f"{said}; it takes {self._signature}"
         return f"the arguments do not fit {self._signature}"
+
+    def _unexpected(self, kwargs: Mapping[str, Any]) -> str:
+        """Name the first keyword that no parameter takes: what else is missing is most likely what it should be."""
+        known = self._signature.parameters
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+            return ""
+        unknown = next((name for name in kwargs if name not in known), None)
+        return "" if unknown is None else f"got an unexpected keyword argument {unknown!r}{nearest(unknown, known)}"
 
     def _bind(self, *args: Any, **kwargs: Any) -> Arguments:
         return self.struct(**self._signature.bind(*args, **kwargs).arguments)

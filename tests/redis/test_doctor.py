@@ -60,14 +60,14 @@ def test_a_sound_server_has_no_troubles(redis_servers):
         assert what in well
 
 
-def test_a_server_that_is_not_there_is_an_error_and_no_exception(redis_servers):
+def test_a_server_that_is_not_there_is_one_error_and_no_exception(redis_servers):
     server = redis_servers.single()
     server.kill()
 
-    first, *_ = troubles(server.url)
+    [one] = troubles(server.url)
 
-    assert first.level == "error"
-    assert "Connection refused" in first.why
+    assert one.level == "error"
+    assert "Connection refused" in one.why
 
 
 def test_a_server_that_is_opened_wrongly_is_an_error_and_no_exception(cluster_place):

@@ -62,7 +62,8 @@ class RedisDoctor(Doctor):
         except Closed:
             raise
         except HoldfastError as error:
-            findings.append(_unusable(options.text, error))
+            if str(error) not in [finding.why for finding in findings]:  # what a server answered is told with it
+                findings.append(_unusable(options.text, error))
         return findings
 
     def _examined(self, address: Address, findings: list[Finding]) -> Iterator[Server]:

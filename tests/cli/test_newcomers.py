@@ -126,6 +126,19 @@ def test_a_wrong_declaration_is_shown_with_its_line(holdfast, project):
     assert f"failed at {file}:3: unknown task option 'qeue' (did you mean 'queue'?)" in said
 
 
+def test_a_second_consumer_of_one_name_is_shown_with_its_line(holdfast, project):
+    consumer = "@app.consume('orders', group='{0}', name='bill')\ndef {0}(order: bytes): ...\n"
+    file = project("shop.py", APP + consumer.format("billing") + consumer.format("mailing"))
+
+    assert f"failed at {file}:5: " in holdfast("worker", "shop:app").complaint
+
+
+def test_an_error_that_the_standard_library_raises_is_shown_with_the_users_line(holdfast, project):
+    file = project("shop.py", APP + "import json\njson.loads('{')\n")
+
+    assert f"failed at {file}:4: JSONDecodeError" in holdfast("worker", "shop:app").complaint
+
+
 def test_a_script_that_ends_the_program_at_import_is_told_to_guard_it(holdfast, project):
     project("shop.py", APP + "raise SystemExit\n")
 

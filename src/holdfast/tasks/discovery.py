@@ -98,10 +98,18 @@ def _broken(name: str, error: Exception) -> UsageError:
 
 
 def _place(error: Exception) -> str:
+    """Say which line of the user's, or of a package of theirs, was executed last."""
     frames = traceback.extract_tb(error.__traceback__)
-    files = [frame for frame in frames if frame.filename.endswith(".py")]
-    last = next((frame for frame in reversed(files) if not Path(frame.filename).is_relative_to(_PACKAGE)), None)
+    last = next((frame for frame in reversed(frames) if _is_theirs(frame.filename)), None)
     return "" if last is None else f" at {last.filename}:{last.lineno}"
 
 
+def _is_theirs(file: str) -> bool:
+    path = Path(file)
+    if path.suffix != ".py" or path.is_relative_to(_PACKAGE):
+        return False
+    return not path.is_relative_to(_STANDARD) or path.is_relative_to(_STANDARD / "site-packages")
+
+
 _PACKAGE = Path(__file__).parents[1]
+_STANDARD = Path(traceback.__file__).parent

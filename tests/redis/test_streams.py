@@ -8,6 +8,7 @@ from holdfast.capabilities import JobFilter
 from holdfast.config import parse_url
 from holdfast.contract import StreamReading
 from holdfast.delivery import HolderInfo
+from holdfast.errors import BackendError
 from holdfast.events import Done, Lost
 from holdfast.logged import LogMessage, Start
 from holdfast.stores.redis.keys import Keys
@@ -296,6 +297,15 @@ def test_a_stream_that_is_not_there_is_waited_for(orders, app, worker, heard):
     wait_until(lambda: orders.groups() == ["billing"])
     orders.add(n="1")
     heard.wait_for(1)
+
+
+def test_a_key_that_is_no_stream_is_told_to_name_another(orders, app):
+    orders.place.ask("SET", "orders", "not a stream")
+    streams = app.backend.open_streams()
+
+    for ask in (lambda: streams.groups("orders"), lambda: streams.lag("orders", "billing")):
+        with pytest.raises(BackendError, match=r"the key 'orders' holds is no stream .*: name another stream"):
+            ask()
 
 
 def test_a_group_that_is_destroyed_under_a_worker_goes_on_where_it_stood(orders, app, worker, heard):

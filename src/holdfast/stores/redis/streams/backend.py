@@ -16,7 +16,7 @@ from holdfast.errors import BackendError, UsageError, nearest
 from holdfast.logged import Crashes, GroupInfo, Lag, Start
 from holdfast.stores.redis.keys import Keys
 from holdfast.stores.redis.link import Link
-from holdfast.stores.redis.streams.group import Group, Standing, is_gone
+from holdfast.stores.redis.streams.group import Group, Standing, ask, is_gone
 from holdfast.stores.redis.streams.member import RedisStreamMember, living
 
 
@@ -65,7 +65,7 @@ class RedisStreams(StreamGroups):
 
     def _names(self, stream: str) -> list[str]:
         try:
-            (found,) = self._link.call(stream, ("XINFO", "GROUPS", stream))
+            found = ask(self._link, stream, "XINFO", "GROUPS", stream)
         except BackendError as error:
             if is_gone(error):
                 return []

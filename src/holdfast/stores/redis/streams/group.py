@@ -203,7 +203,18 @@ class Group:
             raise
 
     def _call(self, *command: Arg) -> Any:
-        return self.link.call(self.stream, command)[0]
+        return ask(self.link, self.stream, *command)
+
+
+def ask(link: Link, stream: str, *command: Arg) -> Any:
+    """Return the reply to one command about a stream; a key that is something else is told as that."""
+    try:
+        return link.call(stream, command)[0]
+    except BackendError as error:
+        if _code(error) != "WRONGTYPE":
+            raise
+        text = f"{link.options.text}: what the key {stream!r} holds is no stream (WRONGTYPE): name another stream"
+        raise BackendError(text) from error.__cause__
 
 
 def entries_in(reply: Any) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 
 import pytest
@@ -95,6 +96,31 @@ def test_a_commit_of_what_is_no_place_is_told_what_is_one(orders, given):
         batch = member.poll(wait=1)
         with pytest.raises(UsageError, match=r"commit\(batch.next_offsets\), or an offset by partition, not"):
             member.commit(batch if given == "a batch" else given)
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ({"offset": "3"}, "the offset must be a whole number 0 or more, not '3'"),
+        ({"offset": 1.5}, "the offset must be a whole number 0 or more, not 1.5"),
+        ({"offsets": {"0": 3}}, "a partition must be a whole number 0 or more, not '0'"),
+        ({"offsets": {0: "3"}}, "the offset of partition 0 must be a whole number 0 or more, not '3'"),
+        ({"offsets": [3]}, "seek(offsets={0: 3}), an offset by partition, not [3]"),
+    ],
+)
+def test_a_place_to_seek_that_is_no_number_is_refused(memory, where, named):
+    memory.log("orders").append(b"1")
+
+    with pytest.raises(UsageError, match=re.escape(named)):
+        memory.log("orders").group("billing").seek(**where)
+
+
+@pytest.mark.parametrize("offsets", [{"0": "1"}, {"0": 1}, {0: "1"}])
+def test_a_commit_of_what_is_no_number_is_refused(orders, offsets):
+    with orders.group("billing").member() as member:
+        member.poll(wait=1)
+        with pytest.raises(UsageError, match=r"commit: .* must be a whole number 0 or more, not '"):
+            member.commit(offsets)
 
 
 def test_a_commit_after_a_seek_is_told_why_it_lost(orders):

@@ -13,7 +13,7 @@ from holdfast.delivery import HolderInfo
 from holdfast.errors import UsageError
 from holdfast.logged import Ends, Lag, Start, WhenGone
 from holdfast.logs.beats import Beats
-from holdfast.logs.members import Member
+from holdfast.logs.members import Member, check_offsets
 from holdfast.message import check_whole, instant
 
 End = Literal["earliest", "latest"]
@@ -115,16 +115,23 @@ class Group:
             raise UsageError(f"{self!r}: seek one of to='earliest' or 'latest', time=, offset= and offsets=")
         store = self._store()
         if offsets is not None:
-            if partition is not None:
-                raise UsageError(f"{self!r}: offsets say which partitions are meant, without partition=")
-            sought = dict(offsets)
+            sought = self._sought(offsets, partition)
         else:
             sought = {one.partition: self._place(store, one, to, time, offset) for one in self._ends(store, partition)}
         store.seek(self.log, self.name, sought)
         return sought
 
+    def _sought(self, offsets: Mapping[int, int], partition: int | None) -> dict[int, int]:
+        if partition is not None:
+            raise UsageError(f"{self!r}: offsets say which partitions are meant, without partition=")
+        if not isinstance(offsets, Mapping):
+            raise UsageError(f"{self!r}: seek(offsets={{0: 3}}), an offset by partition, not {offsets!r:.80}")
+        check_offsets(offsets, f"{self!r}: seek")
+        return dict(offsets)
+
     def _place(self, store: LogBackend, ends: Ends, to: str | None, time: datetime | None, offset: int | None) -> int:
         if offset is not None:
+            check_whole(offset, f"{self!r}: seek: the offset", 0)
             return offset
         if time is not None:
             return store.find(self.log, ends.partition, instant(time, "time"))

@@ -66,6 +66,7 @@ class Member:
     def _places(self, offsets: Mapping[int, int]) -> list[Offset]:
         if not isinstance(offsets, Mapping):
             raise UsageError(f"{self!r}: commit(batch.next_offsets), or an offset by partition, not {offsets!r:.80}")
+        check_offsets(offsets, f"{self!r}: commit")
         assigned, places = self.assigned, list[Offset]()
         for partition, following in offsets.items():
             version = self._versions.get(partition)
@@ -102,3 +103,10 @@ class Member:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_offsets(offsets: Mapping[int, int], what: str) -> None:
+    """Raise ``UsageError`` naming ``what`` unless these are offsets by partition, all of them whole numbers."""
+    for partition, offset in offsets.items():
+        check_whole(partition, f"{what}: a partition", 0)
+        check_whole(offset, f"{what}: the offset of partition {partition}", 0)

@@ -270,6 +270,18 @@ def test_repair_gives_up_what_is_damaged_after_asking(holdfast, stored):
     assert [(one["offset"], one["body"]) for one in shown] == [(2, "three")]
 
 
+def test_damage_that_held_no_message_is_said_to_have_none(holdfast, stored):
+    url, segment = stored
+    segment.write_bytes(bytes(16) + segment.read_bytes()[16:])  # its header
+
+    [row] = [line for line in holdfast("logs", "verify", "--url", url).out.splitlines() if str(segment) in line]
+
+    assert row.split()[:2] == ["0", "none"]
+    assert "this gives up 0 messages of orders, none of its offsets" in (
+        holdfast("logs", "repair", "orders", "--skip", "--url", url).misuse
+    )
+
+
 def test_what_is_not_damaged_is_not_repaired(holdfast, stored):
     url, segment = stored
     before = segment.read_bytes()

@@ -57,7 +57,7 @@ def repair(store: LogBackend, out: Output, log: str, *, skip: bool, yes: bool) -
     seen = _through(verifiable.verify, store, log_name(store, log))
     if seen.damages:
         lost = sum(one.next - one.first for one in seen.damages)
-        out.confirm(f"this gives up {count(lost, 'message')} of {log}, offsets {_offsets(seen)}", yes=yes)
+        out.confirm(f"this gives up {count(lost, 'message')} of {log}, {_offsets(seen)}", yes=yes)
     done = _through(verifiable.repair, store, log) if seen.damages else seen
     given_up = f"{count(done.messages, 'message')} of {log} given up, {size(done.bytes)}"
     kept = [f"  kept in {path}" for path in done.kept]
@@ -89,12 +89,16 @@ def _shown(name: str, found: Verified) -> list[Part]:
     notes = [f"  {note}" for note in found.notes]
     if not found.damages:
         return [f"{good}, intact", *notes]
-    rows = [
-        [one.partition, f"{one.first} to {one.next - 1}", f"{one.begin} to {one.end - 1}", one.path]
-        for one in found.damages
-    ]
+    rows = [[one.partition, _span(one.first, one.next), _span(one.begin, one.end), one.path] for one in found.damages]
     return [f"{good}, damaged:", Table(["partition", "offsets", "bytes", "file"], rows), *notes]
 
 
+def _span(first: int, end: int) -> str:
+    return f"{first} to {end - 1}" if first < end else "none"
+
+
 def _offsets(found: Verified) -> str:
-    return ", ".join(f"{one.first} to {one.next - 1} of partition {one.partition}" for one in found.damages)
+    """Name the offsets that are lost; damaged bytes between messages held none."""
+    held = [one for one in found.damages if one.first < one.next]
+    named = ", ".join(f"{_span(one.first, one.next)} of partition {one.partition}" for one in held)
+    return f"offsets {named}" if named else "none of its offsets"

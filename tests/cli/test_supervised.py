@@ -261,6 +261,16 @@ def test_a_job_that_kills_its_process_is_buried_and_its_neighbours_run(start, ta
     assert all(burned(job)[1] <= 1 for job in neighbours)
 
 
+def test_the_summary_says_that_the_work_of_processes_that_died_is_missing(start, tasks):
+    tasks["die"].enqueue("exit")
+
+    said, _ = start("--drain").communicate(timeout=50)
+
+    counts, untold = said.splitlines()[-1].split("; ")
+    assert "3 processes died" in counts
+    assert untold == "what those that died or were killed had done is not counted"
+
+
 def test_a_segfault_does_not_touch_jobs_that_had_not_started(start, tasks, notes):
     jobs = [tasks["die"].enqueue("segfault"), *(tasks["die"].enqueue("exit") for _ in range(20))]
 

@@ -158,6 +158,8 @@ def told(counts: dict[str, int]) -> str:
     """Say what the worker did, and what became of its processes."""
     always = ("done", "retried", "buried")
     told = [f"{number} {_named(name, number)}" for name, number in counts.items() if number or name in always]
+    if any(counts.get(f"processes_{end}") for end in ("died", "killed")):
+        return f"stopped: {', '.join(told)}; what those that died or were killed had done is not counted"
     return f"stopped: {', '.join(told)}"
 
 

@@ -156,7 +156,7 @@ def test_started_jobs_are_charged_under_every_id_that_the_process_has_had(store,
     }
 
 
-def test_a_planned_end_carries_out_the_will_and_charges_nobody(store, leased, published, bury):
+def test_a_planned_end_carries_out_the_will_and_charges_nobody(store, leased, published, bury, retired):
     for delivery in leased.values():
         published.begin(delivery)
     receipts = {name: delivery.receipt for name, delivery in leased.items()}
@@ -177,6 +177,7 @@ def test_a_planned_end_carries_out_the_will_and_charges_nobody(store, leased, pu
         "c": ("ready", 0, 0),
         "d": ("ready", 0, 0),
     }
+    assert [event.jobs for event in retired] == [2], "what its will gave back has come back too"
 
 
 def test_leases_that_no_worker_published_are_charged_an_attempt_and_no_crash(store, holder, leased, bury):

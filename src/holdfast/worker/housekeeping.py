@@ -37,19 +37,26 @@ def tidy(backend: QueueBackend, events: Events) -> Tidied:
 
 
 def retire_gone(
-    backend: QueueBackend, events: Events, holders: Sequence[HolderInfo], reason: str, *, planned: bool = False
+    backend: QueueBackend,
+    events: Events,
+    holders: Sequence[HolderInfo],
+    reason: str,
+    *,
+    planned: bool = False,
+    given_back: int = 0,
 ) -> int:
     """End holders whose process has died, and charge it to the jobs that this had published as started, under whichever
     of its ids; to none when it was ``planned``. All that a holder without such news held is charged with an attempt.
-    Then what was published is removed, so all holders of one process come together. Return how many jobs came back.
+    Then what was published is removed, so all holders of one process come together. Return how many jobs came back;
+    listeners hear of those too that its will has ``given_back`` before.
     """
     returned = 0
     for holder in holders:
         seen = read_published(holder.published)
         charged = () if planned and holder.published else None if seen is None else seen.started
         jobs = backend.retire(holder.id, reason, charged)
-        events.emit(Retired(holder, jobs, None if charged is None else min(jobs, len(charged)), reason))
-        returned += jobs
+        events.emit(Retired(holder, jobs + given_back, None if charged is None else min(jobs, len(charged)), reason))
+        returned, given_back = returned + jobs, 0
     for holder in holders:
         discard(holder.published)
     return returned

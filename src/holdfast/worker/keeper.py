@@ -109,23 +109,26 @@ class Keeper:
 
     def _take_back(self) -> None:
         while self._deaths:
-            self._settle(self._deaths[0].will)
-            self._retire(self._deaths[0])
+            given_back = self._settle(self._deaths[0].will)
+            self._retire(self._deaths[0], given_back)
             del self._deaths[0]
 
-    def _settle(self, will: Will) -> None:
+    def _settle(self, will: Will) -> int:
+        """Carry out a will; return how many jobs it gave back."""
         try:
-            self._backend.settle([*will.retried, *will.buried, *will.given_back])
+            lost = self._backend.settle([*will.retried, *will.buried, *will.given_back])
         except (BackendError, Closed):
             raise
         except Exception:  # what the store cannot write down goes back as the rest does
             self._events.logger.exception("a will cannot be carried out: %r", will)
+            return 0
+        return sum(one.receipt not in lost for one in will.given_back)
 
-    def _retire(self, death: Death) -> None:
+    def _retire(self, death: Death, given_back: int) -> None:
         here = this_process()
         dead = (here.host, here.boot, death.pid, death.start)
         gone = [one for one in self._backend.holders() if (one.host, one.boot, one.pid, one.pid_start) == dead]
-        retire_gone(self._backend, self._events, gone, death.reason, planned=death.planned)
+        retire_gone(self._backend, self._events, gone, death.reason, planned=death.planned, given_back=given_back)
         discard(death.published)
 
     # -- the living -----------------------------------------------------------------------------------------------

@@ -435,7 +435,11 @@ class Worker:
         if abandoned:
             self._settler.mark().wait(_until(last_call))
             names = ", ".join(f"{context.kind} {context.id}" for context in self._crew.running())
-            self._logger.warning("worker %s has stopped, but jobs still run and stay leased: %s", self.holder, names)
+            self._logger.warning(
+                "worker %s has stopped, but jobs still run, and stay leased until they or this process end: %s",
+                self.holder,
+                names,
+            )
         else:
             self._settler.stop()
             self._settler.join(_until(last_call))

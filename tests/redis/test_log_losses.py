@@ -319,6 +319,32 @@ def test_a_log_whose_slot_alone_was_lost_keeps_its_messages_and_is_read_from_the
     assert read_on(join(opened(), "others")) == ["a", "b", "c"]
 
 
+def test_what_a_partition_still_has_of_a_log_that_was_destroyed_does_not_come_back(logs, opened):
+    append(logs, "old")
+    put_back = saved(logs)
+    opened().destroy(LOG)
+    put_back()
+
+    logs.declare(LOG, LogSettings())
+
+    append(logs, "new")
+    assert polled(join(logs)) == ["new"]
+
+
+def test_a_log_of_which_only_its_partitions_are_left_is_read_again(logs, opened, redis_place):
+    append(logs, "a")
+    part = logs.places.keys.part(LOG, 0).encode()
+    for one in ask(logs, "KEYS", f"{redis_place.prefix}*"):
+        if not one.startswith(part):
+            ask(logs, "DEL", one)
+    again = opened()
+
+    again.declare("another", LogSettings())
+    again.declare(LOG, LogSettings())
+
+    assert polled(join(again)) == ["a"]
+
+
 def test_a_log_whose_slot_was_lost_begins_where_retention_had_cut_it(logs, redis_place):
     logs.declare(LOG, LogSettings(keep_most=1))
     append(logs, "a")

@@ -116,7 +116,8 @@ class Live:
                 self._unsure = Unsure(files, directory)
             self._sealed, self.windows, self._time = found.sealed, found.windows, found.time
             self._begin_again(found)
-            self._tell_what_is_gone(found)
+            if before is not None:
+                self._tell_what_is_gone(found, before)
         except BaseException:
             self._close_notes()
             if found is not None and found.live is not None:
@@ -125,15 +126,15 @@ class Live:
         self._reserve.keep()
         self.show(self.place)
 
-    def _tell_what_is_gone(self, found: Found) -> None:
+    def _tell_what_is_gone(self, found: Found, shown: Tail) -> None:
         ends = [found.live.tally.next] if found.live is not None else [info.next for info in found.sealed[-1:]]
-        end = max(ends, default=0)
-        if end < self._beyond:
+        end = max([shown.first, *ends])
+        if end < shown.next:
             text = (
-                f"offsets {end} to {self._beyond} (not included) could be read before, and are not there: the power "
-                "was cut before they were on the disk, or something but Holdfast made a file shorter, or removed it"
+                f"offsets {end} to {shown.next} (not included) could be read before, and are not there: the power was "
+                "cut, or a sync failed, before they were on the disk; or something but Holdfast made a file shorter"
             )
-            self._report(Report("gone", str(self.segment.path), f"{self.directory}: {text}", 0, end, self._beyond))
+            self._report(Report("gone", str(self.segment.path), f"{self.directory}: {text}", 0, end, shown.next))
 
     def _begin_again(self, found: Found) -> None:
         if found.live is None:

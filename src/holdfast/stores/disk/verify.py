@@ -21,6 +21,7 @@ from holdfast.stores.disk.format import (
     BatchHeader,
     Footer,
     SegmentHeader,
+    base_of,
     index_name,
     pack_footer,
     pack_index,
@@ -34,7 +35,7 @@ from holdfast.stores.disk.options import Damage, Report
 from holdfast.stores.disk.readable import Readable
 from holdfast.stores.disk.reading import PartitionReader
 from holdfast.stores.disk.recovery import copy_range
-from holdfast.stores.disk.segment import Opened, Tally, walk
+from holdfast.stores.disk.segment import Opened, Tally, opened, read_edges, walk
 from holdfast.stores.disk.writer import aligned, write_all, write_index
 
 Progress = Callable[[int, int], None]
@@ -149,9 +150,9 @@ def repair(
     """Take out everything that is damaged, so that readers go on behind it; return what went.
 
     The bytes are copied to ``.damaged`` files first. In their place comes a record of the gap: offsets stay what they
-    are. A segment behind one that is missing says no longer that it follows it. Nobody may have the partition open for
-    writing; it is opened as after a crash first, ``report`` as there. All is on the disk on return; it may be repeated
-    after a crash.
+    are. A segment behind one that is missing says that it follows the one before that. Nobody may have the partition
+    open for writing; it is opened as after a crash first, ``report`` as there. All is on the disk on return; it may be
+    repeated after a crash.
     """
     live = Opening(files, directory, store, report).run().live
     if live is not None:
@@ -165,7 +166,7 @@ def repair(
         _mend(files, Path(path), store)
     for damaged in damages:
         if not damaged.damage.end:
-            _go_on_without(files, directory / segment_name(damaged.damage.next))
+            _go_on_without(files, directory, damaged.damage.next)
     offsets = sum(damaged.damage.next - damaged.damage.first for damaged in damages)
     return Repaired(damages, kept, offsets, sum(damaged.damage.end - damaged.damage.begin for damaged in damages))
 
@@ -178,12 +179,15 @@ def _keep(files: Files, damaged: Damaged) -> Path:
     return kept
 
 
-def _go_on_without(files: Files, path: Path) -> None:
-    """Let a segment follow nothing: offsets before it are jumped over from now on."""
-    with Opened(files, path, os.O_RDWR) as fd:
+def _go_on_without(files: Files, directory: Path, base: int) -> None:
+    """Let a segment follow the one that is there: the offsets between are jumped over from now on."""
+    bases = [one for name in files.list(directory) if (one := base_of(name)) is not None and one < base]
+    with opened(files, directory, bases[-1]) as fd:
+        footer = read_edges(files, fd, bases[-1]).footer
+    with Opened(files, directory / segment_name(base), os.O_RDWR) as fd:
         header = parse_segment(files.read(fd, HEADER, 0))
-        if header is not None:
-            write_all(files, fd, [pack_segment(header._replace(previous=0))], 0)
+        if header is not None and footer is not None:
+            write_all(files, fd, [pack_segment(header._replace(previous=footer.chain))], 0)
             files.sync(fd)
 
 

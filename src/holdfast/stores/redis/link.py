@@ -300,7 +300,9 @@ class Link:
 
     def _doubt(self, address: Address, learnt: Address | None = None) -> None:
         """Look again next time who has what this server had."""
-        self._doubted = self._broken()
+        with self._lock:
+            self.breaks += 1
+            self._doubted = self.breaks
         self._way().stale(address, learnt)
 
     def _take(self, address: Address) -> Connection:

@@ -84,12 +84,7 @@ class LogDirectory(msgspec.Struct, frozen=True):
         """Return the settings; ``FileNotFoundError`` without a log, ``BackendError`` for one of a later release, and
         for one whose settings something but Holdfast has damaged or removed.
         """
-        try:
-            data = whole(self.files, self.settings_path)
-        except FileNotFoundError:
-            if self.files.identity(self.path) is None:
-                raise
-            raise self._unreadable("is not there") from None
+        data = self._data()
         try:
             loaded = msgspec.json.decode(data, type=SettingsFile)
         except msgspec.MsgspecError as error:
@@ -99,6 +94,15 @@ class LogDirectory(msgspec.Struct, frozen=True):
                 f"log {self.name!r} is of format {loaded.format}, this release knows {FORMAT}: use a later one"
             )
         return loaded
+
+    def _data(self) -> bytes:
+        for _ in range(2):  # a log may have been renamed into place between the two looks
+            try:
+                return whole(self.files, self.settings_path)
+            except FileNotFoundError:
+                if self.files.identity(self.path) is None:
+                    raise
+        raise self._unreadable("is not there")
 
     def _unreadable(self, why: str) -> BackendError:
         return BackendError(
@@ -129,7 +133,8 @@ class LogDirectory(msgspec.Struct, frozen=True):
         except OSError:
             remove_tree(self.files, made)
             if self.files.identity(self.settings_path) is None:
-                self.load()  # which tells what is wrong with the one that is there
+                with suppress(FileNotFoundError):
+                    self.load()  # which tells what is wrong with the one that is there
                 raise
             return False
         self.files.sync_directory(self.path.parent)

@@ -14,7 +14,7 @@ from holdfast.contract import LogBackend
 from holdfast.errors import BackendError, CorruptLog
 from holdfast.logged import DamagedRange
 from holdfast.stores.disk.files import Files
-from holdfast.stores.disk.format import HEADER, base_of, segment_name
+from holdfast.stores.disk.format import HEADER, Tail, base_of, segment_name
 from holdfast.stores.disk.logs.directory import log_directories
 from holdfast.stores.disk.logs.open_log import OpenLog
 from holdfast.stores.disk.logs.scrubbing import known_damage
@@ -108,9 +108,9 @@ def file_findings(log: OpenLog) -> Iterator[Finding]:
     yield from (_damaged(log, damage) for damage in known_damage(log.directory))
     for number in range(log.settings.partitions):
         yield from _remains(log, number)
-        yield from _broken(log, number)
-        if writer is None:
-            with suppress(FileNotFoundError):  # retention, or a writer that has just begun
+        with suppress(FileNotFoundError):  # retention, or a writer that has just begun
+            yield from _broken(log, number)
+            if writer is None:
                 yield from _last_segment(log, number)
 
 
@@ -158,6 +158,7 @@ def _broken(log: OpenLog, number: int) -> Iterator[Finding]:
 def _last_segment(log: OpenLog, number: int) -> Iterator[Finding]:
     """Judge the segment that was written last, as the next opening will."""
     files, directory = log.directory.files, log.directory.partition(number)
+    shown = _shown(files, directory)  # before what there is: a writer may begin meanwhile
     bases = [base for name in files.list(directory) if (base := base_of(name)) is not None]
     if not bases:
         return
@@ -167,7 +168,8 @@ def _last_segment(log: OpenLog, number: int) -> Iterator[Finding]:
             return
         salt = edges.header.mark if edges.header else guess_salt(files, fd, edges.size, bases[-1], None)
         found = Judge(files, fd, edges.size, salt, bases[-1]).last()
-    yield from _gone(log, number, bases[-1], found.tally.next)
+    if shown is not None and shown.base == bases[-1] and found.tally.next < shown.next:
+        yield _gone(log, number, found.tally.next, shown.next)
     path, name = str(directory / segment_name(bases[-1])), f"log {log.name!r}, partition {number}"
     for damage in found.damages:
         yield _damaged(log, DamagedRange(number, path, damage.begin, damage.end, damage.first, damage.next))
@@ -178,16 +180,18 @@ def _last_segment(log: OpenLog, number: int) -> Iterator[Finding]:
         )
 
 
-def _gone(log: OpenLog, number: int, base: int, end: int) -> Iterator[Finding]:
-    """Yield what readers had been shown of the last segment, and is not there."""
-    tail = TailReader(log.directory.files, log.directory.partition(number))
+def _shown(files: Files, directory: Path) -> Tail | None:
+    """Return what readers were shown last."""
+    reader = TailReader(files, directory)
     try:
-        shown = tail.read()
+        return reader.read()
     finally:
-        tail.close()
-    if shown is not None and shown.base == base and end < shown.next:
-        yield Finding(
-            "error", f"log {log.name!r}, partition {number}: offsets {end} to {shown.next} (not included) are gone",
-            "the power was cut before they were on the disk, or something but Holdfast made their file shorter",
-            "restore it from a copy before anybody writes, or do without them",
-        )  # fmt: skip
+        reader.close()
+
+
+def _gone(log: OpenLog, number: int, first: int, end: int) -> Finding:
+    return Finding(
+        "error", f"log {log.name!r}, partition {number}: offsets {first} to {end} (not included) are gone",
+        "readers had been shown them; the power was cut, or a sync failed, before they were on the disk; or something "
+        "but Holdfast made their file shorter", "restore it from a copy before anybody writes, or do without them",
+    )  # fmt: skip

@@ -143,9 +143,8 @@ class LogPlaces:
         """
         if name in self._declared and self.names.birth() != self._declared[name][1]:
             return True
-        number = self.names.number(name)
         (signs,) = self.link.call(self.keys.log(name), ("EXISTS", f"{self.keys.log(name)}:ended"))
-        return number is not None and not signs
+        return not signs and self.names.number(name) is not None  # in this order: the sign goes last
 
     def ends(self, log: Log) -> list[Ends]:
         """Return what each partition holds, in order."""
@@ -159,15 +158,17 @@ class LogPlaces:
 
     def declare(self, name: str, settings: LogSettings) -> None:
         """Make a log exist with these settings. Its name is noted before, and again when it is new: see ``destroy``."""
+        was_known = self.names.number(name) is not None
         while True:
             life, birth = self.names.note(name)
-            first, second, *rest = self._declared_as(name, life, settings)
+            first, second, *rest = self._declared_as(name, life, settings, was_known=was_known, birth=int(birth))
             if first == b"fewer":
                 raise fewer_partitions(name, int(second), settings.partitions)
             if first != b"ended":
                 break
             self._erase(name, int(second), int(rest[0]))
             self.run(_ENDED, name, int(second))
+            was_known = False
         if rest[0]:
             self.names.note(name)
         self._declared[name] = settings, birth
@@ -178,17 +179,19 @@ class LogPlaces:
             firsts = [number for one in self.ends(log) for number in (one.partition, one.first)]
             self.run(_FLOOR, name, log.life, *firsts, durable=True)
 
-    def _declared_as(self, name: str, life: int, settings: LogSettings) -> Any:
+    def _declared_as(self, name: str, life: int, settings: LogSettings, *, was_known: bool, birth: int) -> Any:
         """Declare a log in its slot. Where there is none it gets this life, or that of what its partitions hold: then
-        only the slot was lost.
+        the slot was lost. Of a log that was destroyed, and so is known no more, they may hold something as well.
         """
         fields = _fields(settings)
         reply = self.run(_DECLARE, name, "", *fields, durable=True)
         if reply[0] != b"new":
             return reply
         keys = [self.keys.part(name, i) for i in range(settings.partitions)]
-        lives = [int(self.link.call(key, ("HGET", f"{key}:ends", "life"))[0] or 0) for key in keys]
-        return self.run(_DECLARE, name, max(lives) or life, *fields, durable=True)
+        left = max(int(self.link.call(key, ("HGET", f"{key}:ends", "life"))[0] or 0) for key in keys)
+        if left and (was_known or left < birth):  # or the store's slot was lost with all that it knew
+            life = left
+        return self.run(_DECLARE, name, life, *fields, durable=True)
 
     def open(self, log: Log, partition: int) -> None:
         """Make a partition that of the log's life and settings; durable on return."""

@@ -10,6 +10,6 @@ end
 begin()
 changed(ARGV[2])
 remove(ARGV[2])
-call('ZADD', K .. ':forgotten', its.number, ARGV[2])
+call('ZADD', K .. ':forgotten', new_serial(), ARGV[2])
 call('ZREMRANGEBYRANK', K .. ':forgotten', 0, -1001)
 return 1

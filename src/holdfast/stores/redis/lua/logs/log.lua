@@ -11,7 +11,7 @@
 -- K:members:<g>    hash of members -> their holders
 -- K:crashes:<g>    hash of "<partition>:<offset>" -> JSON
 -- K:news           stream of one entry: the last change to any group
--- K:forgotten      the last 1 000 groups that were removed, by their numbers: others that are not there were lost
+-- K:forgotten      the last 1 000 groups that were removed, by when (serial): others that are not there were lost
 -- K:ended          "<life> <partitions>" of a log that was destroyed and is not erased everywhere
 --
 -- Serials rise and never come twice, whatever is lost: they are never behind the time of the server, in microseconds, nor

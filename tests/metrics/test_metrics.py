@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast import App, Cancel, Message, Unique, UsageError
+from holdfast.clock import SYSTEM
 from holdfast.delivery import HolderInfo
 from holdfast.events import (
     BeforeBury,
@@ -192,6 +193,9 @@ def test_the_gauges_are_what_the_store_says(app, divide):
     app.enqueue_many([divide.using(key="a").call(1, 1), divide.using(key="a").call(1, 1)])
     app.backend.send("odd", [Message(body=b"", kind="nobody's")])
     app.queue("odd").pause()
+    sent = SYSTEM.wall()
+    while SYSTEM.wall() == sent:
+        pass  # until the oldest has been ready for a millisecond
 
     samples = read(metrics)
 

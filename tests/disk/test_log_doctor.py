@@ -7,6 +7,7 @@ from holdfast.errors import BackendError, Closed
 from holdfast.logged import Columns
 from holdfast.stores import disk, open_logs
 from holdfast.stores.disk.logs import doctor
+from holdfast.stores.disk.logs.scrubbing import known_damage, scrub
 from tests.stores.disk_harness import DiskLogHarness
 
 LOG = "events"
@@ -156,8 +157,13 @@ def test_a_segment_without_a_whole_header_is_told(harness, logs):
     logs.close()
     [path] = file_of(harness, "0").glob("*.log")
     path.write_bytes(b"rot!" + path.read_bytes()[4:])
+    logs = harness.open_logs()
 
-    assert found(harness.open_logs(), "damaged").level == "error"
+    assert found(logs, "damaged").level == "error"
+    logs.append(LOG, 0, Columns([b"c"]))
+    scrub(logs.log(LOG), 1 << 40, 0.0, 1 << 20, lambda text: None)
+    assert known_damage(logs.log(LOG).directory)
+    assert found(logs, "damaged").level == "error"  # once
 
 
 def test_an_emptied_segment_keeps_nobody_from_the_rest(harness, logs):

@@ -34,7 +34,9 @@ _ARRIVED = 1.0
 
 
 class Unsteady(Exception):
-    """Nothing was sent, as the server may have lost what it had when its caller looked: the connection is newer."""
+    """Nothing was sent, as the server may have lost what it had when its caller looked: the connection is newer, or one
+    has failed since.
+    """
 
 
 class _Trip(msgspec.Struct, frozen=True, gc=False):

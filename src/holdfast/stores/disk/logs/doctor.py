@@ -105,11 +105,12 @@ def file_findings(log: OpenLog) -> Iterator[Finding]:
     if writer is not None:
         since = f"{moment(writer.since):%Y-%m-%d %H:%M:%S} UTC"
         yield Finding("ok", f"log {log.name!r} is written by process {writer.pid} on {writer.host} since {since}")
-    yield from (_damaged(log, damage) for damage in known_damage(log.directory))
+    known = known_damage(log.directory)
+    yield from (_damaged(log, damage) for damage in known)
     for number in range(log.settings.partitions):
         yield from _remains(log, number)
         with suppress(FileNotFoundError):  # retention, or a writer that has just begun
-            yield from _broken(log, number)
+            yield from (_damaged(log, damage) for damage in _broken(log, number) if damage not in known)
             if writer is None:
                 yield from _last_segment(log, number)
 
@@ -140,17 +141,17 @@ def _remains(log: OpenLog, number: int) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _broken(log: OpenLog, number: int) -> Iterator[Finding]:
-    """Yield what headers and footers tell of damage; what lies between them is for a scrubber."""
+def _broken(log: OpenLog, number: int) -> Iterator[DamagedRange]:
+    """Yield the damage that headers and footers tell of; what lies between them is for a scrubber."""
     reader = PartitionReader(log.directory.partition(number), log.directory.files, partition=number)
     try:
         for segment in reader.segments():
             path = str(segment.path)
             if segment.edges.header is None:
-                yield _damaged(log, DamagedRange(number, path, 0, HEADER, segment.base, segment.base))
+                yield DamagedRange(number, path, 0, HEADER, segment.base, segment.base)
             if (missing := reader.missing(segment)) is not None:
                 path = str(segment.path.with_name(segment_name(missing.first)))
-                yield _damaged(log, DamagedRange(number, path, 0, 0, missing.first, missing.next))
+                yield DamagedRange(number, path, 0, 0, missing.first, missing.next)
     finally:
         reader.close()
 
